@@ -1,0 +1,25 @@
+"""The small model inside the package."""
+
+from __future__ import annotations
+
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.profiles.profile import Profile
+
+PROFILE = Profile(
+    name="vlm2vec-embedded",
+    summary="the small model inside the package, and models fine-tuned from it",
+    instruction_slot="first",
+    instruction_joiner="\n",
+    media_start="<|vision_start|>",
+    media_end="<|vision_end|>",
+    # One fixed token reads out every input, so that a vector does not hang on how a text happens to end.
+    suffix="<|im_end|>",
+    positions="mrope",
+    pixels=PixelRules(
+        min_pixels=56 * 56,
+        max_pixels=112 * 168,
+        alpha="white",
+        tiny_image_side=56,
+        extreme_ratio="square",
+    ),
+)

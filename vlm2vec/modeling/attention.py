@@ -1,0 +1,133 @@
+"""Attention over a packed row: several sequences one behind the other, none seeing another.
+
+One function serves the vision tower and the language model, registered with transformers under
+`PACKED_ATTENTION`. On CUDA in half precision it is torch's variable-length kernel, one launch a layer;
+elsewhere it is scaled-dot-product attention, one call for each run of equally long sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # the name everybody uses
+from transformers import AttentionInterface, PreTrainedConfig
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # a torch without the kernel
+    varlen_attn = None
+
+__all__ = ["PACKED_ATTENTION", "Segments", "packed_attention", "use_packed_attention"]
+
+PACKED_ATTENTION = "vlm2vec_flash_packed"
+"""Registered name. transformers' vision tower hands over whole rows only to names that contain "flash"."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where the sequences of a packed row lie.
+
+    Attributes:
+        lengths: Tokens of each sequence.
+        offsets: `(n + 1,)` int32, first token of each sequence and the end, on the device of the row.
+    """
+
+    lengths: tuple[int, ...]
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, lengths: list[int], device: torch.device) -> Segments:
+        """Segments of these lengths, one behind the other."""
+        offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+        return cls(tuple(lengths), offsets)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(self.lengths)
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    segments: Segments,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each segment, causally where the module is causal.
+
+    Args:
+        module: The attention layer; its `is_causal` decides.
+        query: `(1, heads, tokens, head_dim)`.
+        key: `(1, key_heads, tokens, head_dim)`, `key_heads` a divisor of `heads`.
+        value: As `key`.
+        attention_mask: Not used: the segments say who sees whom.
+        segments: Where the sequences lie.
+        scaling: Factor on the scores.
+        dropout: Probability, in training.
+
+    Returns:
+        `(1, tokens, heads, head_dim)`, and `None` where transformers expects weights.
+    """
+    causal = bool(module.is_causal)
+    if varlen_attn is not None and query.is_cuda and query.dtype in _HALF and not dropout:
+        rows = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
+        output = varlen_attn(
+            *rows,
+            segments.offsets,
+            segments.offsets,
+            segments.longest,
+            segments.longest,
+            scale=scaling,
+            window_size=(-1, 0) if causal else (-1, -1),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return output.unsqueeze(0), None
+    return _attention_by_runs(query, key, value, segments.lengths, causal, scaling, dropout), None
+
+
+def _attention_by_runs(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: tuple[int, ...],
+    causal: bool,
+    scaling: float,
+    dropout: float,
+) -> Tensor:
+    outputs = []
+    start = 0
+    for length, run in groupby(lengths):
+        count = sum(1 for _ in run)
+        stop = start + count * length
+        q, k, v = (
+            tensor[0, :, start:stop].unflatten(1, (count, length)).transpose(0, 1)
+            for tensor in (query, key, value)
+        )
+        attended = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )  # (count, heads, length, head_dim)
+        outputs.append(attended.transpose(1, 2).flatten(0, 1))
+        start = stop
+    return torch.cat(outputs).unsqueeze(0)
+
+
+def use_packed_attention(config: PreTrainedConfig) -> None:
+    """Make a Qwen2-VL configuration, both towers, use `packed_attention`."""
+    for part in (config, config.text_config, config.vision_config):
+        # The public setter refuses names with "flash" that it does not know (tests/test_compat.py).
+        part._attn_implementation_internal = PACKED_ATTENTION
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+AttentionInterface.register(PACKED_ATTENTION, packed_attention)

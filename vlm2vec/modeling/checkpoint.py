@@ -1,0 +1,153 @@
+"""Loading a Qwen2-VL network from a folder, in any of the layouts it is published in.
+
+The hub's flat layout (`visual.*`, `model.*`) and the newer one are renamed by transformers; adapters are
+merged by `vlm2vec.modeling.adapter`. Whatever does not fit exactly is a `CheckpointError`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
+
+from vlm2vec.errors import CheckpointError
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG, merge_adapter
+from vlm2vec.modeling.attention import use_packed_attention
+from vlm2vec.modeling.completeness import require_complete
+
+__all__ = ["load_network", "load_tokenizer", "resolve_folder"]
+
+logger = logging.getLogger(__name__)
+
+# The head over the vocabulary is what an embedding model has no use for.
+_NOT_NEEDED = frozenset({"lm_head.weight"})
+
+
+def resolve_folder(name: str | Path, **hub: Any) -> Path:
+    """The local folder of a checkpoint, downloaded from the hub unless it is one already.
+
+    Args:
+        name: A folder, or a repository on the hub.
+        hub: `revision`, `token`, `cache_dir`, `local_files_only`, as `huggingface_hub.snapshot_download`.
+
+    Raises:
+        CheckpointError: There is no such folder, and no such repository can be reached.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    try:
+        folder = Path(snapshot_download(str(name), allow_patterns=["*.json", "*.jinja", "*.txt"], **hub))
+        # Weights are picked by name, so that a repository with several formats is not downloaded twice.
+        for patterns in (["*.safetensors"], ["*.bin"]):
+            snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=["*/*"], **hub)
+            if any(folder.glob(patterns[0])):
+                break
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"there is no folder of this name, and the hub gave none ({type(error).__name__}: {error})",
+            fix="Check the name, the network and, for a private repository, the token.",
+            source=str(name),
+        ) from error
+    return folder
+
+
+def load_network(
+    folder: Path, *, base_model: str | Path | None = None, dtype: torch.dtype | None = None, **hub: Any
+) -> Qwen2VLModel:
+    """The network of a checkpoint folder, adapters merged, ready for the packed forward.
+
+    Args:
+        folder: Holds weights, or an adapter whose configuration names its base model.
+        base_model: Folder or repository of the base model, where the adapter's own word is not to be followed.
+        dtype: Type of the weights; the checkpoint's own if `None`.
+        hub: As `resolve_folder`, for a base model on the hub.
+
+    Raises:
+        CheckpointError: Not a Qwen2-VL checkpoint, or one with missing, unexpected or misshapen weights.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return _load_weights(folder, dtype)
+    base = _base_of_adapter(folder, base_model, hub)
+    logger.info("Merging the adapter in %s into %s", folder, base)
+    # Merged in float32: the product of the low-rank factors is added before it is rounded.
+    network = merge_adapter(_load_weights(base, torch.float32), folder)
+    return network.to(dtype or _config(base).dtype or torch.float32)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none."""
+    if not (folder / "tokenizer_config.json").is_file() and (folder / ADAPTER_CONFIG).is_file():
+        folder = _base_of_adapter(folder, None, {})
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the tokenizer cannot be loaded ({error})",
+            fix="A model folder needs tokenizer.json and tokenizer_config.json.",
+            source=str(folder),
+        ) from error
+    return tokenizer
+
+
+def _config(folder: Path) -> Qwen2VLConfig:
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the configuration cannot be read ({error})",
+            fix="A model folder needs the config.json of a Qwen2-VL model.",
+            source=str(folder),
+        ) from error
+    if not isinstance(config, Qwen2VLConfig):
+        raise CheckpointError(
+            f"this is a {config.model_type!r} model",
+            fix="Qwen2-VL checkpoints are what this version loads.",
+            source=str(folder),
+        )
+    return config
+
+
+def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
+    config = _config(folder)
+    try:
+        network, report = Qwen2VLModel.from_pretrained(
+            folder, config=config, dtype=dtype or "auto", output_loading_info=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the weights cannot be loaded ({error})",
+            fix="Download the folder again; it may be incomplete.",
+            source=str(folder),
+        ) from error
+    require_complete(
+        folder,
+        missing=report["missing_keys"],
+        unexpected=set(report["unexpected_keys"]) - _NOT_NEEDED,
+        misshapen=(str(key) for key in report["mismatched_keys"]),
+    )
+    use_packed_attention(network.config)
+    return network
+
+
+def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:
+    if base_model is not None:
+        return resolve_folder(base_model, **hub)
+    named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not named:
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG} does not name its base model",
+            fix="Name it: VLM2Vec(path, base_model=...).",
+            source=str(folder),
+        )
+    for candidate in (folder / named, folder.parent / named):
+        if candidate.is_dir():
+            return candidate
+    # The revision is the adapter's, not its base model's.
+    return resolve_folder(named, **{key: value for key, value in hub.items() if key != "revision"})

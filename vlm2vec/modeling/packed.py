@@ -1,0 +1,88 @@
+"""The forward pass of Qwen2-VL without padding: one flat row of tokens, one flat row of patches.
+
+It drives the layers of transformers' `Qwen2VLModel`, so weights, adapters and gradient checkpointing are
+those of transformers and peft. What it adds: no padding in either tower, the patch projection as a matrix
+product, positions from outside, and no language-model head.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from transformers import Qwen2VLModel
+from transformers.vision_utils import get_vision_position_ids
+
+from vlm2vec.media.patches import MEAN, STD
+from vlm2vec.modeling.attention import Segments
+
+__all__ = ["hidden_states", "media_features"]
+
+
+def hidden_states(
+    model: Qwen2VLModel, token_ids: Tensor, positions: Tensor, segments: Segments, media: Tensor | None
+) -> Tensor:
+    """States of all tokens after the final norm.
+
+    Args:
+        model: The network; its configuration must use `packed_attention`.
+        token_ids: `(tokens,)`, the prompts one behind the other.
+        positions: `(tokens, 3)`, time, height and width position of each token.
+        segments: Where the prompts lie.
+        media: `(media tokens, hidden)` in order of appearance, or `None` when there are only texts.
+
+    Returns:
+        `(tokens, hidden)`.
+    """
+    language = model.language_model
+    hidden = language.embed_tokens(token_ids)
+    if media is not None:
+        config = model.config
+        is_media = (token_ids == config.image_token_id) | (token_ids == config.video_token_id)
+        hidden = hidden.masked_scatter(is_media[:, None], media.to(hidden.dtype))
+    hidden = hidden.unsqueeze(0)
+    rotary = language.rotary_emb(hidden, positions.T[:, None])
+    for layer in language.layers:
+        hidden = layer(hidden, position_embeddings=rotary, segments=segments)
+    normed: Tensor = language.norm(hidden)
+    return normed.squeeze(0)
+
+
+def media_features(model: Qwen2VLModel, patches: Tensor, grids: Tensor) -> Tensor:
+    """What the language model sees of pictures and clips.
+
+    Args:
+        model: The network.
+        patches: `(patches, 3 * 2 * 14 * 14)` uint8, pictures and clips one behind the other.
+        grids: `(n, 3)` patches in time, height and width of each.
+
+    Returns:
+        `(patches / 4, hidden)`, one row a media token.
+    """
+    visual = model.visual
+    weight = visual.patch_embed.proj.weight
+    hidden = F.linear(_normalise(patches).to(weight.dtype), weight.flatten(1))
+    # Frames attend within themselves only, so each grid step in time is a segment of its own.
+    lengths = chain.from_iterable([height * width] * time for time, height, width in grids.tolist())
+    segments = Segments.of(list(lengths), hidden.device)
+    rotary = visual.rotary_pos_emb(hidden, get_vision_position_ids(grids, visual.spatial_merge_size))
+    for block in visual.blocks:
+        hidden = block(
+            hidden,
+            cu_seqlens=segments.offsets,
+            max_seqlen=segments.longest,
+            position_embeddings=rotary,
+            segments=segments,
+        )
+    features: Tensor = visual.merger(hidden)
+    return features
+
+
+def _normalise(patches: Tensor) -> Tensor:
+    """CLIP's mean and deviation on uint8 patches; channels are the slowest axis of a patch."""
+    scale = torch.tensor(STD, device=patches.device).mul(255).reciprocal()
+    shift = torch.tensor(MEAN, device=patches.device).mul(255)
+    pixels = patches.unflatten(1, (len(MEAN), -1)).float()
+    return ((pixels - shift[:, None]) * scale[:, None]).flatten(1)

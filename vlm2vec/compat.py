@@ -1,0 +1,140 @@
+"""Every name of sentence-transformers that is private to it and that this package touches.
+
+Each has a test in `tests/test_compat.py` that fails when a new release renames it or changes what it does.
+The rest of the package uses public names only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.base.modules.module import Module
+from torch import nn
+from transformers import PreTrainedTokenizerBase, Qwen2VLModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["STOCK_INPUT_MODULE", "HookedSentenceTransformer", "dtype_of", "init_transformer"]
+
+STOCK_INPUT_MODULE = f"{Transformer.__module__}.{Transformer.__qualname__}"
+"""What `modules.json` calls sentence-transformers' own input module."""
+
+
+def init_transformer(module: Transformer, network: Qwen2VLModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give an input module what sentence-transformers' `Transformer.__init__` would.
+
+    Its own `__init__` loads a processor that needs torchvision, so it is not called.
+    """
+    Module.__init__(module)
+    output = {"method": "forward", "method_output_name": "last_hidden_state"}
+    module.transformer_task = "feature-extraction"
+    module.processing_kwargs = {}
+    module.backend = "torch"
+    module.do_lower_case = False
+    module.model = network
+    module.processor = tokenizer
+    module.modality_config = {
+        **{modality: dict(output) for modality in ("text", "image", "video")},
+        "message": {**output, "format": "structured"},
+    }
+    module.module_output_name = "token_embeddings"
+    module.query_length = module.document_length = None
+    module._prompt_length_mapping = {}
+    module._unpad_inputs = None
+    module._query_expansion = None
+
+
+def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
+    """The type of weights that sentence-transformers' `model_kwargs` ask for; `None` is the checkpoint's own.
+
+    Raises:
+        ValueError: They ask for something else too, which the packed forward cannot give.
+    """
+    asked = dict(model_kwargs or {})
+    dtype = asked.pop("dtype", asked.pop("torch_dtype", None))
+    if asked:
+        raise ValueError(f"model_kwargs takes only dtype here, not {', '.join(sorted(asked))}.")
+    if isinstance(dtype, str) and dtype != "auto":
+        dtype = getattr(torch, dtype, dtype)
+    if dtype in (None, "auto"):
+        return None
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"{dtype!r} is not a torch dtype.")
+    return dtype
+
+
+class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
+    """A `SentenceTransformer` whose private hooks call methods with names of our own.
+
+    Subclasses give `input_module_class` and `input_module_arguments`, `new_modules`, and `encode_parsed`.
+    """
+
+    default_huggingface_organization = None
+
+    input_module_class: type[Transformer]
+    input_module_arguments: Mapping[str, Any]
+
+    def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
+        """Modules for a folder or repository without `modules.json`."""
+        raise NotImplementedError
+
+    def encode_parsed(self, inputs: list[Any], *, device: torch.device, **settings: Any) -> Any:
+        """Encode in this process."""
+        raise NotImplementedError
+
+    def encode_in_pool(self, run: Callable[..., Any], inputs: list[Any], **settings: Any) -> Any:
+        """Encode in worker processes: `run(inputs, **settings)` spreads them."""
+        raise NotImplementedError
+
+    def _load_default_modules(
+        self,
+        model_name_or_path: str,
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        model_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+    ) -> tuple[list[nn.Module], dict[str, Any]]:
+        hub = {
+            "token": token,
+            "cache_dir": cache_folder,
+            "revision": revision,
+            "local_files_only": local_files_only,
+        }
+        return self.new_modules(model_name_or_path, dtype_of(model_kwargs), hub), {}
+
+    def _load_module_class_from_ref(self, class_ref: str, *args: Any, **kwargs: Any) -> type:
+        if class_ref == STOCK_INPUT_MODULE:
+            return self.input_module_class
+        found: type = super()._load_module_class_from_ref(class_ref, *args, **kwargs)
+        return found
+
+    def _get_module_init_defaults(self, class_ref: str) -> dict[str, Any]:
+        return dict(self.input_module_arguments) if class_ref == STOCK_INPUT_MODULE else {}
+
+    @torch.inference_mode()
+    def _inference(self, inputs: list[Any], *, device: Any = None, **settings: Any) -> Any:
+        resolved = self._resolve_inference_device(device)
+        self.eval()
+        return self.encode_parsed(inputs, device=resolved, **settings)
+
+    def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
+        return self.encode_in_pool(super()._multi_process, inputs, **settings)
+
+    def save(self, path: str, *args: Any, **kwargs: Any) -> None:
+        """Save under stock class names, so that plain `SentenceTransformer(path)` opens the folder."""
+        super().save(path, *args, **kwargs)
+        listing = Path(path) / "modules.json"
+        modules = json.loads(listing.read_text(encoding="utf-8"))
+        modules[0]["type"] = STOCK_INPUT_MODULE
+        listing.write_text(json.dumps(modules, indent=2), encoding="utf-8")

@@ -1,0 +1,184 @@
+"""Module 0 of the model: what sentence-transformers calls to get from inputs to token states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.base.modules import Transformer
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from transformers import PreTrainedTokenizerBase, Qwen2VLModel
+
+from vlm2vec import profiles
+from vlm2vec.compat import dtype_of, init_transformer
+from vlm2vec.encoding.pack import Features, pack
+from vlm2vec.encoding.prepare import Preparer
+from vlm2vec.encoding.prompt import with_default_instruction
+from vlm2vec.encoding.saved_folder import write_processor_files
+from vlm2vec.errors import ProfileError
+from vlm2vec.inputs.parse import parse_input
+from vlm2vec.inputs.parts import Input
+from vlm2vec.media.limits import Limits
+from vlm2vec.modeling.attention import Segments
+from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
+from vlm2vec.modeling.packed import hidden_states, media_features
+from vlm2vec.profiles import Profile
+
+__all__ = ["Qwen2VLInput"]
+
+
+class Qwen2VLInput(Transformer):  # type: ignore[misc]
+    """Inputs to token states: prompts and pixels by profile, then the packed forward of Qwen2-VL.
+
+    Args:
+        network: The Qwen2-VL network, without its language-model head.
+        tokenizer: Of the network.
+        profile: Prompt layout, positions and pixel rules.
+        limits: What one input may cost.
+        allow_urls: Whether a string under a media key may be a URL.
+    """
+
+    def __init__(
+        self,
+        network: Qwen2VLModel,
+        tokenizer: PreTrainedTokenizerBase,
+        profile: Profile,
+        *,
+        limits: Limits | None = None,
+        allow_urls: bool = False,
+    ) -> None:
+        init_transformer(self, network, tokenizer)
+        self.profile = profile
+        self.limits = limits or Limits()
+        self.allow_urls = allow_urls
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        name: str | Path,
+        *,
+        profile: str | None = None,
+        base_model: str | Path | None = None,
+        dtype: torch.dtype | None = None,
+        limits: Limits | None = None,
+        allow_urls: bool = False,
+        **hub: Any,
+    ) -> Qwen2VLInput:
+        """Load a folder, or a repository on the hub: weights, merged or with an adapter.
+
+        Args:
+            name: Folder or repository.
+            profile: Name of the profile; by default the folder's own, or the repository's if it is known.
+            base_model: Base of an adapter, where its own word is not to be followed.
+            dtype: Type of the weights; the checkpoint's own if `None`.
+            limits: What one input may cost.
+            allow_urls: Whether a string under a media key may be a URL.
+            hub: `revision`, `token`, `cache_dir`, `local_files_only`.
+
+        Raises:
+            CheckpointError: The files are missing, incomplete, or of another model.
+            ProfileError: No profile is known for this checkpoint.
+        """
+        folder = resolve_folder(name, **hub)
+        chosen = profiles.get(profile) if profile else Profile.load(folder) or profiles.of_repository(str(name))
+        if chosen is None:
+            raise ProfileError(
+                "this checkpoint does not say which profile it follows",
+                fix=f"Name it: VLM2Vec(path, profile=...), one of {', '.join(profiles.names())}.",
+                source=str(name),
+            )
+        network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
+        return cls(network, load_tokenizer(folder), chosen, limits=limits, allow_urls=allow_urls)
+
+    @classmethod
+    def load(
+        cls,
+        model_name_or_path: str,
+        *,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        model_kwargs: dict[str, Any] | None = None,
+        init_defaults: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Qwen2VLInput:
+        """As sentence-transformers loads a module; `init_defaults` are arguments of `from_checkpoint`."""
+        return cls.from_checkpoint(
+            str(Path(model_name_or_path) / subfolder) if subfolder else model_name_or_path,
+            token=token,
+            cache_dir=cache_folder,
+            revision=revision,
+            local_files_only=local_files_only,
+            **{"dtype": dtype_of(model_kwargs), **(init_defaults or {})},
+        )
+
+    @property
+    def preparer(self) -> Preparer:
+        """What decodes and tokenises inputs for this model, as it is set now."""
+        context = self.model.config.text_config.max_position_embeddings
+        return Preparer(self.tokenizer, self.profile, self.limits, min(self.max_seq_length or context, context))
+
+    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> Features:
+        """Features of a batch, as a trainer wants them.
+
+        Args:
+            inputs: Anything that `encode` takes, or inputs already parsed.
+            prompt: Instruction of the inputs that have none of their own.
+
+        Raises:
+            VLM2VecError: One of the inputs cannot be embedded; its index says which.
+        """
+        prepare = self.preparer
+        items = [
+            item if isinstance(item, Input) else parse_input(item, index=index, allow_urls=self.allow_urls)
+            for index, item in enumerate(inputs)
+        ]
+        return pack([prepare(with_default_instruction(item, prompt)) for item in items])
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one behind the other, and their ends.
+
+        Args:
+            features: As `pack` makes them, on the device of the network.
+        """
+        present = features["attention_mask"].bool()
+        segments = Segments.of(present.sum(dim=1).tolist(), present.device)
+        images, clips = self._media(features)
+        hidden = hidden_states(
+            self.model,
+            features["input_ids"][present],
+            features["position_ids"][present],
+            segments,
+            images=images,
+            clips=clips,
+        )
+        # In float32 from here on, so that unit length means unit length in half precision too.
+        features["token_embeddings"] = hidden.float().unsqueeze(0)
+        features["cu_seq_lens_q"] = segments.offsets
+        return features
+
+    def _media(self, features: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+        """Features of pictures and of clips, from one pass through the vision tower."""
+        kinds = [("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")]
+        given = [(features[pixels], features[grids]) for pixels, grids in kinds if pixels in features]
+        if not given:
+            return None, None
+        patches, grids = (torch.cat(tensors) for tensors in zip(*given, strict=True))
+        merged = media_features(self.model, patches, grids)
+        parts = iter(merged.split([len(pixels) // self.profile.pixels.merge_size**2 for pixels, _ in given]))
+        images, clips = (next(parts) if pixels in features else None for pixels, _ in kinds)
+        return images, clips
+
+    def save(self, output_path: str, *_: Any, safe_serialization: bool = True, **__: Any) -> None:
+        """Write weights, tokenizer, profile and the stock processor's settings, all under stock class names."""
+        folder = Path(output_path)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.profile.save(folder)
+        write_processor_files(folder, self.profile)
+        self.save_config(output_path)

@@ -1,0 +1,185 @@
+"""From one parsed input to what the network reads: token ids, positions and uint8 patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+from vlm2vec.encoding.pages import expand_documents
+from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Control, Media, Plain, lay_out
+from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
+from vlm2vec.inputs.parts import Clip, Document, Image, Input
+from vlm2vec.media.frames import read_frame_folder, sample_frames
+from vlm2vec.media.image import load_image
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.patches import patchify
+from vlm2vec.media.pdf import render_page
+from vlm2vec.media.resize import fit, resize
+from vlm2vec.media.source import Source
+from vlm2vec.media.video import read_frames
+from vlm2vec.modeling.positions import token_positions
+from vlm2vec.profiles import Profile
+
+__all__ = ["Prepared", "Preparer", "Visual"]
+
+
+@dataclass(frozen=True, eq=False)
+class Visual:
+    """A picture, page or clip as patches.
+
+    Attributes:
+        patches: `(t * h * w, 1176)` uint8.
+        grid: Patches in time, height and width.
+        is_clip: Whether it stands at a `<|video_pad|>`.
+    """
+
+    patches: npt.NDArray[np.uint8]
+    grid: tuple[int, int, int]
+    is_clip: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One input, ready to be packed.
+
+    Attributes:
+        token_ids: `(tokens,)`.
+        positions: `(tokens, 3)`.
+        visuals: In order of appearance.
+    """
+
+    token_ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    visuals: tuple[Visual, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Preparer:
+    """Prepares inputs for one model.
+
+    Attributes:
+        tokenizer: Of the model.
+        profile: Prompt layout and pixel rules.
+        limits: What one input may cost.
+        max_tokens: What the model's context holds.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    profile: Profile
+    limits: Limits
+    max_tokens: int
+
+    def __call__(self, item: Input, *, truncate: bool = False) -> Prepared:
+        """Decode, resize and tokenise one input.
+
+        Args:
+            item: The parsed input.
+            truncate: Shorten a text that does not fit the context, instead of refusing it.
+
+        Raises:
+            VLM2VecError: With the index and the source of the input.
+        """
+        try:
+            return self._prepare(item, truncate)
+        except VLM2VecError as error:
+            raise error.at(item.index, item.describe()) from error.__cause__
+
+    def _prepare(self, item: Input, truncate: bool) -> Prepared:
+        merge = self.profile.pixels.merge_size
+        pieces: list[_Piece] = []
+        visuals = []
+        for segment in lay_out(expand_documents(item, self.limits), self.profile):
+            if isinstance(segment, Plain | Control):
+                ids = self._token_ids(segment)
+                pieces.append(_Piece(ids, len(ids), is_text=isinstance(segment, Plain) or bool(item.prompt)))
+                continue
+            visual = self._see(segment)
+            time, height, width = visual.grid
+            grid = (time, height // merge, width // merge)
+            token = self.tokenizer.convert_tokens_to_ids(VIDEO_TOKEN if visual.is_clip else IMAGE_TOKEN)
+            pieces.append(_Piece([token] * int(np.prod(grid)), grid, is_text=False))
+            visuals.append(visual)
+        pieces = self._within_context(pieces, truncate)
+        return Prepared(
+            np.array([token for piece in pieces for token in piece.ids], dtype=np.int64),
+            token_positions([piece.span for piece in pieces], self.profile.positions),
+            tuple(visuals),
+        )
+
+    def _token_ids(self, segment: Plain | Control) -> Sequence[int]:
+        ids: list[int] = self.tokenizer.encode(
+            segment.text, add_special_tokens=False, split_special_tokens=isinstance(segment, Plain)
+        )
+        return ids
+
+    def _see(self, media: Media) -> Visual:
+        frames = self._pixels(media)
+        patches, grid = patchify(np.stack(frames), self.profile.pixels)
+        return Visual(patches, grid, isinstance(media, Clip))
+
+    def _pixels(self, media: Media) -> list[npt.NDArray[np.uint8]]:
+        """Frames of one size: what the vision tower sees, one for a picture or a page."""
+        rules, limits = self.profile.pixels, self.limits
+        if isinstance(media, Image):
+            image = load_image(media.content, alpha=rules.alpha, limits=limits)
+            return [fit(image, rules, max_pixels=media.max_pixels)]
+        if isinstance(media, Document):
+            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents has seen to it
+            page = render_page(
+                media.content,
+                media.pages[0],
+                rules,
+                max_pixels=media.max_pixels,
+                password=media.password,
+                limits=limits,
+            )
+            return [page]
+        frames = self._frames(media)
+        first = fit(frames[0], rules, frame=True, max_pixels=media.max_pixels)
+        return [first, *(resize(frame, *first.shape[:2]) for frame in frames[1:])]
+
+    def _frames(self, clip: Clip) -> list[npt.NDArray[np.uint8]]:
+        choice = {"num_frames": clip.num_frames, "fps": clip.fps, "start": clip.start, "end": clip.end}
+        raise NotImplementedError
+
+    def _within_context(self, pieces: list[_Piece], truncate: bool) -> list[_Piece]:
+        total = sum(len(piece.ids) for piece in pieces)
+        if not total:
+            raise InputError("there is nothing to embed", fix="Give a text, an instruction or media.")
+        excess = total - self.max_tokens
+        if excess <= 0:
+            return pieces
+        if truncate:
+            pieces, excess = _shortened(pieces, excess)
+        if excess > 0:
+            raise ContextLengthError(
+                f"the input has {total:,} tokens, and the model's context holds {self.max_tokens:,}",
+                fix="Shorten the text or pass truncate=True, or give fewer pages, frames or max_pixels.",
+            )
+        return pieces
+
+
+@dataclass(frozen=True)
+class _Piece:
+    ids: Sequence[int]
+    span: int | tuple[int, int, int]
+    is_text: bool
+
+
+def _shortened(pieces: list[_Piece], excess: int) -> tuple[list[_Piece], int]:
+    """Cut text from the end, but neither media tokens nor the last token, which is the one pooled."""
+    shortened = list(pieces)
+    for place in reversed(range(len(pieces))):
+        piece = pieces[place]
+        if not piece.is_text or excess <= 0:
+            continue
+        tail = list(piece.ids[-1:]) if place == len(pieces) - 1 else []
+        kept = max(len(piece.ids) - len(tail) - excess, 0)
+        excess -= len(piece.ids) - len(tail) - kept
+        ids = [*piece.ids[:kept], *tail]
+        shortened[place] = _Piece(ids, len(ids), is_text=True)
+    return shortened, excess

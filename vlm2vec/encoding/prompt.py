@@ -1,0 +1,111 @@
+"""The prompt of one input, laid out as its profile says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.parts import Clip, Document, Image, Input, Text
+from vlm2vec.profiles import Profile
+
+__all__ = ["IMAGE_TOKEN", "VIDEO_TOKEN", "Control", "Media", "Plain", "Segment", "lay_out", "with_default_instruction"]
+
+IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
+VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Text of the caller's: what looks like a control token in it is plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Control:
+    """Text of the profile's, or of a raw prompt: control tokens in it are control tokens."""
+
+    text: str
+
+
+Media: TypeAlias = Image | Clip | Document
+Segment: TypeAlias = Plain | Control | Media
+
+
+def with_default_instruction(item: Input, instruction: str | None) -> Input:
+    """The input with this instruction, unless it has one (or "" for none) or is a raw prompt."""
+    if item.instruction is not None or item.prompt is not None or not instruction:
+        return item
+    return replace(item, instruction=instruction)
+
+
+def lay_out(item: Input, profile: Profile) -> list[Segment]:
+    """The segments of the prompt, in order; neighbouring plain texts are one segment.
+
+    Raises:
+        InputError: A raw prompt and its media do not match, or there is nothing to embed.
+    """
+    if item.prompt is not None:
+        return _raw(item.prompt, [part for part in item.parts if not isinstance(part, Text)])
+    pieces: list[Segment] = [
+        Plain(part.text) if isinstance(part, Text) else part for part in item.parts if part != Text("")
+    ]
+    segments: list[Segment] = []
+    if item.instruction:
+        if profile.instruction_slot == "first":
+            segments.append(Plain(item.instruction + profile.instruction_joiner))
+        else:
+            leading = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
+            pieces.insert(leading, Plain(item.instruction))
+    for place, piece in enumerate(pieces):
+        if place:
+            segments.append(Plain(profile.joiner))
+        if isinstance(piece, Plain):
+            segments.append(piece)
+        else:
+            segments += [Control(profile.media_start), piece, Control(profile.media_end)]
+    segments.append(Control(profile.suffix))
+    segments = _joined(segments)
+    if not segments:
+        raise InputError("there is nothing to embed", fix="Give a text, an instruction or media.")
+    return segments
+
+
+def _raw(prompt: str, media: list[Media]) -> list[Segment]:
+    images = iter([part for part in media if not isinstance(part, Clip)])
+    clips = iter([part for part in media if isinstance(part, Clip)])
+    segments: list[Segment] = []
+    for piece in re.split(f"({re.escape(IMAGE_TOKEN)}|{re.escape(VIDEO_TOKEN)})", prompt):
+        if piece not in (IMAGE_TOKEN, VIDEO_TOKEN):
+            segments.append(Control(piece))
+            continue
+        part = next(images if piece == IMAGE_TOKEN else clips, None)
+        if part is None:
+            raise InputError(
+                f"the prompt has more {piece} than there are media for them",
+                fix='Give one of "images" for each <|image_pad|> and one of "video" for each <|video_pad|>.',
+            )
+        segments.append(part)
+    left = len(list(images)) + len(list(clips))
+    if left:
+        raise InputError(
+            f"{left} of the media have no placeholder in the prompt",
+            fix="Write <|image_pad|> or <|video_pad|> where each belongs.",
+        )
+    return _joined(segments)
+
+
+def _joined(segments: Iterable[Segment]) -> list[Segment]:
+    joined: list[Segment] = []
+    for segment in segments:
+        last = joined[-1] if joined else None
+        if isinstance(segment, Plain | Control) and not segment.text:
+            continue
+        if isinstance(segment, Plain) and isinstance(last, Plain):
+            joined[-1] = Plain(last.text + segment.text)
+        else:
+            joined.append(segment)
+    return joined

@@ -1,0 +1,55 @@
+"""What a saved folder carries so that stock transformers and sentence-transformers read it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vlm2vec.media.patches import MEAN, STD
+from vlm2vec.profiles import Profile
+
+__all__ = ["card_note", "write_processor_files"]
+
+
+def write_processor_files(folder: Path, profile: Profile) -> None:
+    """Write the stock Qwen2-VL processor's settings for this profile: pixel budget, means, class names."""
+    rules = profile.pixels
+    settings = {
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+        "patch_size": rules.patch_size,
+        "merge_size": rules.merge_size,
+        "temporal_patch_size": rules.temporal_patch_size,
+        "size": {"shortest_edge": rules.min_pixels, "longest_edge": rules.max_pixels},
+    }
+    files = {
+        "preprocessor_config.json": {
+            **settings,
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2VLProcessor",
+        },
+        "video_preprocessor_config.json": {
+            **settings,
+            "video_processor_type": "Qwen2VLVideoProcessor",
+            "processor_class": "Qwen2VLProcessor",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def card_note(profile: Profile) -> str:
+    """A section for the model card: the profile, and where plain sentence-transformers differs."""
+    lines = [
+        "## Profile",
+        "",
+        f"Prompts and pixels follow the `{profile.name}` profile of the `vlm2vec` package.",
+    ]
+    if profile.positions == "1d":
+        lines += [
+            "",
+            "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors of "
+            "texts are the same there, vectors of images, videos and pages are not. "
+            "Use `vlm2vec.VLM2Vec` for those.",
+        ]
+    return "\n".join(lines) + "\n"

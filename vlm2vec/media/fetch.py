@@ -1,0 +1,161 @@
+"""Downloads from public addresses, for models built with `allow_urls=True`."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from vlm2vec.errors import InputError, LimitError, MediaError
+
+__all__ = ["fetch"]
+
+_MAX_REDIRECTS = 3
+_CHUNK = 64 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
+    """Downloads a file over http or https.
+
+    The name is resolved once and the connection goes to the address that was checked, so a name server
+    cannot answer differently the second time. Redirects are followed up to three times, each one checked.
+
+    Args:
+        url: The address, with a public host.
+        max_bytes: Greatest size, in bytes.
+        seconds: Time for everything together, in seconds.
+
+    Raises:
+        InputError: The URL is malformed, or leads to an address that is not public.
+        LimitError: The file is too large, or takes too long.
+        MediaError: The server cannot be reached, or has no such file.
+    """
+    end = time.monotonic() + seconds
+    try:
+        for _ in range(_MAX_REDIRECTS + 1):
+            parts = _split(url)
+            connection = _connect(parts, _public_address(parts), end)
+            try:
+                response = _request(connection, parts)
+                if response.status not in _REDIRECTS:
+                    return _body(response, connection, max_bytes=max_bytes, end=end)
+                url = urljoin(url, response.headers.get("Location", ""))
+            finally:
+                connection.close()
+    except TimeoutError:
+        raise LimitError(f"the download took longer than {seconds:g} s", fix="Download it first.") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise MediaError(f"the download failed ({type(error).__name__}: {error})") from error
+    raise MediaError(f"the URL redirects more than {_MAX_REDIRECTS} times", fix="Pass the last one.")
+
+
+def _split(url: str) -> SplitResult:
+    """The URL's parts, refused where two parsers could read it differently."""
+    if any(c <= " " or c in "\\\x7f" for c in url) or not url.isascii():
+        raise InputError(
+            "the URL holds a space, a backslash or a character that is not ASCII", fix="Quote it."
+        )
+    try:
+        parts = urlsplit(url)
+        bad_port = parts.port == 0
+    except ValueError as error:
+        raise InputError(f"the URL is malformed ({error})") from None
+    if parts.scheme not in ("http", "https"):
+        raise InputError(f"the URL's scheme is {parts.scheme!r}", fix="Only http and https are fetched.")
+    if not parts.hostname or bad_port:
+        raise InputError("the URL has no host", fix="Write https://host/path.")
+    if parts.username is not None or parts.password is not None:
+        raise InputError("the URL holds a user name", fix="Download it and pass the bytes.")
+    return parts
+
+
+def _public_address(parts: SplitResult) -> tuple[str, int]:
+    """The address to connect to. One address that is not public makes the whole name unacceptable."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        answers = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        raise MediaError(f"the host {parts.hostname} has no address", fix="Check the URL.") from None
+    addresses = [str(answer[4][0]) for answer in answers]
+    if not addresses or not all(_is_public(address) for address in addresses):
+        raise InputError(
+            f"the host {parts.hostname} is not on the public internet",
+            fix="Download it and pass the path or bytes.",
+        )
+    return addresses[0], port
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(str(inner))
+        if ip.is_site_local:
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _connect(parts: SplitResult, address: tuple[str, int], end: float) -> http.client.HTTPConnection:
+    """A connection to the checked address that speaks to the named host."""
+    host = str(parts.hostname)
+    sock = socket.create_connection(address, timeout=_remaining(end))
+    try:
+        sock.settimeout(_remaining(end))
+        if parts.scheme == "https":
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+    connection = http.client.HTTPConnection(host, address[1])
+    connection.sock = sock
+    return connection
+
+
+def _request(connection: http.client.HTTPConnection, parts: SplitResult) -> http.client.HTTPResponse:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    # No Accept-Encoding: a small compressed answer could unpack to a huge one.
+    headers = {"Host": parts.netloc, "User-Agent": "vlm2vec", "Accept": "*/*", "Connection": "close"}
+    connection.request("GET", target, headers=headers)
+    return connection.getresponse()
+
+
+def _body(
+    response: http.client.HTTPResponse, connection: http.client.HTTPConnection, *, max_bytes: int, end: float
+) -> bytes:
+    if response.status != 200:
+        raise MediaError(f"the server answered {response.status} {response.reason}", fix="Check the URL.")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise MediaError("the server sent a compressed answer", fix="Download it and pass the bytes.")
+    too_large = LimitError(f"the file is larger than {max_bytes:,} bytes", fix="Download it first.")
+    if (response.length or 0) > max_bytes:
+        raise too_large
+    sock, data = connection.sock, bytearray()
+    while True:
+        if sock is not None:
+            sock.settimeout(_remaining(end))
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        data += chunk
+        if len(data) > max_bytes:
+            raise too_large
+    if response.length:
+        raise MediaError("the connection broke before the end of the file", fix="Try again.")
+    return bytes(data)
+
+
+def _remaining(end: float) -> float:
+    seconds = end - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

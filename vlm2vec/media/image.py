@@ -1,0 +1,222 @@
+"""Images from files, bytes, PIL objects and arrays to (H, W, 3) RGB."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from PIL import ExifTags, Image, features
+
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
+from vlm2vec.media.array import array_size, array_to_rgb, as_array
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.modes import to_rgb
+from vlm2vec.media.source import Source
+
+__all__ = ["Alpha", "decoding_errors", "image_size", "is_animated", "load_image", "open_image"]
+
+Alpha = Literal["drop", "white"]
+
+# Pillow's other formats are rarer than their parsers' faults.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF") + (
+    ("AVIF",) if features.check("avif") else ()
+)
+# Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
+_ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
+
+# What turns a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Reading a PIL image that was opened lazily moves its file's position and fills its caches.
+_PIL_LOCK = threading.Lock()
+
+
+def image_size(image: Source | Image.Image | Any, *, limits: Limits | None = None) -> tuple[int, int]:
+    """Size of an image as (height, width), upright, without decoding it.
+
+    Args:
+        image: A `Source`, a PIL image or an array, as for `load_image`.
+        limits: Upper limits.
+
+    Raises:
+        InputError: An array or PIL image has a form that is no image.
+        MediaError: The file is no image.
+        LimitError: It is larger than a limit.
+    """
+    limits = limits or Limits()
+    if isinstance(image, Source):
+        with open_image(image, limits=limits) as picture:
+            _check_single(picture)
+            if picture.format == "PNG" and _has_exif(image):
+                picture.load()  # the orientation may stand behind the pixels
+            return _upright_size(picture)
+    if isinstance(image, Image.Image):
+        _check_area(*image.size, limits)
+        with _PIL_LOCK, decoding_errors():
+            _check_single(image)
+            image.getexif()
+            return _upright_size(image)
+    height, width = array_size(as_array(image))
+    _check_area(width, height, limits)
+    return height, width
+
+
+def load_image(
+    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+) -> np.ndarray:
+    """Decodes an image, turned upright as its EXIF orientation says.
+
+    Args:
+        image: A `Source`; a PIL image; or an array or tensor of shape (H, W, 3), (H, W, 4), (H, W, 1),
+            (H, W), or with the channels first where that is unambiguous: uint8, bool, or floats in [0, 1].
+        alpha: "drop" ignores transparency, "white" composites onto white.
+        limits: Upper limits.
+
+    Returns:
+        Picture of shape (H, W, 3), uint8 RGB, contiguous; it may be read-only.
+
+    Raises:
+        InputError: An array or PIL image has a form that is no image.
+        MediaError: The file is no image, is broken, or holds several pictures.
+        LimitError: It is larger than a limit.
+
+    Example:
+        >>> load_image(Image.new("L", (3, 2), 7)).shape
+        (2, 3, 3)
+    """
+    limits = limits or Limits()
+    if isinstance(image, Source):
+        with open_image(image, limits=limits) as picture:
+            _check_single(picture)
+            picture.load()
+            turn = _turn(picture)
+            return to_rgb(picture if turn is None else picture.transpose(turn), alpha)
+    if isinstance(image, Image.Image):
+        _check_area(*image.size, limits)
+        with _PIL_LOCK, decoding_errors():
+            _check_single(image)
+            image.load()
+            turn = _turn(image)
+        with decoding_errors():
+            return to_rgb(image if turn is None else image.transpose(turn), alpha)
+    array = as_array(image)
+    height, width = array_size(array)
+    _check_area(width, height, limits)
+    return array_to_rgb(array, alpha)
+
+
+def is_animated(source: Source) -> bool:
+    """Whether an image file moves: a GIF, PNG, WebP or AVIF with more than one frame."""
+    with open_image(source, limits=None) as picture:
+        return _moves(picture)
+
+
+@contextmanager
+def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image]:
+    """Opens an image file and reads its header; whatever a decoder raises inside is a MediaError.
+
+    Raises:
+        MediaError: It is no image.
+        LimitError: It is larger than a limit.
+    """
+    if source.is_folder:
+        raise MediaError("this is a folder, not an image", fix="Pass it as a video.")
+    signature = source.signature
+    if limits is not None and source.size > limits.max_image_bytes:
+        raise LimitError(
+            f"the image file has {source.size:,} bytes, more than {limits.max_image_bytes:,}",
+            fix="Raise Limits.max_image_bytes.",
+        )
+    what = "an unknown format" if signature is None else signature.label
+    if signature is None or signature.kind != "image":
+        raise MediaError(
+            f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
+        )
+    with source.open() as file, decoding_errors(), Image.open(file, formats=_FORMATS) as picture:
+        if limits is not None:
+            _check_area(*picture.size, limits)
+        yield picture
+
+
+@contextmanager
+def decoding_errors() -> Iterator[None]:
+    """Turns what Pillow raises on broken or hostile files into this package's errors."""
+    try:
+        yield
+    except VLM2VecError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LimitError(
+            f"Pillow refuses the image ({error})", fix="Raise PIL.Image.MAX_IMAGE_PIXELS."
+        ) from error
+    except Exception as error:  # decoders raise almost anything on bytes made to break them
+        raise MediaError(
+            f"the image cannot be read ({type(error).__name__}: {error})",
+            fix="It is damaged, cut off, or closed; open or write it again.",
+        ) from error
+
+
+def _upright_size(picture: Image.Image) -> tuple[int, int]:
+    width, height = picture.size
+    # Pillow itself swaps the sides of a TIFF, and turns it when it loads.
+    if picture.format != "TIFF" and _orientation(picture) >= 5:
+        return width, height
+    return height, width
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    return _TURNS.get(_orientation(picture))
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 to 8, without decoding."""
+    # The getexif() of a PNG decodes it, to look for a chunk behind the pixels; the base class does not.
+    value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _has_exif(source: Source) -> bool:
+    """Whether a PNG has an EXIF chunk anywhere, from its chunks' headers alone."""
+    with source.open() as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", header)
+            if name == b"eXIf":
+                return True
+            file.seek(length + 4, 1)
+    return False
+
+
+def _moves(picture: Image.Image) -> bool:
+    return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
+
+
+def _check_single(picture: Image.Image) -> None:
+    if _moves(picture):
+        raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
+    if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+        raise MediaError(
+            f"the TIFF has {getattr(picture, 'n_frames', 1)} pages", fix="Pass its pages as single images."
+        )
+
+
+def _check_area(width: int, height: int, limits: Limits) -> None:
+    if width < 1 or height < 1:
+        raise InputError(f"the image is {width} x {height} pixels", fix="Pass one with at least one pixel.")
+    if width * height > limits.max_image_pixels:
+        raise LimitError(
+            f"the image is {width} x {height}, more than {limits.max_image_pixels:,} pixels",
+            fix="Make it smaller, or raise Limits.max_image_pixels.",
+        )

@@ -1,0 +1,89 @@
+"""Pictures to patches, in the order and with the numbers of Qwen2-VL's image processor."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from vlm2vec.errors import InputError
+from vlm2vec.media.pixels import PixelRules
+
+__all__ = ["MEAN", "STD", "normalise", "patchify"]
+
+# Mean and standard deviation per channel of CLIP's training images (openai/CLIP, clip.py).
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def patchify(frames: np.ndarray, rules: PixelRules) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Cuts frames into patches.
+
+    Args:
+        frames: Frames of shape (T, H, W, 3), uint8, H and W multiples of `rules.factor`. A still image is
+            one frame. The last frame is repeated until T is a multiple of `rules.temporal_patch_size`.
+        rules: Pixel rules of the checkpoint.
+
+    Returns:
+        Patches of shape (t * h * w, 3 * temporal * patch * patch), uint8; values run by channel, frame, row
+        and column, and the patches of one token are neighbours. And the grid (t, h, w), in patches.
+
+    Raises:
+        InputError: The frames do not have that form.
+
+    Example:
+        >>> patches, grid = patchify(np.zeros((1, 56, 84, 3), np.uint8), PixelRules())
+        >>> patches.shape, grid
+        ((24, 1176), (1, 4, 6))
+    """
+    _check(frames, rules)
+    count, height, width, channels = frames.shape
+    step, patch, merge = rules.temporal_patch_size, rules.patch_size, rules.merge_size
+    if rest := -count % step:
+        frames = np.concatenate([frames, np.repeat(frames[-1:], rest, axis=0)])
+    t, h, w = len(frames) // step, height // patch, width // patch
+    blocks = frames.reshape(t, step, h // merge, merge, patch, w // merge, merge, patch, channels)
+    # (t, rows of tokens, columns of tokens, merge, merge, channel, frame, row, column)
+    blocks = blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    return blocks.reshape(t * h * w, channels * step * patch * patch), (t, h, w)
+
+
+def normalise(patches: np.ndarray) -> np.ndarray:
+    """Pixel values as the stock vision tower expects them.
+
+    Args:
+        patches: Patches of shape (n, 3 * k), uint8, channel by channel.
+
+    Returns:
+        Values of shape (n, 3 * k), float32: bit for bit those of transformers' image processor.
+    """
+    values = np.empty(patches.shape, np.float32)
+    table, size = _table(), patches.shape[1] // len(MEAN)
+    for channel in range(len(MEAN)):
+        columns = slice(channel * size, (channel + 1) * size)
+        np.take(table[channel], patches[:, columns], out=values[:, columns])
+    return values
+
+
+@lru_cache(maxsize=1)
+def _table() -> np.ndarray:
+    """The value of each level of each channel, of shape (3, 256), float32.
+
+    Scaled in float64 and rounded to float32 before the mean is taken off, as transformers does.
+    """
+    scaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
+    return (scaled - mean[:, None]) / std[:, None]
+
+
+def _check(frames: np.ndarray, rules: PixelRules) -> None:
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise InputError(
+            f"frames have the shape {frames.shape} and the type {frames.dtype}",
+            fix="Pass (T, H, W, 3), uint8, with at least one frame.",
+        )
+    if frames.shape[1] % rules.factor or frames.shape[2] % rules.factor or not frames.size:
+        raise InputError(
+            f"frames of {frames.shape[2]} x {frames.shape[1]} pixels are no multiple of {rules.factor}",
+            fix="Resize them with fit().",
+        )

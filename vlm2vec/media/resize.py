@@ -1,0 +1,122 @@
+"""The size at which the vision tower sees a picture, and the resizing to it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from vlm2vec.errors import InputError
+from vlm2vec.media.pixels import PixelRules
+
+__all__ = ["fit", "resize", "target_size"]
+
+# Qwen2-VL's image processor refuses ratios above this (transformers, image_processing_qwen2_vl.smart_resize).
+_MAX_RATIO = 200
+
+
+def target_size(
+    height: int, width: int, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
+) -> tuple[int, int]:
+    """Size of a picture after `fit`, as (height, width), both multiples of `rules.factor`.
+
+    Args:
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        rules: Pixel budget and conversion rules.
+        frame: Whether the picture is a video frame, which the rule for tiny images spares.
+        max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
+
+    Raises:
+        InputError: The picture has no pixels, is too narrow for these rules, or `max_pixels` is less than
+            one token.
+
+    Example:
+        >>> target_size(1600, 1200, PixelRules(max_pixels=1_003_520))
+        (1148, 840)
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"the picture is {width} x {height} pixels", fix="Pass one with at least one pixel.")
+    height, width = _squeezed_size(height, width, rules, frame=frame)
+    return _budget_size(height, width, rules, _greatest_area(rules, max_pixels))
+
+
+def fit(
+    image: np.ndarray, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
+) -> np.ndarray:
+    """Resizes a picture to what the vision tower sees.
+
+    Args:
+        image: Picture of shape (H, W, 3), uint8.
+        rules: Pixel budget and conversion rules.
+        frame: Whether the picture is a video frame.
+        max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
+
+    Returns:
+        Picture of shape (*target_size(H, W, ...), 3), uint8.
+    """
+    height, width = image.shape[:2]
+    target = target_size(height, width, rules, frame=frame, max_pixels=max_pixels)
+    # A picture that the rules squeeze is resized twice, as in the original code.
+    return resize(resize(image, *_squeezed_size(height, width, rules, frame=frame)), *target)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes with Pillow's bicubic filter, on uint8.
+
+    Args:
+        image: Picture of shape (H, W, 3), uint8.
+        height: New height, in pixels.
+        width: New width, in pixels.
+
+    Returns:
+        Picture of shape (height, width, 3); `image` itself when that is its size.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -> tuple[int, int]:
+    """Size before the budget applies."""
+    if rules.fixed_size is not None:
+        return rules.fixed_size
+    side = rules.tiny_image_side
+    if side is not None and not frame and min(height, width) < rules.factor:
+        return side, side
+    return height, width
+
+
+def _greatest_area(rules: PixelRules, max_pixels: int | None) -> int:
+    area = rules.max_pixels if max_pixels is None else max_pixels
+    if area < rules.factor**2:
+        raise InputError(
+            f"max_pixels is {area:,}, less than one token",
+            fix=f"Pass at least {rules.factor**2} ({rules.factor} x {rules.factor}).",
+        )
+    return area
+
+
+def _budget_size(height: int, width: int, rules: PixelRules, max_pixels: int) -> tuple[int, int]:
+    """Multiples of the factor within the budget, the ratio kept as far as possible.
+
+    The arithmetic of `smart_resize` in transformers' `image_processing_qwen2_vl.py`, rounding included.
+    """
+    factor, min_pixels = rules.factor, min(rules.min_pixels, max_pixels)
+    ratio = max(height, width) / min(height, width)
+    if rules.extreme_ratio == "square" and (ratio > _MAX_RATIO or min(height, width) < factor):
+        height = width = max(factor, height, width)
+    elif ratio > _MAX_RATIO:
+        raise InputError(
+            f"the picture is {width} x {height} pixels, a ratio above {_MAX_RATIO}", fix="Crop or pad it."
+        )
+    rows, columns = round(height / factor), round(width / factor)
+    if rows * columns * factor**2 > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        rows = max(1, math.floor(height / shrink / factor))
+        columns = max(1, math.floor(width / shrink / factor))
+    elif rows * columns * factor**2 < min_pixels:
+        grow = math.sqrt(min_pixels / (height * width))
+        rows, columns = math.ceil(height * grow / factor), math.ceil(width * grow / factor)
+    return rows * factor, columns * factor

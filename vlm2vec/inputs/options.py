@@ -1,0 +1,114 @@
+"""Options that stand beside one input, such as `page` or `num_frames`: their types and ranges."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
+
+__all__ = ["OPTIONS", "check_option", "check_span"]
+
+
+def check_option(name: str, value: Any) -> Any:
+    """The value of option `name` in its plain type; `None` stays `None` and means the model's default.
+
+    Raises:
+        InputError: The value has the wrong type or lies outside its range.
+
+    Example:
+        >>> check_option("pages", range(1, 4))
+        (1, 2, 3)
+    """
+    return None if value is None else OPTIONS[name](name, value)
+
+
+def check_span(start: float | None, end: float | None) -> None:
+    """Raise unless `start` lies before `end`, both in seconds."""
+    if start is not None and end is not None and start >= end:
+        raise InputError(f"start ({start:g} s) is not before end ({end:g} s)", fix="Choose start < end.")
+
+
+def _count(name: str, value: Any) -> int:
+    if not _is_integer(value) or value < 1:
+        raise InputError(
+            f"{name} is {describe_value(value)}, not a whole number of at least 1",
+            fix=f"Pass {name} as an int, such as {name}={200_704 if name == 'max_pixels' else 1}.",
+        )
+    return int(value)
+
+
+def _pages(name: str, value: Any) -> int | str | tuple[int, ...]:
+    if isinstance(value, str):
+        if not value.strip():
+            raise InputError(f"{name} is an empty string", fix="Pass a selection, such as pages='1-3,7'.")
+        return str.__str__(value)
+    if isinstance(value, (list, tuple, range)):
+        if not value:
+            raise InputError(
+                f"{name} selects no page", fix=f"Leave {name} out to take all pages, or name at least one."
+            )
+        return tuple(_count(name, page) for page in value)
+    if not _is_integer(value):
+        raise InputError(
+            f"{name} is {describe_value(value)}, not a selection of pages",
+            fix="Pass an int, a list of ints, or a string such as '1-3,7'; the first page is 1.",
+        )
+    return _count(name, value)
+
+
+def _positive(name: str, value: Any) -> float:
+    seconds = _number(name, value)
+    if seconds <= 0:
+        raise InputError(f"{name} is {seconds:g}", fix=f"Pass a {name} above 0.")
+    return seconds
+
+
+def _not_negative(name: str, value: Any) -> float:
+    seconds = _number(name, value)
+    if seconds < 0:
+        raise InputError(f"{name} is {seconds:g}", fix=f"Pass a {name} of at least 0, in seconds.")
+    return seconds
+
+
+def _number(name: str, value: Any) -> float:
+    real = isinstance(value, (numbers.Real, np.number)) and not isinstance(
+        value, (bool, complex, np.complexfloating)
+    )
+    try:
+        number = float(value) if real else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InputError(
+            f"{name} is {describe_value(value)}, not a finite number",
+            fix=f"Pass a number, such as {name}=1.5.",
+        )
+    return number
+
+
+def _password(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} is not a string but {type(value).__name__}", fix="Pass it as a string.")
+    return str.__str__(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
+    "page": _count,
+    "pages": _pages,
+    "password": _password,
+    "num_frames": _count,
+    "fps": _positive,
+    "start": _not_negative,
+    "end": _positive,
+    "max_pixels": _count,
+}

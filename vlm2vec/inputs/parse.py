@@ -1,0 +1,229 @@
+"""From what a caller passes to inputs: which objects are one input, and what each is made of."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Any
+
+import numpy as np
+
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
+from vlm2vec.inputs.describe import describe_value, shorten
+from vlm2vec.inputs.media import bare_part, is_media
+from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
+from vlm2vec.inputs.parts import Input, Part, Text
+from vlm2vec.inputs.text import check_text
+
+__all__ = ["is_single", "parse_input", "parse_batch"]
+
+_FORMS = (
+    "Pass a string, a pathlib.Path, a PIL image, a uint8 array, bytes, a dict, a Video, or a list of these."
+)
+
+
+def is_single(inputs: Any) -> bool:
+    """Whether `inputs` is one input, rather than a batch of them.
+
+    A list, a tuple, a generator or any other iterable is a batch, except for a list of messages, which is one
+    conversation. What cannot be a batch is one input, so that the error about it can say why.
+
+    Example:
+        >>> is_single("a cat"), is_single(["a cat"]), is_single([{"role": "user", "content": "a cat"}])
+        (True, False, True)
+    """
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim == 0 or inputs.dtype.kind not in "OUT"
+    if isinstance(inputs, list):
+        return bool(inputs) and is_message(inputs[0])
+    if isinstance(inputs, (str, Mapping)) or is_media(inputs):
+        return True
+    return not isinstance(inputs, Iterable) or _never_a_batch(inputs) is not None
+
+
+def parse_input(
+    item: Any, *, index: int | None = None, instruction: str | None = None, allow_urls: bool = False
+) -> Input:
+    """Understand one input.
+
+    Args:
+        item: Any row of the table of inputs: text, media, a dict, messages, or a list of parts in order.
+        index: Its position in the batch.
+        instruction: Used unless the input brings its own.
+        allow_urls: Whether a string under a media key may be a URL.
+
+    Raises:
+        InputError: It has a form that cannot be embedded.
+        MediaError: A file is missing or of an unknown format.
+
+    Example:
+        >>> parse_input({"text": "what is this?", "image": np.zeros((56, 56, 3), np.uint8)}).describe()
+        'text "what is this?" + array (56, 56, 3) uint8'
+    """
+    try:
+        content = _parse(item, allow_urls)
+        _check_not_empty(content)
+        if instruction is not None:
+            instruction = check_text(instruction, "the instruction")
+            if content.prompt is not None:
+                raise InputError(
+                    "an instruction is given for a prompt, to which nothing is added",
+                    fix="Write it into the prompt, or give instruction=None for this input.",
+                )
+    except VLM2VecError as error:
+        if error.source is not None:
+            error.source = shorten(error.source)
+        raise error.at(index, describe_value(item)) from error.__cause__
+    own = content.instruction if content.instruction is not None else instruction
+    return Input(content.parts, own, content.prompt, index)
+
+
+def parse_batch(
+    inputs: Any,
+    instruction: str | Iterable[str | None] | None = None,
+    *,
+    allow_urls: bool = False,
+    on_error: object = "raise",
+) -> Iterator[Input | VLM2VecError]:
+    """Understand the inputs of a batch, one by one and in order.
+
+    Args:
+        inputs: An iterable of inputs, read as far as asked for; one input alone is a batch of one.
+        instruction: One for all, or one per input.
+        allow_urls: Whether a string under a media key may be a URL.
+        on_error: "raise" raises the first error; anything else yields the error in place of the input.
+
+    Returns:
+        As many inputs or errors as `inputs` has, in order.
+
+    Raises:
+        InputError: There are not as many instructions as inputs: at once if both have a length, otherwise
+            when either ends.
+
+    Example:
+        >>> [type(result).__name__ for result in parse_batch(["a cat", None], on_error="nan")]
+        ['Input', 'InputError']
+    """
+    if is_single(inputs):
+        inputs = [inputs]
+    if instruction is None or isinstance(instruction, str):
+        return _parse_each(zip(inputs, itertools.repeat(instruction)), allow_urls, on_error)
+    if isinstance(instruction, (bytes, Mapping, set, frozenset)) or not isinstance(instruction, Iterable):
+        raise InputError(
+            f"instruction is {describe_value(instruction)}",
+            fix="Pass a string, or a list with one per input.",
+        )
+    if isinstance(inputs, Sized) and isinstance(instruction, Sized) and len(inputs) != len(instruction):
+        raise _unequal(f"{len(instruction)} instructions", f"{len(inputs)} inputs")
+    return _parse_each(_pair(inputs, instruction), allow_urls, on_error)
+
+
+def _parse_each(
+    pairs: Iterable[tuple[Any, str | None]], allow_urls: bool, on_error: object
+) -> Iterator[Input | VLM2VecError]:
+    for index, (item, instruction) in enumerate(pairs):
+        yield _parse_one(item, index, instruction, allow_urls, on_error)
+
+
+def _parse_one(
+    item: Any, index: int, instruction: str | None, allow_urls: bool, on_error: object
+) -> Input | VLM2VecError:
+    try:
+        return parse_input(item, index=index, instruction=instruction, allow_urls=allow_urls)
+    except VLM2VecError as error:
+        if on_error == "raise":
+            raise
+        return error
+
+
+def _pair(inputs: Iterable[Any], instructions: Iterable[str | None]) -> Iterator[tuple[Any, str | None]]:
+    nothing: Any = object()
+    pairs = itertools.zip_longest(inputs, instructions, fillvalue=nothing)
+    for count, (item, instruction) in enumerate(pairs):
+        if instruction is nothing:
+            raise _unequal(f"{count} instructions", "more inputs")
+        if item is nothing:
+            raise _unequal("more instructions", f"{count} inputs")
+        yield item, instruction
+
+
+def _unequal(instructions: str, inputs: str) -> InputError:
+    return InputError(
+        f"there are {instructions} for {inputs}",
+        fix="Pass one instruction for all, or exactly one per input.",
+    )
+
+
+def _parse(item: Any, allow_urls: bool) -> Content:
+    if isinstance(item, str) or is_media(item):
+        return Content(_parse_part(item, allow_urls))
+    if is_message(item):
+        return parse_conversation([item], allow_urls=allow_urls)
+    if is_content_part(item):
+        raise InputError(
+            "a content part is not an input by itself",
+            fix="Put it into the content of a message, or the parts of one input into a nested list.",
+        )
+    if isinstance(item, Mapping):
+        return parse_dict(item, allow_urls=allow_urls)
+    if not isinstance(item, (list, tuple)):
+        raise _refusal(item)
+    if any(is_message(part) for part in item):
+        return parse_conversation(item, allow_urls=allow_urls)
+    return Content(tuple(part for entry in item for part in _parse_part(entry, allow_urls)))
+
+
+def _parse_part(item: Any, allow_urls: bool) -> tuple[Part, ...]:
+    """The parts for one entry of an interleaved list."""
+    if isinstance(item, str):
+        return (Text(check_text(item)),)
+    if is_media(item):
+        return (bare_part(item, allow_urls=allow_urls),)
+    if is_content_part(item):
+        return parse_content_part(item, allow_urls=allow_urls)
+    if isinstance(item, Mapping):
+        return parse_parts(item, PART_KEYS, allow_urls=allow_urls)
+    if isinstance(item, (list, tuple)):
+        raise InputError(
+            "a list stands inside the list of one input",
+            fix="Pass its parts in one flat list; several frames of a clip as Video(frames).",
+        )
+    raise _refusal(item)
+
+
+def _check_not_empty(content: Content) -> None:
+    if content.prompt is not None or any(not isinstance(part, Text) or part.text for part in content.parts):
+        return
+    if content.parts:
+        raise InputError("the text is empty", fix="Pass at least one character, or leave the input out.")
+    raise InputError("the list of parts is empty", fix="Pass at least one part, or leave the input out.")
+
+
+def _refusal(item: object) -> InputError:
+    """Why `item` is no input, for what is neither text, media, a dict nor a list."""
+    if reason := _never_a_batch(item):
+        return reason
+    if isinstance(item, (float, np.floating)) and math.isnan(item):
+        return InputError("NaN is a missing value, not an input", fix="Leave it out, or replace it by text.")
+    if isinstance(item, Iterator):
+        return InputError(f"a {type(item).__name__} is not an input", fix="Pass list(...) of it.")
+    return InputError(f"{describe_value(item)} is not an input", fix=_FORMS)
+
+
+def _never_a_batch(value: object) -> InputError | None:
+    """The error for iterables whose items are not inputs in an order."""
+    if isinstance(value, (set, frozenset)):
+        return InputError("a set has no order", fix="Pass a list.")
+    if isinstance(value, io.IOBase):
+        return InputError(
+            "an open file is not an input", fix="Pass its path as pathlib.Path, or handle.read()."
+        )
+    if type(value).__name__ == "DataFrame":
+        return InputError(
+            "a table is not an input",
+            fix="Pass one column, as in table['text'], or a list of dicts, as in table.to_dict('records').",
+        )
+    return None

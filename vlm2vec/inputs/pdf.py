@@ -1,0 +1,99 @@
+"""`pdf_pages`: every page of a PDF as an input of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value, shorten
+from vlm2vec.inputs.options import check_option
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.source import Source
+
+__all__ = ["PdfPage", "pdf_pages"]
+
+
+@dataclass(frozen=True, repr=False)
+class PdfPage:
+    """One page of a PDF, drawn when it is encoded and not before. Made by `pdf_pages`.
+
+    Attributes:
+        source: The file or bytes, shared by all pages of the document.
+        page: The page, the first being 1.
+        password: Opens an encrypted file.
+        max_pixels: Greatest area of the page, in pixels.
+    """
+
+    source: Source
+    page: int
+    password: str | None = field(default=None, kw_only=True)
+    max_pixels: int | None = field(default=None, kw_only=True)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file lies; `None` for bytes."""
+        return self.source.path
+
+    def __str__(self) -> str:
+        return f"{shorten(self.source.describe(), 40)}, page {self.page}"
+
+    def __repr__(self) -> str:
+        return f"PdfPage({self})"
+
+
+def pdf_pages(
+    path: str | os.PathLike[str] | bytes,
+    pages: int | str | Sequence[int] | None = None,
+    *,
+    password: str | None = None,
+    max_pixels: int | None = None,
+) -> list[PdfPage]:
+    """A list with one input per page, so that every page gets a vector of its own.
+
+    The file is opened to count its pages; each page is drawn when it is encoded.
+
+    Args:
+        path: The file (here a string is a path), or its bytes.
+        pages: Which pages, the first being 1: an int, a list of ints, or a string such as "1-3,7"; all by
+            default.
+        password: Opens an encrypted file.
+        max_pixels: Greatest area of a page, in pixels; the model's own budget when left out.
+
+    Raises:
+        InputError: `path` is something else, or `pages` is no selection of pages that the file has.
+        MediaError: The file is missing, broken, encrypted, or not a PDF.
+        LimitError: The file has more pages than `Limits.max_pdf_pages`.
+
+    Example:
+        >>> pages = pdf_pages(two_page_pdf, pages="1-2")
+        >>> [page.page for page in pages]
+        [1, 2]
+    """
+    from vlm2vec.media.pdf import page_sizes, parse_pages
+
+    selection = check_option("pages", pages)
+    password = check_option("password", password)
+    max_pixels = check_option("max_pixels", max_pixels)
+    source = _open(path)
+    if source.kind != "pdf":
+        raise InputError(
+            f"this is not a PDF but {source.kind}",
+            fix="Pass the path of a PDF file.",
+            source=source.describe(),
+        )
+    count = len(page_sizes(source, password=password, limits=Limits()))
+    chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
+    return [PdfPage(source, page, password=password, max_pixels=max_pixels) for page in chosen]
+
+
+def _open(path: object) -> Source:
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        return Source.from_bytes(path)
+    if isinstance(path, (str, os.PathLike)):
+        return Source.from_path(Path(os.fsdecode(path)))
+    raise InputError(
+        "pdf_pages takes one PDF", fix="Pass its path or its bytes.", source=describe_value(path)
+    )

@@ -1,0 +1,134 @@
+"""From paths, strings and bytes to sources, with errors that say where they stood."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import InputError, MediaError, VLM2VecError
+from vlm2vec.inputs.describe import describe_media, describe_value
+from vlm2vec.inputs.text import check_text
+from vlm2vec.media.source import Source
+
+__all__ = ["BYTES", "source_of", "kind_of", "mismatch", "read_text"]
+
+BYTES = (bytes, bytearray, memoryview)
+
+_MAX_PATH, _MAX_NAME = 4096, 255  # what common file systems allow, in characters
+_NAMES = {"image": "an image", "video": "a video", "pdf": "a PDF", "text": "a text file"}
+_KINDS = {"image": "image", "images": "image", "video": "video", "pdf": "pdf"}
+_FORMS = {
+    "image": "Pass a path, a data-URI, a PIL image, an array or bytes.",
+    "video": "Pass a path, a list of frames, an array of shape (T, H, W, 3), a Video or bytes.",
+    "pdf": "Pass a path, a data-URI or bytes.",
+}
+
+
+def source_of(value: Any, *, key: str = "image", allow_urls: bool = False) -> Source:
+    """The source of a path, a string or bytes.
+
+    Args:
+        value: What the caller passed.
+        key: The media key it stands under, for the error.
+        allow_urls: Whether a string may be a URL.
+
+    Raises:
+        InputError: It is none of those.
+        MediaError: Nothing is there.
+    """
+    try:
+        if isinstance(value, str):
+            _check_length(value)
+            return Source.from_string(str.__str__(value), allow_urls=allow_urls)
+        if isinstance(value, os.PathLike):
+            path = os.fsdecode(value)
+            _check_length(path)
+            return Source.from_path(Path(path))
+        if isinstance(value, BYTES):
+            return Source.from_bytes(value)
+    except VLM2VecError as error:
+        error.source = describe_media(value)
+        raise
+    fix = f'Leave "{key}" out.' if value is None else _FORMS[_KINDS[key]]
+    raise InputError(f'"{key}" is {describe_value(value)}', fix=fix)
+
+
+def kind_of(source: Source, value: object) -> str:
+    """The kind of a source by its first bytes: "image", "video", "pdf" or "text".
+
+    Raises:
+        InputError: It is bytes of text.
+        MediaError: It is of no kind that can be embedded.
+    """
+    try:
+        return source.kind
+    except MediaError as error:
+        if source.data is not None and source.signature is None and _is_text(source.data):
+            raise InputError(
+                "the bytes are text", fix="Decode them first: data.decode('utf-8').", source=source.describe()
+            ) from None
+        error.source = describe_media(value)
+        raise
+
+
+def mismatch(source: Source, kind: str, key: str) -> InputError:
+    """The error for a source of one kind under the key of another."""
+    wanted = _KINDS[key]
+    if key == "video" and kind == "video":
+        return InputError(
+            "a video stands among the frames",
+            fix="Pass several clips as a list of Video objects.",
+            source=source.describe(),
+        )
+    moving = kind == "video" and wanted == "image"
+    return InputError(
+        f'{_NAMES[kind]} stands under "{key}", which takes {_NAMES[wanted]}',
+        fix=f'Use the key "{kind}".'
+        + (
+            " Of a moving GIF, WebP or PNG, pass one frame as a PIL image to use that alone."
+            if moving
+            else ""
+        ),
+        source=source.describe(),
+    )
+
+
+def read_text(source: Source) -> str:
+    """The text of a file in UTF-8, to the letter; only a byte-order mark is not part of it.
+
+    Raises:
+        InputError: It is empty, or in another encoding.
+    """
+    with source.open() as file:
+        data = file.read()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the text file is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start}",
+            fix="Read it with its own encoding: path.read_text(encoding=...).",
+            source=source.describe(),
+        ) from None
+    if not text:
+        raise InputError("the text file is empty", fix="Leave it out.", source=source.describe())
+    return check_text(text)
+
+
+def _check_length(path: str) -> None:
+    """A string too long for a path is the data itself, and would be repeated in the system's error."""
+    if path[:5].lower() == "data:" or "://" in path[:32]:
+        return
+    if len(path) > _MAX_PATH or any(len(name) > _MAX_NAME for name in re.split(r"[/\\]", path)):
+        raise InputError(
+            f"a string of {len(path):,} characters is too long for a path",
+            fix="Pass base64 data as a data-URI, data:image/png;base64,..., or decode it and pass the bytes.",
+        )
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False

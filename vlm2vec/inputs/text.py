@@ -1,0 +1,40 @@
+"""Text as it may be embedded: any string that has an encoding in UTF-8."""
+
+from __future__ import annotations
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
+
+__all__ = ["check_text"]
+
+
+def check_text(value: object, what: str = "text") -> str:
+    """The string itself, not a character changed.
+
+    Args:
+        value: What the caller passed as text.
+        what: The name it was passed under, for the error.
+
+    Raises:
+        InputError: It is not a string, or holds half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{what} is {describe_value(value)}, not a string", fix=_how_to_fix(value, what))
+    text = str.__str__(value)  # of an enum of strings: its value, not its name
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} has a lone surrogate, U+{ord(text[error.start]):04X}, at position {error.start}",
+            fix="Decode the text with the right encoding, or replace it: "
+            "text.encode('utf-8', 'replace').decode('utf-8').",
+        ) from error
+    return text
+
+
+def _how_to_fix(value: object, what: str) -> str:
+    if value is None:
+        return f"Leave {what} out, or pass a string."
+    if isinstance(value, (bytes, bytearray)):
+        return "Decode it first: data.decode('utf-8')."
+    return "Pass a string; str(value) turns other values into one."

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-from sentence_transformers.util import truncate_embeddings
+from sentence_transformers.util import get_device_name, truncate_embeddings
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -82,6 +82,10 @@ class VLM2Vec(HookedSentenceTransformer):
             "limits": limits,
             "allow_urls": allow_urls,
         }
+        device = device or get_device_name()
+        if torch.device(device).type == "cpu" and not model_kwargs:
+            # Published weights are bfloat16, which most CPUs compute slowly and all less exactly.
+            model_kwargs = {"dtype": torch.float32}
         super().__init__(
             None if model_name_or_path is None else str(model_name_or_path),
             device=device,

@@ -26,6 +26,7 @@ from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
 from vlm2vec.modeling.packed import hidden_states, media_features
 from vlm2vec.profiles import Profile
+from vlm2vec.profiles.chat_template import chat_template
 
 __all__ = ["Qwen2VLInput"]
 
@@ -50,6 +51,8 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         limits: Limits | None = None,
         allow_urls: bool = False,
     ) -> None:
+        # The prompts this model was trained with, for whoever opens a saved folder with other software.
+        tokenizer.chat_template = chat_template(profile)
         init_transformer(self, network, tokenizer)
         self.profile = profile
         self.limits = limits or Limits()

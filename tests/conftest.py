@@ -1,0 +1,32 @@
+"""Fixtures that several test files share: small models, loaded once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a bug
+
+import pytest
+
+from vlm2vec import VLM2Vec
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+"""Tiny random checkpoints in the published layouts, and what the original code computes with them."""
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def tiny() -> VLM2Vec:
+    """A tiny random Qwen2-VL in the hub's flat layout, with the prompts and pixels of VLM2Vec-V2.0."""
+    return VLM2Vec(GOLDEN / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> VLM2Vec:
+    """The small model inside the package."""
+    return VLM2Vec(device="cpu")

@@ -1,0 +1,80 @@
+"""The packed forward against transformers' padded one, and its gradients against the original code's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import GOLDEN
+from safetensors.torch import load_file
+from torch.nn import functional as F  # noqa: N812
+from transformers import Qwen2VLModel
+
+from vlm2vec import VLM2Vec
+from vlm2vec.media.patches import normalise
+
+
+@pytest.fixture(scope="module")
+def padded(golden: Path) -> Qwen2VLModel:
+    return Qwen2VLModel.from_pretrained(golden / "tiny_qwen2vl", dtype=torch.float32, attn_implementation="sdpa").eval()
+
+
+def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2VLModel) -> None:
+    image = torch.randint(0, 256, (70, 100, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clip = torch.randint(0, 256, (5, 56, 84, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    features = tiny.preprocess(
+        ["a short text", {"image": image.numpy(), "text": "and a few words"}, [image.numpy(), "then", clip.numpy()]]
+    )
+    with torch.no_grad():
+        expected = padded(
+            input_ids=features["input_ids"],
+            attention_mask=features["attention_mask"],
+            position_ids=features["position_ids"].permute(2, 0, 1),
+            pixel_values=torch.from_numpy(normalise(features["pixel_values"].numpy())),
+            image_grid_thw=features["image_grid_thw"],
+            pixel_values_videos=torch.from_numpy(normalise(features["pixel_values_videos"].numpy())),
+            video_grid_thw=features["video_grid_thw"],
+        ).last_hidden_state
+        output = tiny[0](dict(features))
+    packed = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
+    for row, states, length in zip(expected, packed, features["attention_mask"].sum(1), strict=True):
+        torch.testing.assert_close(states, row[:length], atol=2e-6, rtol=1e-5)
+
+
+def test_gradients_equal_those_of_the_original_code(golden: Path) -> None:
+    from test_golden import CASES, raw_input
+
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    pairs = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
+    queries, targets = (
+        model(model.preprocess([raw_input(CASES[pair[side]]) for pair in pairs]))["sentence_embedding"]
+        for side in (0, 1)
+    )
+    loss = F.cross_entropy(queries @ targets.T / 0.02, torch.arange(len(pairs)))
+    loss.backward()
+    assert float(loss) == pytest.approx(33.62134, abs=1e-4)
+    numbers = load_file(GOLDEN / "out" / "golden_gradcache.safetensors")
+    expected = {key.removeprefix("grad/encoder."): value for key, value in numbers.items() if key.startswith("grad/")}
+    ours = {_old_name(name): parameter.grad for name, parameter in model[0].model.named_parameters()}
+    assert set(ours) == set(expected)
+    squares = [float((ours[name] - expected[name]).double().pow(2).sum()) for name in expected]
+    total = sum(float(gradient.double().pow(2).sum()) for gradient in expected.values())
+    assert total**0.5 == pytest.approx(207.8466, abs=1e-3)
+    assert (sum(squares) / total) ** 0.5 <= 5e-6
+
+
+def _old_name(name: str) -> str:
+    return name.replace("language_model.", "model.") if name.startswith("language_model.") else name
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(golden: Path) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu").train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model(model.preprocess(["a cat and a dog", "a dog"]))["sentence_embedding"].sum().backward()
+        gradients.append(model[0].model.language_model.layers[0].self_attn.q_proj.weight.grad)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-5)

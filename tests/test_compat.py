@@ -1,0 +1,98 @@
+"""One test for each private name of sentence-transformers or transformers that the package touches."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from vlm2vec import VLM2Vec
+from vlm2vec.compat import STOCK_INPUT_MODULE, dtype_of
+from vlm2vec.modeling.attention import PACKED_ATTENTION
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Transformer:
+    """sentence-transformers' own input module, around a tiny BERT."""
+    folder = tmp_path_factory.mktemp("bert")
+    config = BertConfig(
+        vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
+    BertModel(config).save_pretrained(folder)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]))
+    BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(folder)
+    return Transformer(str(folder))
+
+
+def test_the_input_module_has_every_attribute_that_the_stock_one_sets(tiny: VLM2Vec, stock: Transformer) -> None:
+    # What these three serve is overridden: calling the processor and formatting its input.
+    overridden = {"input_formatter", "_declared_forward_params", "model_forward_params"}
+    caches = {"_method_signature_cache", "_chat_template_suffix_cache"}
+    assert set(vars(stock)) - set(vars(tiny[0])) <= overridden | caches
+
+
+def test_the_stock_module_is_known_under_the_name_that_folders_carry(tmp_path: Path, stock: Transformer) -> None:
+    SentenceTransformer(modules=[stock], device="cpu").save(str(tmp_path), create_model_card=False)
+    assert json.loads((tmp_path / "modules.json").read_text())[0]["type"] == STOCK_INPUT_MODULE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_load_default_modules",
+        "_load_module_class_from_ref",
+        "_get_module_init_defaults",
+        "_inference",
+        "_multi_process",
+        "_resolve_inference_device",
+    ],
+)
+def test_the_hook_is_there(name: str) -> None:
+    assert callable(getattr(SentenceTransformer, name))
+
+
+def test_encode_calls_inference_with_the_settings_we_read() -> None:
+    settings = inspect.signature(SentenceTransformer._inference).parameters
+    assert {
+        "inputs", "prompt", "batch_size", "show_progress_bar", "output_value", "save_to_cpu",
+        "normalize_embeddings", "truncate_dim", "device",
+    } <= set(settings)  # fmt: skip
+
+
+def test_load_default_modules_is_called_with_names_we_take() -> None:
+    ours = set(inspect.signature(VLM2Vec._load_default_modules).parameters)
+    assert set(inspect.signature(SentenceTransformer._load_default_modules).parameters) <= ours
+
+
+def test_saved_folders_load_through_the_class_hook(tiny: VLM2Vec, tmp_path: Path) -> None:
+    tiny.save(str(tmp_path))
+    assert type(VLM2Vec(tmp_path, device="cpu")[0]) is VLM2Vec.input_module_class
+
+
+def test_both_towers_use_the_packed_attention(tiny: VLM2Vec) -> None:
+    config = tiny[0].model.config
+    assert config.text_config._attn_implementation == PACKED_ATTENTION
+    assert config.vision_config._attn_implementation == PACKED_ATTENTION
+    tiny[0].model.set_attn_implementation  # noqa: B018  # the public way, which refuses names with "flash"
+
+
+def test_the_attention_in_use_is_not_saved(tiny: VLM2Vec, tmp_path: Path) -> None:
+    tiny.save(str(tmp_path))
+    assert PACKED_ATTENTION not in (tmp_path / "config.json").read_text()
+
+
+def test_dtype_of_reads_what_sentence_transformers_takes() -> None:
+    assert dtype_of(None) is dtype_of({"dtype": "auto"}) is None
+    assert dtype_of({"torch_dtype": "bfloat16"}) is torch.bfloat16
+    assert dtype_of({"dtype": torch.float16}) is torch.float16
+    with pytest.raises(ValueError, match="attn_implementation"):
+        dtype_of({"attn_implementation": "sdpa"})
+    with pytest.raises(ValueError, match="float17"):
+        dtype_of({"dtype": "float17"})

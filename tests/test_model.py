@@ -1,0 +1,212 @@
+"""What sentence-transformers users expect of `VLM2Vec`, and what it adds."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from vlm2vec import VLM2Vec, errors
+
+TEXTS = ["a red circle", "a blue square left of a green triangle", "two words"]
+IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+CLIP = np.random.default_rng(1).integers(0, 256, (4, 56, 56, 3), dtype=np.uint8)
+MIXED = [*TEXTS, IMAGE, {"text": "what is this", "image": IMAGE}, CLIP]
+
+
+def test_is_a_sentence_transformer(tiny: VLM2Vec) -> None:
+    assert isinstance(tiny, SentenceTransformer)
+
+
+def test_encode_gives_unit_float32_rows(tiny: VLM2Vec) -> None:
+    vectors = tiny.encode(MIXED)
+    assert vectors.shape == (len(MIXED), 64)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_one_input_gives_one_vector(tiny: VLM2Vec) -> None:
+    assert tiny.encode("a text").shape == tiny.encode(IMAGE).shape == (64,)
+
+
+def test_no_inputs_give_no_rows(tiny: VLM2Vec) -> None:
+    assert tiny.encode([]).shape == (0, 64)
+    assert tiny.encode([], convert_to_tensor=True).shape == (0, 64)
+
+
+def test_any_iterable_is_a_batch(tiny: VLM2Vec) -> None:
+    np.testing.assert_array_equal(tiny.encode(text for text in TEXTS), tiny.encode(TEXTS))
+
+
+def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
+    vectors = tiny.encode(TEXTS)
+    tensor = tiny.encode(TEXTS, convert_to_tensor=True)
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), vectors)
+    rows = tiny.encode(TEXTS, convert_to_numpy=False)
+    assert [row.shape for row in rows] == [(64,)] * 3
+    assert tiny.encode(TEXTS, precision="ubinary").shape == (3, 8)
+    short = tiny.encode(TEXTS, truncate_dim=16)
+    np.testing.assert_allclose(short, vectors[:, :16], atol=1e-6)
+    unit = tiny.encode(TEXTS, truncate_dim=16, normalize_embeddings=True)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+
+
+def test_token_states_are_those_of_the_prompt(tiny: VLM2Vec) -> None:
+    states = tiny.encode(TEXTS, output_value="token_embeddings")
+    lengths = tiny.preprocess(TEXTS)["attention_mask"].sum(1).tolist()
+    assert [len(rows) for rows in states] == lengths
+    everything = tiny.encode(TEXTS, output_value=None)
+    np.testing.assert_allclose(everything[1]["sentence_embedding"], tiny.encode(TEXTS[1]), atol=1e-6)
+
+
+def test_similarity_is_cosine(tiny: VLM2Vec) -> None:
+    vectors = tiny.encode(TEXTS)
+    np.testing.assert_allclose(tiny.similarity(vectors, vectors).numpy(), vectors @ vectors.T, atol=1e-6)
+
+
+def test_an_instruction_for_all_or_for_each(tiny: VLM2Vec) -> None:
+    plain, other = "Represent this:", "Find:"
+    for_all = tiny.encode(MIXED, instruction=plain)
+    np.testing.assert_array_equal(tiny.encode(MIXED, instruction=[plain] * len(MIXED)), for_all)
+    each = tiny.encode(MIXED, instruction=[plain, other] * 3)
+    np.testing.assert_allclose(each[::2], for_all[::2], atol=5e-7)
+    assert np.abs(each[1::2] - for_all[1::2]).max() > 1e-3
+    inside = tiny.encode([{"text": text, "instruction": plain} for text in TEXTS])
+    np.testing.assert_allclose(inside, for_all[:3], atol=5e-7)
+    with pytest.raises(errors.InputError, match="instruction"):
+        tiny.encode(TEXTS, instruction=[plain])
+
+
+def test_prompts_are_instructions_for_inputs_that_have_none(golden: Path) -> None:
+    model = VLM2Vec(
+        golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", prompts={"query": "Find:", "document": ""}
+    )
+    np.testing.assert_array_equal(model.encode_query(TEXTS), model.encode(TEXTS, instruction="Find:"))
+    np.testing.assert_array_equal(model.encode_query(TEXTS, instruction="Other:"), model.encode(TEXTS, prompt="Other:"))
+    np.testing.assert_array_equal(model.encode_query(TEXTS, instruction=""), model.encode(TEXTS))
+    np.testing.assert_array_equal(model.encode_document(TEXTS), model.encode(TEXTS))
+
+
+def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n nothing behind it")
+    inputs = [TEXTS[0], broken, None, TEXTS[1], {"image": "missing.png"}]
+    told: list[tuple[int, errors.VLM2VecError]] = []
+    vectors = tiny.encode(inputs, on_error=lambda index, error: told.append((index, error)))
+    assert np.isnan(vectors).all(1).tolist() == [False, True, True, False, True]
+    np.testing.assert_allclose(vectors[[0, 3]], tiny.encode(TEXTS[:2]), atol=5e-7)
+    assert [index for index, _ in told] == [1, 2, 4] == [error.index for _, error in told]
+    np.testing.assert_array_equal(tiny.encode(inputs, on_error="nan"), vectors)
+    with pytest.raises(errors.MediaError, match=r"input 1 \(broken.png\)"):
+        tiny.encode(inputs)
+    assert np.isnan(tiny.encode([None], on_error="nan")).all()
+
+
+def test_error_policies_are_checked_before_work(tiny: VLM2Vec) -> None:
+    with pytest.raises(ValueError, match="on_error"):
+        tiny.encode(TEXTS, on_error="skip")
+    with pytest.raises(ValueError, match="NaN"):
+        tiny.encode(TEXTS, on_error="nan", precision="int8")
+
+
+def test_unknown_arguments_are_refused(tiny: VLM2Vec) -> None:
+    with pytest.raises(ValueError, match="instructions"):
+        tiny.encode(TEXTS, instructions="Find:")
+
+
+def test_progress_is_shown_when_asked(tiny: VLM2Vec, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.encode(TEXTS, show_progress_bar=True)
+    assert "3/3" in capsys.readouterr().err
+    tiny.encode(TEXTS, show_progress_bar=False)
+    assert not capsys.readouterr().err
+
+
+def test_long_texts_are_refused_or_shortened(golden: Path) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    model.max_seq_length = 20
+    long = "one two three " * 30 + "end"
+    with pytest.raises(errors.ContextLengthError, match=r"input 0 .* tokens, and the model's context holds 20"):
+        model.encode([long])
+    ids = model[0].preparer(_parsed(long), truncate=True).token_ids
+    full = model.tokenizer.encode(long, add_special_tokens=False)
+    assert ids.tolist() == [*full[:19], full[-1]]
+    with pytest.raises(errors.ContextLengthError):
+        model.encode([{"image": IMAGE, "max_pixels": 80_000}, np.tile(IMAGE, (8, 8, 1))], truncate=True)
+    shortened = model[0].preparer(_parsed({"image": IMAGE[:56, :56], "text": long}), truncate=True).token_ids
+    assert len(shortened) == 20
+    assert (shortened == model.tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum() == 4
+
+
+def _parsed(given: object):
+    from vlm2vec.inputs.parse import parse_input
+
+    return parse_input(given, index=0)
+
+
+def test_control_tokens_in_a_users_text_are_plain_text(tiny: VLM2Vec) -> None:
+    special = set(tiny.tokenizer.all_special_ids)
+    text = "see <|image_pad|> and <|im_end|> here"
+    ids = tiny.preprocess([text])["input_ids"][0].tolist()
+    assert not special & set(ids)
+    assert tiny.tokenizer.decode(ids) == text
+    tiny.encode([{"text": text, "image": IMAGE}])
+
+
+def test_whitespace_is_kept(tiny: VLM2Vec) -> None:
+    for text in ("  two before", "a newline\n", "\t", "double  space "):
+        ids = tiny.preprocess([text])["input_ids"][0].tolist()
+        assert tiny.tokenizer.decode(ids) == text
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_rows(tiny: VLM2Vec) -> None:
+    inputs = [*MIXED, None]
+    vectors = tiny.encode(inputs, on_error="nan", device=["cpu", "cpu"], chunk_size=2)
+    np.testing.assert_allclose(vectors, tiny.encode(inputs, on_error="nan"), atol=5e-7)
+
+
+def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> None:
+    tiny.save_pretrained(str(tmp_path))
+    again = VLM2Vec(tmp_path, device="cpu")
+    assert again.profile == tiny.profile
+    np.testing.assert_array_equal(again.encode(MIXED), tiny.encode(MIXED))
+
+
+def test_a_saved_folder_has_the_stock_layout(tiny: VLM2Vec, tmp_path: Path) -> None:
+    tiny.save_pretrained(str(tmp_path))
+    modules = json.loads((tmp_path / "modules.json").read_text())
+    assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "Pooling", "Normalize"]
+    assert all(module["type"].startswith("sentence_transformers.") for module in modules)
+    pooling = json.loads((tmp_path / "1_Pooling" / "config.json").read_text())
+    assert pooling["pooling_mode"] == "lasttoken"
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model_type"] == "qwen2_vl"
+    image = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert image["size"] == {"shortest_edge": 3136, "longest_edge": 1003520}
+    assert "1-D positions" in (tmp_path / "README.md").read_text()
+    for name in ("model.safetensors", "tokenizer.json", "chat_template.jinja", "vlm2vec.json"):
+        assert (tmp_path / name).is_file()
+
+
+def test_unknown_checkpoints_need_a_profile(golden: Path) -> None:
+    with pytest.raises(errors.ProfileError, match="vlm2vec-embedded, vlm2vec-v1-qwen2vl, vlm2vec-v2"):
+        VLM2Vec(golden / "tiny_qwen2vl", device="cpu")
+    with pytest.raises(errors.ProfileError, match="no profile 'v3'"):
+        VLM2Vec(golden / "tiny_qwen2vl", profile="v3", device="cpu")
+
+
+def test_missing_folders_say_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        VLM2Vec(tmp_path / "nowhere", profile="vlm2vec-v2")
+
+
+def test_loading_leaves_no_warnings(golden: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    assert not caplog.records

@@ -35,7 +35,8 @@ def init_transformer(module: Transformer, network: Qwen2VLModel, tokenizer: PreT
     Module.__init__(module)
     output = {"method": "forward", "method_output_name": "last_hidden_state"}
     module.transformer_task = "feature-extraction"
-    module.processing_kwargs = {}
+    # Tells the stock module, where a saved folder is opened in it, that control tokens in a text are plain.
+    module.processing_kwargs = {"chat_template": {"sanitize_control_tokens": True}}
     module.backend = "torch"
     module.do_lower_case = False
     module.model = network

@@ -86,6 +86,9 @@ class VLM2Vec(HookedSentenceTransformer):
         if torch.device(device).type == "cpu" and not model_kwargs:
             # Published weights are bfloat16, which most CPUs compute slowly and all less exactly.
             model_kwargs = {"dtype": torch.float32}
+        if model_name_or_path is not None and Path(model_name_or_path).is_dir():
+            # Without this, the model card asks the hub whether a local folder is known there.
+            kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
         super().__init__(
             None if model_name_or_path is None else str(model_name_or_path),
             device=device,

@@ -13,7 +13,8 @@ from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Control, Media, Plain, lay_out
 from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
-from vlm2vec.media.frames import read_frame_folder, sample_frames
+from vlm2vec.media.clip import Frames
+from vlm2vec.media.frames import sample_frames
 from vlm2vec.media.image import load_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import patchify
@@ -143,8 +144,18 @@ class Preparer:
         return [first, *(resize(frame, *first.shape[:2]) for frame in frames[1:])]
 
     def _frames(self, clip: Clip) -> list[npt.NDArray[np.uint8]]:
-        choice = {"num_frames": clip.num_frames, "fps": clip.fps, "start": clip.start, "end": clip.end}
-        raise NotImplementedError
+        read = read_frames if isinstance(clip.content, Source) else sample_frames
+        default = self.profile.num_frames if clip.fps is None else None
+        chosen: Frames = read(
+            clip.content,
+            num_frames=default if clip.num_frames is None else clip.num_frames,
+            fps=clip.fps,
+            start=clip.start,
+            end=clip.end,
+            alpha=self.profile.pixels.alpha,
+            limits=self.limits,
+        )
+        return chosen.frames
 
     def _within_context(self, pieces: list[_Piece], truncate: bool) -> list[_Piece]:
         total = sum(len(piece.ids) for piece in pieces)

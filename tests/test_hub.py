@@ -1,0 +1,93 @@
+"""Pushing to the hub and loading from it, against a stand-in for its API on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+PUSH_AND_LOAD = """
+import sys
+import numpy as np
+from vlm2vec import VLM2Vec
+model = VLM2Vec(sys.argv[1], profile="vlm2vec-v2", device="cpu")
+url = model.push_to_hub("somebody/tiny")
+assert url.endswith("/somebody/tiny/commit/0123456789abcdef0123456789abcdef01234567"), url
+texts = ["a cat", "a dog"]
+again = VLM2Vec("somebody/tiny", device="cpu")
+np.testing.assert_array_equal(again.encode(texts), model.encode(texts))
+assert again.profile == model.profile
+print("same vectors")
+"""
+
+LOAD_PUBLISHED = """
+import sys
+from pathlib import Path
+from vlm2vec import VLM2Vec, errors
+model = VLM2Vec("VLM2Vec/VLM2Vec-V2.0", base_model="Qwen/tiny", device="cpu")
+assert model.profile.name == "vlm2vec-v2"
+local = VLM2Vec(Path(sys.argv[1]) / "tiny_adapter_dora", profile="vlm2vec-v2", device="cpu")
+assert (model.encode("a cat") == local.encode("a cat")).all()
+try:
+    VLM2Vec("somebody/nothing", profile="vlm2vec-v2", device="cpu")
+except (errors.CheckpointError, OSError) as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder of the repositories, and an environment that takes the stand-in for the hub."""
+    repositories, port_file = tmp_path / "repositories", tmp_path / "port"
+    repositories.mkdir()
+    server = subprocess.Popen([sys.executable, TESTS / "hub_stand_in.py", repositories, port_file])  # noqa: S603
+    for _ in range(100):
+        if port_file.exists() and port_file.read_text():
+            break
+        time.sleep(0.05)
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{port_file.read_text()}",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_stand_in",
+        "NO_PROXY": "127.0.0.1",
+    }
+    yield repositories, environment
+    server.terminate()
+    server.wait()
+
+
+def run(script: str, argument: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script, str(argument)], env=environment, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_push_and_load(hub: tuple[Path, dict[str, str]], golden: Path) -> None:
+    repositories, environment = hub
+    assert "same vectors" in run(PUSH_AND_LOAD, golden / "tiny_qwen2vl", environment)
+    uploaded = {file.name for file in (repositories / "somebody" / "tiny").iterdir()}
+    assert {"modules.json", "model.safetensors", "vlm2vec.json", "chat_template.jinja", "README.md"} <= uploaded
+
+
+def test_a_published_adapter_and_its_base_are_downloaded(
+    hub: tuple[Path, dict[str, str]], golden: Path
+) -> None:
+    repositories, environment = hub
+    for name, folder in (("VLM2Vec/VLM2Vec-V2.0", "tiny_adapter_dora"), ("Qwen/tiny", "tiny_qwen2vl")):
+        repository = repositories / name
+        repository.mkdir(parents=True)
+        for file in (golden / folder).iterdir():
+            (repository / file.name).write_bytes(file.read_bytes())
+    assert "somebody/nothing" in run(LOAD_PUBLISHED, golden, environment)

@@ -9,7 +9,7 @@ import numpy as np
 from vlm2vec.errors import InputError
 from vlm2vec.media.modes import composite_on_white
 
-__all__ = ["array_size", "array_to_rgb", "as_array"]
+__all__ = ["array_size", "array_to_rgb", "as_array", "to_levels"]
 
 _CHANNELS = (1, 3, 4)
 
@@ -37,7 +37,8 @@ def array_size(array: np.ndarray) -> tuple[int, int]:
     Raises:
         InputError: The shape is not that of one picture, or its channels cannot be told from its sides.
     """
-    height, width = array.shape[:2] if array.ndim == 2 or not _channels_first(array) else array.shape[1:]
+    first = array.ndim != 2 and _channels_first(array)
+    height, width = array.shape[1:] if first else array.shape[:2]
     return int(height), int(width)
 
 
@@ -87,7 +88,8 @@ def to_levels(array: np.ndarray) -> np.ndarray:
             f"the array holds floats from {low:g} to {high:g}",
             fix="Scale floats to between 0 and 1, or pass array.round().astype('uint8') if they are levels.",
         )
-    return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    levels: np.ndarray = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    return levels
 
 
 def _channels_first(array: np.ndarray) -> bool:

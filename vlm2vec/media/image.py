@@ -9,7 +9,18 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-from PIL import ExifTags, Image, features
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.media.array import array_size, array_to_rgb, as_array
@@ -21,9 +32,16 @@ __all__ = ["Alpha", "decoding_errors", "image_size", "is_animated", "load_image"
 
 Alpha = Literal["drop", "white"]
 
-# Pillow's other formats are rarer than their parsers' faults.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF") + (
-    ("AVIF",) if features.check("avif") else ()
+# Pillow's other formats are rarer than their parsers' faults. Imported here, no thread has to load them.
+_PLUGINS = (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
 )
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
@@ -63,7 +81,7 @@ def image_size(image: Source | Image.Image | Any, *, limits: Limits | None = Non
                 picture.load()  # the orientation may stand behind the pixels
             return _upright_size(picture)
     if isinstance(image, Image.Image):
-        _check_area(*image.size, limits)
+        _check_area(image.width, image.height, limits)
         with _PIL_LOCK, decoding_errors():
             _check_single(image)
             image.getexif()
@@ -104,7 +122,7 @@ def load_image(
             turn = _turn(picture)
             return to_rgb(picture if turn is None else picture.transpose(turn), alpha)
     if isinstance(image, Image.Image):
-        _check_area(*image.size, limits)
+        _check_area(image.width, image.height, limits)
         with _PIL_LOCK, decoding_errors():
             _check_single(image)
             image.load()
@@ -139,14 +157,15 @@ def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image
             f"the image file has {source.size:,} bytes, more than {limits.max_image_bytes:,}",
             fix="Raise Limits.max_image_bytes.",
         )
-    what = "an unknown format" if signature is None else signature.label
-    if signature is None or signature.kind != "image":
+    if signature is None or signature.kind != "image" or signature.label.upper() not in Image.OPEN:
+        what = "an unknown format" if signature is None else signature.label
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
-    with source.open() as file, decoding_errors(), Image.open(file, formats=_FORMATS) as picture:
+    formats = [signature.label.upper()]
+    with source.open() as file, decoding_errors(), Image.open(file, formats=formats) as picture:
         if limits is not None:
-            _check_area(*picture.size, limits)
+            _check_area(picture.width, picture.height, limits)
         yield picture
 
 

@@ -84,4 +84,5 @@ def _from_float(values: np.ndarray) -> np.ndarray:
         raise InputError(
             f"a picture of mode F holds values from {low:g} to {high:g}", fix="Scale it to 0..1 or 0..255."
         )
-    return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
+    levels: np.ndarray = np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
+    return levels

@@ -1,0 +1,230 @@
+"""A video file as FFmpeg opens it, and the index of its packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import av
+import av.error
+
+from vlm2vec.errors import LimitError, MediaError
+from vlm2vec.media.deadline import Deadline
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.source import Source
+
+__all__ = ["ClipFile", "Key", "PacketIndex"]
+
+# FFmpeg's demuxers that hold their pictures themselves. Playlists (hls, dash, concat) are left out: they make
+# FFmpeg open other files.
+_DEMUXERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,nut,ivf,h264,hevc,vvc,m4v,h263,h261,obu,av1,"
+    "vc1,rm,mxf,gxf,dv,wtv,yuv4mpegpipe,nsv,dirac,cavsvideo"
+)
+# Dropped from the end of a file before it is called cut off, in seconds.
+_DURATION_SLACK = 0.5
+
+
+@dataclass(frozen=True)
+class Key:
+    """A packet from which decoding can start, in units of the stream's time base."""
+
+    pts: int
+    dts: int | None
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """The frames of a stream, known from its packets.
+
+    Attributes:
+        pts: Time stamp of each frame, in order of presentation, in units of `time_base`.
+        keys: Key packets, in order of presentation.
+        time_base: Seconds per unit.
+        end: Time stamp at which the last frame ends.
+        seekable: Whether the time stamps identify frames; without, frames are known by counting.
+        problem: What of the file cannot be read.
+    """
+
+    pts: tuple[int, ...]
+    keys: tuple[Key, ...]
+    time_base: Fraction
+    end: int
+    seekable: bool
+    problem: str | None
+
+    @property
+    def times(self) -> list[float]:
+        """Time of each frame in seconds, the first being 0."""
+        return [self.seconds(pts) for pts in self.pts]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.seconds(self.end)
+
+    def seconds(self, pts: int) -> float:
+        """Seconds from the first frame to a time stamp."""
+        return float((pts - self.pts[0]) * self.time_base)
+
+
+class ClipFile:
+    """An open video file. A context manager.
+
+    Args:
+        source: A video file or its bytes.
+        limits: Upper limits.
+        deadline: Time limit for everything done with the file.
+
+    Raises:
+        MediaError: FFmpeg cannot open it, or it has no video.
+        LimitError: Its frames are larger than a limit.
+    """
+
+    def __init__(self, source: Source, *, limits: Limits, deadline: Deadline) -> None:
+        signature = None if source.is_folder else source.signature
+        if signature is not None and signature.kind != "video":
+            raise MediaError(f"this is not a video but {signature.label}", fix="Pass a video file.")
+        self._source = source
+        self._limits = limits
+        self.deadline = deadline
+        self._file: BinaryIO | None = None
+        self._open()
+
+    def __enter__(self) -> ClipFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.container.close()
+        if self._file is not None:
+            self._file.close()
+
+    def restart(self) -> None:
+        """Goes back to the first packet, whatever the container thinks of seeking."""
+        self.close()
+        self._open()
+
+    def packets(self) -> Iterator[Any]:
+        """Packets of the video from here on, without the empty ones; ends early where the file is broken."""
+        demuxed = self.container.demux(self.stream)
+        while True:
+            self.deadline.check()
+            try:
+                packet = next(demuxed)
+            except (StopIteration, av.error.FFmpegError):
+                return
+            if packet.size:
+                yield packet
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises LimitError when a frame of this size is too large."""
+        if width * height > self._limits.max_image_pixels:
+            raise LimitError(
+                f"its frames are {width} x {height}, more than {self._limits.max_image_pixels:,} pixels",
+                fix="Raise Limits.max_image_pixels.",
+            )
+
+    def index(self) -> PacketIndex:
+        """Reads all packets, decoding none.
+
+        Raises:
+            MediaError: There is none.
+        """
+        shown: list[int | None] = []
+        keys: list[Key] = []
+        count, last = 0, None
+        for packet in self.packets():
+            count, last = count + 1, packet
+            if packet.is_keyframe and packet.pts is not None:
+                keys.append(Key(packet.pts, packet.dts))
+            if not packet.is_discard and _shows(packet, self.stream.codec_context.name):
+                shown.append(packet.pts)
+        if not shown:
+            raise MediaError("the video has no frames", fix="Check that the file is complete.")
+        pts = sorted(stamp for stamp in shown if stamp is not None)
+        step = max(1, (pts[-1] - pts[0]) // max(1, len(pts) - 1)) if pts else 1
+        end = pts[-1] + (last.duration or step) if pts and last is not None else 0
+        seekable = len(pts) == len(shown) == len(set(pts)) and self._time_stamps_are_true(shown, keys)
+        base = self.stream.time_base or Fraction(1)
+        if not seekable:
+            rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+            pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
+        problem = None
+        if self._is_cut_off(count, float((end - pts[0]) * base)):
+            problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
+        return PacketIndex(tuple(pts), tuple(keys), base, end, seekable, problem)
+
+    def _open(self) -> None:
+        path, options = self._source.path, {"format_whitelist": _DEMUXERS}
+        # "file:" keeps FFmpeg from reading a name such as "concat:a|b" as a protocol.
+        options["protocol_whitelist"] = "none" if path is None else "file"
+        self._file = None if path is not None else self._source.open()
+        try:
+            self.container = av.open(self._file or f"file:{path}", options=options, metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise MediaError(
+                f"the video cannot be opened ({getattr(error, 'strerror', None) or error})",
+                fix="It is damaged, cut off, or of a kind that FFmpeg does not read.",
+            ) from error
+        try:
+            self.stream = self._video_stream()
+            self.check_size(self.stream.codec_context.width, self.stream.codec_context.height)
+        except BaseException:
+            self.close()
+            raise
+
+    def _video_stream(self) -> Any:
+        cover = av.stream.Disposition.attached_pic
+        streams = [s for s in self.container.streams.video if not s.disposition & cover]
+        if not streams:
+            what = "only audio" if self.container.streams.audio else "no video"
+            raise MediaError(f"the file holds {what}", fix="Pass a file with pictures.")
+        if streams[0].codec_context is None:
+            raise MediaError("the video's codec is not known to FFmpeg", fix="Convert it to H.264.")
+        # Inputs are decoded side by side; threads within one would only compete.
+        streams[0].codec_context.thread_count = 1
+        return streams[0]
+
+    def _time_stamps_are_true(self, shown: list[int | None], keys: list[Key]) -> bool:
+        """Whether the time stamps order the frames as they are shown."""
+        in_order = all(a.pts < b.pts for a, b in pairwise(keys))
+        # AVI stores no time stamps: where frames are reordered, FFmpeg numbers them in order of decoding.
+        numbered = "avi" in self.container.format.name and self.stream.codec_context.has_b_frames
+        return bool(keys) and in_order and not (numbered and shown == sorted(shown, key=lambda p: p or 0))
+
+    def _is_cut_off(self, packets: int, seconds: float) -> bool:
+        """Whether the file announces more than it holds."""
+        name = self.container.format.name
+        if "mp4" in name:
+            return packets < len(self.stream.index_entries)
+        if "matroska" in name:
+            declared = _clock(self.stream.metadata.get("DURATION", ""))
+        elif "avi" in name and self.stream.duration:
+            declared = float(self.stream.duration * self.stream.time_base)
+        else:
+            return False
+        return declared - seconds > _DURATION_SLACK
+
+
+def _shows(packet: Any, codec: str) -> bool:
+    """Whether a packet holds a picture that is shown; VP8 alone gives hidden ones packets of their own."""
+    return codec != "vp8" or bool(memoryview(packet)[0] & 0x10)
+
+
+def _clock(text: str) -> float:
+    """Seconds of a time such as 00:01:02.5; 0 when it is none."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,207 @@
+"""Pages of PDF files, drawn at the size at which the model sees them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.resize import target_size
+from vlm2vec.media.source import Source
+
+__all__ = ["page_sizes", "parse_pages", "render_page"]
+
+# A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
+_DPI = 200
+_POINTS_PER_INCH = 72
+
+# PDFium is not thread-safe: one call at a time in the whole process.
+_PDFIUM_LOCK = threading.Lock()
+
+
+def page_sizes(
+    source: Source, *, password: str | None = None, limits: Limits | None = None
+) -> list[tuple[float, float]]:
+    """Size of each page as (height, width) in points, turned as the page is shown.
+
+    Args:
+        source: A PDF file or its bytes.
+        password: Opens an encrypted file.
+        limits: Upper limits.
+
+    Raises:
+        MediaError: It is no PDF, is broken or encrypted, or has no pages.
+        LimitError: It has more than `limits.max_pdf_pages` pages.
+    """
+    with _document(source, password, limits or Limits()) as document:
+        sizes = [document.get_page_size(i) for i in range(len(document))]
+    return [(height, width) for width, height in sizes]
+
+
+def render_page(
+    source: Source,
+    page: int,
+    rules: PixelRules,
+    *,
+    max_pixels: int | None = None,
+    password: str | None = None,
+    limits: Limits | None = None,
+) -> np.ndarray:
+    """Draws a page on white, with its annotations and form fields, at the size that `fit` would give it.
+
+    Args:
+        source: A PDF file or its bytes.
+        page: Number of the page, the first being 1.
+        rules: Pixel budget and conversion rules.
+        max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
+        password: Opens an encrypted file.
+        limits: Upper limits.
+
+    Returns:
+        Picture of shape (H, W, 3), uint8 RGB, H and W multiples of `rules.factor`.
+
+    Raises:
+        InputError: There is no such page.
+        MediaError: It is no PDF, is broken or encrypted, or the page has no area.
+        LimitError: It has too many pages, or the page too many pixels at 200 dpi.
+    """
+    limits = limits or Limits()
+    with _document(source, password, limits) as document:
+        if not 1 <= page <= len(document):
+            raise _no_such_page(page, len(document))
+        width, height = document.get_page_size(page - 1)
+        size = target_size(*_natural_size(height, width, page, limits), rules, max_pixels=max_pixels)
+        return _render(document, page - 1, *size)
+
+
+def parse_pages(pages: int | str | Sequence[int], count: int) -> list[int]:
+    """Page numbers of a selection, the first page being 1, in the order given.
+
+    Args:
+        pages: One number, several, or text such as "1-3,7"; "5-" goes to the end.
+        count: Pages of the document.
+
+    Raises:
+        InputError: It is no selection, is empty, or names a page that is not there.
+
+    Example:
+        >>> parse_pages("1-3, 7", 10)
+        [1, 2, 3, 7]
+        >>> parse_pages(range(2, 4), 10)
+        [2, 3]
+    """
+    numbers: list[Any]
+    if isinstance(pages, str):
+        numbers = [number for part in pages.split(",") for number in _parse_range(part, pages, count)]
+    elif isinstance(pages, Sequence):
+        numbers = list(pages)
+    else:
+        numbers = [pages]
+    for number in numbers:
+        if isinstance(number, bool) or not hasattr(number, "__index__"):
+            raise InputError(f"the page {number!r} is no whole number", fix='Pass 5, [1, 2] or "1-3,7".')
+        if not 1 <= number <= count:
+            raise _no_such_page(int(number), count)
+    if not numbers:
+        raise InputError("no page is chosen", fix="Leave pages out for all of them.")
+    return [int(number) for number in numbers]
+
+
+def _parse_range(part: str, whole: str, count: int) -> Sequence[int]:
+    match = re.fullmatch(r"\s*(\d{1,9})\s*(?:(-)\s*(\d{1,9})?\s*)?", part)
+    if match is None:
+        raise InputError(f"the pages {whole[:60]!r} are no selection", fix='Write for example "1-3,7".')
+    first = int(match[1])
+    last = first if match[2] is None else int(match[3]) if match[3] else count
+    for number in (first, last):
+        # checked here, so that no huge range is ever counted out
+        if not 1 <= number <= count:
+            raise _no_such_page(number, count)
+    if last < first:
+        raise InputError(f"the pages {part.strip()!r} run backwards", fix=f'Write "{last}-{first}".')
+    return range(first, last + 1)
+
+
+def _no_such_page(page: int, count: int) -> InputError:
+    what = "1 page" if count == 1 else f"{count} pages"
+    return InputError(f"there is no page {page}: the document has {what}", fix="Pages count from 1.")
+
+
+def _natural_size(height: float, width: float, page: int, limits: Limits) -> tuple[int, int]:
+    """Pixels of a page at 200 dpi, as (height, width)."""
+    rows, columns = (round(side * _DPI / _POINTS_PER_INCH) for side in (height, width))
+    if rows < 1 or columns < 1:
+        raise MediaError(f"page {page} is {width:g} x {height:g} points", fix="Leave it out with pages=.")
+    if rows * columns > limits.max_image_pixels:
+        raise LimitError(
+            f"page {page} is {columns} x {rows} pixels at {_DPI} dpi, more than {limits.max_image_pixels:,}",
+            fix="Leave it out with pages=, or raise Limits.max_image_pixels.",
+        )
+    return rows, columns
+
+
+@contextmanager
+def _document(source: Source, password: str | None, limits: Limits) -> Iterator[Any]:
+    """An open document, with PDFium to ourselves until the block ends."""
+    import pypdfium2
+
+    if source.is_folder:
+        raise MediaError("this is a folder, not a PDF", fix="Pass a PDF file.")
+    signature = source.signature
+    if signature is None or signature.kind != "pdf":
+        what = "an unknown format" if signature is None else signature.label
+        raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
+    with _PDFIUM_LOCK:
+        try:
+            document = pypdfium2.PdfDocument(source.path or source.data, password=password)
+        except (pypdfium2.PdfiumError, OSError) as error:
+            raise _opening_error(error, password) from error
+        try:
+            document.init_forms()
+            count = len(document)
+            if count < 1:
+                raise MediaError("the PDF has no pages", fix="Pass one that has.")
+            if count > limits.max_pdf_pages:
+                raise LimitError(
+                    f"the PDF has {count:,} pages, more than {limits.max_pdf_pages:,}",
+                    fix="Split it, or raise Limits.max_pdf_pages.",
+                )
+            yield document
+        except pypdfium2.PdfiumError as error:
+            raise MediaError(f"the PDF cannot be read ({error})", fix="Write the file again.") from error
+        finally:
+            document.close()
+
+
+def _opening_error(error: Exception, password: str | None) -> MediaError:
+    import pypdfium2.raw as pdfium
+
+    if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
+        if password is None:
+            return MediaError("the PDF is encrypted", fix='Pass its password as "password".')
+        return MediaError("the PDF is encrypted, and the password is wrong", fix="Check the password.")
+    if getattr(error, "err_code", None) == pdfium.FPDF_ERR_SECURITY:
+        return MediaError("the PDF is encrypted in a way PDFium does not know", fix="Decrypt it first.")
+    return MediaError(f"the PDF cannot be opened ({error})", fix="It is damaged or cut off; write it again.")
+
+
+def _render(document: Any, position: int, height: int, width: int) -> np.ndarray:
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    page = document[position]
+    bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_BGRx, rev_byteorder=True)
+    bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
+    where = (bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER)
+    pdfium.FPDF_RenderPageBitmap(*where)
+    if document.formenv:
+        pdfium.FPDF_FFLDraw(document.formenv, *where)
+    # A copy, since the document closes the page, and the fourth byte holds nothing.
+    return np.ascontiguousarray(bitmap.to_numpy()[:, :, :3])

@@ -1,0 +1,328 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm2vec import VLM2Vec, __version__
+from vlm2vec.cli import main
+from vlm2vec.world.samples import write_samples
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in an empty folder; gives exit code, output and error output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("samples")
+    write_samples(folder)
+    return folder
+
+
+@pytest.fixture
+def some(tmp_path: Path, samples: Path) -> Path:
+    """A folder with one file of each kind."""
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for suffix in ("png", "mp4", "pdf"):
+        source = next(samples.glob(f"*.{suffix}"))
+        (folder / f"a.{suffix}").write_bytes(source.read_bytes())
+    (folder / "note.txt").write_text("a red circle")
+    return folder
+
+
+def flat(text: str) -> str:
+    """Printed text without the frames and line breaks of its panels."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
+
+
+# help and version
+
+
+def test_version(run: Run) -> None:
+    assert run("--version")[:2] == (0, f"vlm2vec {__version__}\n")
+
+
+def test_help_names_every_command(run: Run) -> None:
+    code, printed, _ = run("--help")
+    assert code == 0
+    assert all(command in printed for command in ("demo", "search", "encode"))
+
+
+@pytest.mark.parametrize("command", ["demo", "search", "encode"])
+def test_help_of_a_command_has_exit_codes_and_an_example_that_parses(command: str, run: Run) -> None:
+    code, printed, _ = run(command, "--help")
+    text = flat(printed)
+    assert code == 0
+    assert "Exit codes: 0 " in text
+    example = text[text.index("Example: vlm2vec ") + len("Example: vlm2vec ") :]
+    words = shlex.split(example)
+    assert words[0] == command
+    # Everything but the files it names is there: the only complaint is about those.
+    code, _, complaint = run(*words, "--no-such-option")
+    assert code == 2
+    assert "No such option: --no-such-option" in flat(complaint)
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom vlm2vec.cli import main\n"
+        "try:\n    main(['search', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'transformers', 'sentence_transformers') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "vlm2vec", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == f"vlm2vec {__version__}\n"
+
+
+# demo
+
+
+def test_demo_ranks_right_answers_first_and_writes_the_gallery(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("demo")
+    assert code == 0
+    verdict = re.search(r"(\d) of 6 queries ranked their right answer first among 16 items", printed)
+    assert verdict is not None
+    assert int(verdict[1]) == printed.count("right answer") - 1 == 6
+    gallery = tmp_path / "vlm2vec-demo" / "gallery.html"
+    assert f"Gallery: {Path('vlm2vec-demo', 'gallery.html')}" in printed
+    page = gallery.read_text(encoding="utf-8")
+    assert page.count("<section>") == 6
+    assert page.count("<img ") == 30
+    for link in re.findall(r'href="([^"#]+)', page):
+        assert (gallery.parent / link).is_file()
+
+
+def test_demo_writes_where_it_is_told(run: Run, tmp_path: Path) -> None:
+    code, _, _ = run("demo", "--folder", "files", "--html", "page.html")
+    assert code == 0
+    assert (tmp_path / "page.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "page.html"]
+
+
+def test_demo_without_gallery(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("demo", "--no-html")
+    assert code == 0
+    assert "Gallery" not in printed
+    assert not list(tmp_path.rglob("*.html"))
+
+
+# search
+
+
+def test_search_gives_one_result_per_image_clip_text_and_page(run: Run, some: Path) -> None:
+    code, printed, _ = run("search", "a red circle", some, "--json")
+    found = json.loads(printed)
+    assert code == 0
+    assert [row["rank"] for row in found["results"]] == [1, 2, 3, 4, 5, 6]
+    assert sorted((row["file"], row["page"], row["kind"]) for row in found["results"] if not row["page"]) == [
+        ("a.mp4", None, "video"),
+        ("a.png", None, "image"),
+        ("note.txt", None, "text"),
+    ]
+    assert sorted(row["page"] for row in found["results"] if row["file"] == "a.pdf") == [1, 2, 3]
+    scores = [row["score"] for row in found["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert found["broken"] == []
+
+
+def test_search_scores_are_those_of_the_model(run: Run, some: Path, embedded: VLM2Vec) -> None:
+    _, printed, _ = run("search", "a red circle", some, "--json", "--instruction", "Find it.")
+    score = next(row["score"] for row in json.loads(printed)["results"] if row["file"] == "a.png")
+    query = embedded.encode_query("a red circle", instruction="Find it.")
+    assert score == pytest.approx(float(query @ embedded.encode_document(some / "a.png")), abs=2e-6)
+
+
+def test_search_prints_a_table_of_the_best(run: Run, some: Path) -> None:
+    code, printed, errors = run("search", "a [bold]red[/bold] circle", some, "--top", "2")
+    assert code == 0
+    assert "a [bold]red[/bold] circle" in printed
+    assert len(re.findall(r"^│ +\d ", printed, re.MULTILINE)) == 2
+    assert errors == ""
+
+
+def test_search_writes_a_gallery(run: Run, some: Path, tmp_path: Path) -> None:
+    code, _, errors = run("search", "a red circle", some, "--html", "found.html")
+    assert code == 0
+    assert "Gallery: found.html" in errors
+    page = (tmp_path / "found.html").read_text(encoding="utf-8")
+    assert 'href="some/a.png"' in page
+    assert 'href="some/a.pdf#page=2"' in page
+    assert "a red circle</p>" in page  # the text file's own words
+
+
+def test_search_lists_broken_files_at_the_end_and_says_so_by_its_exit_code(run: Run, some: Path) -> None:
+    (some / "cut.png").write_bytes((some / "a.png").read_bytes()[:700])
+    (some / "empty.pdf").write_bytes(b"")
+    code, printed, errors = run("search", "a red circle", some, "--json")
+    assert code == 3
+    broken = {row["file"]: row["reason"] for row in json.loads(printed)["broken"]}
+    assert sorted(broken) == ["cut.png", "empty.pdf"]
+    assert len(json.loads(printed)["results"]) == 6
+    assert "2 could not be read:" in errors
+    assert errors.index("cut.png: ") > 0 < errors.index("empty.pdf: ")
+    assert "Traceback" not in errors
+
+
+def test_search_counts_files_of_other_kinds(run: Run, some: Path) -> None:
+    (some / "table.csv").write_text("1, 2")
+    code, _, errors = run("search", "a red circle", some)
+    assert code == 0
+    assert "Left out, of other kinds: 1 .csv." in errors
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_search_that_finds_nothing_exits_with_1(content: bytes | None, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if content is not None:
+        (folder / "empty.png").write_bytes(content)
+    code, printed, errors = run("search", "a red circle", folder)
+    assert (code, printed) == (1, "")
+    assert "can be searched" in flat(errors)
+
+
+def test_search_where_every_file_breaks_on_reading_exits_with_1(run: Run, some: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    (folder / "cut.png").write_bytes((some / "a.png").read_bytes()[:700])
+    code, _, errors = run("search", "a red circle", folder)
+    assert code == 1
+    assert "cut.png: " in errors
+
+
+@pytest.mark.parametrize(
+    "arguments", [("search", "q", "no-such-folder"), ("search", "q"), ("search", "q", ".", "--top", "0")]
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], run: Run) -> None:
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert "Usage: " in errors
+
+
+def test_errors_of_the_package_are_one_line_without_traceback(run: Run, some: Path) -> None:
+    code, _, errors = run("search", "", some)
+    assert code == 1
+    assert flat(errors).strip().startswith("error: ")
+    assert "empty" in errors
+
+
+def test_a_model_that_is_not_there_is_an_error_and_not_a_traceback(run: Run, some: Path) -> None:
+    code, _, errors = run("search", "q", some, "--model", "no-such-folder/model")
+    assert code == 1
+    assert "no-such-folder" in errors
+
+
+def test_search_takes_a_checkpoint_with_its_profile(run: Run, some: Path, golden: Path) -> None:
+    model = str(golden / "tiny_qwen2vl")
+    code, printed, _ = run("search", "q", some, "--json", "--model", model, "--profile", "vlm2vec-v2")
+    assert code == 0
+    assert len(json.loads(printed)["results"]) == 6
+    code, _, errors = run("search", "q", some, "--model", model)
+    assert code == 1
+    assert "vlm2vec-v2" in errors  # the profiles to choose from
+
+
+# encode
+
+
+def test_encode_writes_vectors_and_names(run: Run, some: Path, embedded: VLM2Vec) -> None:
+    files = [some / "a.png", some / "a.pdf", some / "note.txt"]
+    code, printed, _ = run("encode", *files, "--output", "v.npz")
+    assert code == 0
+    stored = np.load("v.npz")
+    assert stored["vectors"].dtype == np.float32
+    assert stored["names"].tolist() == [path.as_posix() for path in files]
+    np.testing.assert_allclose(stored["vectors"], embedded.encode_document(files), atol=5e-7)
+    assert f"3 x {stored['vectors'].shape[1]} vectors in v.npz" in printed
+
+
+def test_encode_gives_pages_and_follows_the_instruction(run: Run, some: Path, embedded: VLM2Vec) -> None:
+    code, _, _ = run("encode", some / "a.pdf", "-o", "v.npz", "--pages", "--instruction", "Say the title.")
+    assert code == 0
+    stored = np.load("v.npz")
+    assert [name.rpartition("#")[2] for name in stored["names"]] == ["page=1", "page=2", "page=3"]
+    expected = embedded.encode({"pdf": some / "a.pdf", "page": 2}, instruction="Say the title.")
+    np.testing.assert_allclose(stored["vectors"][1], expected, atol=5e-7)
+
+
+def test_encode_never_replaces_a_file_without_force(run: Run, some: Path) -> None:
+    Path("v.npz").write_text("mine")
+    code, _, errors = run("encode", some / "a.png", "--output", "v.npz")
+    assert code == 2
+    assert "--force" in errors
+    assert Path("v.npz").read_text() == "mine"
+    assert run("encode", some / "a.png", "--output", "v.npz", "--force")[0] == 0
+    assert np.load("v.npz")["vectors"].shape[0] == 1
+
+
+def test_encode_stops_at_a_broken_file_and_writes_nothing(run: Run, some: Path, tmp_path: Path) -> None:
+    cut = some / "cut.png"
+    cut.write_bytes((some / "a.png").read_bytes()[:700])
+    code, _, errors = run("encode", some / "a.png", cut, "--output", "v.npz")
+    assert code == 1
+    assert "cut.png" in errors
+    assert list(tmp_path.glob("v.npz*")) == []
+
+
+def test_encode_gives_nan_rows_only_when_asked(run: Run, some: Path) -> None:
+    cut = some / "cut.png"
+    cut.write_bytes((some / "a.png").read_bytes()[:700])
+    files = [some / "missing.png", some / "a.png", cut, some / "note.txt"]
+    code, _, errors = run("encode", *files, "--output", "v.npz", "--on-error", "nan")
+    assert code == 3
+    stored = np.load("v.npz")
+    assert np.isnan(stored["vectors"]).all(axis=1).tolist() == [True, False, True, False]
+    assert stored["names"].tolist() == [path.as_posix() for path in files]
+    assert "2 could not be read:" in errors
+    assert "missing.png" in errors
+
+
+def test_encode_where_nothing_can_be_read_writes_nothing(run: Run, tmp_path: Path) -> None:
+    code, _, errors = run("encode", "missing.png", "--output", "v.npz", "--on-error", "nan")
+    assert code == 1
+    assert "nothing was written" in errors
+    assert list(tmp_path.glob("v.npz*")) == []
+
+
+def test_encode_into_a_folder_that_is_not_there_is_wrong_usage(run: Run, some: Path) -> None:
+    assert run("encode", some / "a.png", "--output", "no/v.npz")[0] == 2
+
+
+def test_names_with_brackets_and_spaces_are_printed_as_they_are(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "[red] files"
+    folder.mkdir()
+    Image.new("RGB", (60, 60), "red").save(folder / "a [b] c.png")
+    code, printed, _ = run("search", "red", folder)
+    assert code == 0
+    assert "a [b] c.png" in printed

@@ -1,0 +1,62 @@
+"""The `vlm2vec` command: one file per subcommand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from vlm2vec._version import __version__
+from vlm2vec.cli import demo, encode, search
+from vlm2vec.cli.report import err
+from vlm2vec.errors import VLM2VecError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="vlm2vec",
+    help="One embedding space for text, images, videos and PDF pages.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command(epilog=demo.EPILOG)(demo.demo)
+app.command(epilog=search.EPILOG)(search.search)
+app.command(epilog=encode.EPILOG)(encode.encode)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"vlm2vec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends in `SystemExit` with the exit code.
+
+    Args:
+        arguments: What stands behind `vlm2vec`; those of the process by default.
+
+    Example:
+        >>> try:
+        ...     main(["--version"])
+        ... except SystemExit as end:
+        ...     print("exit code", end.code)
+        vlm2vec 0...
+        exit code 0
+    """
+    try:
+        app(args=arguments)
+    except VLM2VecError as error:
+        err.print("error:", str(error), style="red", markup=False, highlight=False)
+        raise SystemExit(1) from None

@@ -1,0 +1,98 @@
+"""`vlm2vec encode`: files -> vectors in an .npz file."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from vlm2vec.cli.files import Item, items_of, printable, reason
+from vlm2vec.cli.options import Model, ProfileName
+from vlm2vec.cli.report import err, out, print_broken
+from vlm2vec.errors import VLM2VecError
+
+EPILOG = "[bold]Example:[/bold] vlm2vec encode photo.jpg clip.mp4 report.pdf --pages --output vectors.npz"
+
+
+class OnError(str, Enum):
+    """What a broken file does."""
+
+    RAISE = "raise"
+    NAN = "nan"
+
+
+def encode(
+    files: Annotated[list[Path], typer.Argument(help="Images, videos, PDFs, and .txt or .md texts.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="The .npz file to write.")],
+    pages: Annotated[bool, typer.Option("--pages", help="A vector per page of a PDF, not per PDF.")] = False,
+    on_error: Annotated[
+        OnError, typer.Option(help="A broken file ends the command, or gives a row of NaN.")
+    ] = OnError.RAISE,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    model: Model = None,
+    profile: ProfileName = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="What to represent the files for.", show_default="the model's own")
+    ] = None,
+) -> None:
+    """Write the vectors of files to an .npz file.
+
+    It holds `vectors`, (n, dim) float32, and `names`, (n,), which have `#page=3` behind them with --pages.
+
+    Exit codes: 0 all files were read, 1 none was or an error, 2 wrong usage, 3 some rows are NaN.
+    """
+    if output.exists() and not force:
+        raise typer.BadParameter(f"{output} exists. Add --force to replace it.", param_hint="--output")
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {output.parent}.", param_hint="--output")
+    strict = on_error is OnError.RAISE
+    items = [item for path in files for item in _items(path, pages=pages, strict=strict)]
+
+    from vlm2vec import VLM2Vec
+
+    with err.status("Loading the model"):
+        encoder = VLM2Vec(model, profile=profile)
+    broken: dict[str, str] = {}
+
+    def note(index: int, error: VLM2VecError) -> None:
+        broken[items[index].full_name] = reason(error)
+
+    vectors = encoder.encode_document(
+        [item.content for item in items],
+        instruction=instruction,
+        on_error="raise" if strict else note,
+        show_progress_bar=err.is_terminal,
+    )
+    print_broken(broken)
+    if np.isnan(vectors).all():
+        err.print("No file could be read; nothing was written.", style="red")
+        raise typer.Exit(1)
+    _save(output, vectors=vectors, names=np.array([item.full_name for item in items]))
+    size = " x ".join(str(side) for side in vectors.shape)
+    out.print(f"{size} vectors in {output}", soft_wrap=True, markup=False)
+    raise typer.Exit(3 if broken else 0)
+
+
+def _items(path: Path, *, pages: bool, strict: bool) -> list[Item]:
+    try:
+        return items_of(path, printable(path), pages=pages)
+    except VLM2VecError:
+        if strict:
+            raise
+        # Its one row stays in place: encode will find the same fault, and make it NaN.
+        return [Item(printable(path), path, "unknown", path)]
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    """Write the whole file or none of it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, **arrays)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

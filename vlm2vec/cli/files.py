@@ -1,0 +1,112 @@
+"""Files and folders that a user names -> items: one per image, video, text or PDF page."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.pdf import pdf_pages
+from vlm2vec.media.source import Source
+
+__all__ = ["Collection", "Item", "collect", "items_of", "printable", "reason"]
+
+# A file called like this that is something else is broken; any other unknown file is just not ours.
+_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+_VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
+MEDIA_SUFFIXES = _IMAGES | _VIDEOS | {".pdf"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """What becomes one vector.
+
+    Attributes:
+        name: The file as the user knows it, with forward slashes.
+        path: The file.
+        kind: "image", "video", "text" or "pdf".
+        content: What `encode` takes.
+        page: The page of a PDF, the first being 1; `None` for a whole file.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    content: Any = field(repr=False)
+    page: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The kind, or which page."""
+        return self.kind if self.page is None else f"page {self.page}"
+
+    @property
+    def full_name(self) -> str:
+        """The name, with the page behind it."""
+        return self.name if self.page is None else f"{self.name}#page={self.page}"
+
+
+@dataclass
+class Collection:
+    """What a folder holds.
+
+    Attributes:
+        items: What can be embedded, by path and page.
+        broken: What claims to be media and cannot be read: name -> reason.
+        unknown: How many files of other kinds there are, by suffix.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+def collect(folder: Path) -> Collection:
+    """Everything in a folder and below it; names that start with a dot are left out."""
+    found = Collection()
+
+    def unreadable(error: OSError) -> None:
+        found.broken[printable(Path(error.filename).relative_to(folder))] = f"{error.strerror}."
+
+    for path in _walk(folder, unreadable):
+        name = printable(path.relative_to(folder))
+        try:
+            found.items += items_of(path, name)
+        except VLM2VecError as error:
+            if path.suffix.lower() in MEDIA_SUFFIXES:
+                found.broken[name] = reason(error)
+            else:
+                found.unknown[path.suffix.lower() or "no suffix"] += 1
+    return found
+
+
+def items_of(path: Path, name: str, *, pages: bool = True) -> list[Item]:
+    """One item for a file; for a PDF one per page, unless `pages` is false.
+
+    Raises:
+        MediaError: The file is missing, empty, broken or of no known kind.
+    """
+    kind = Source.from_path(path).kind
+    if kind != "pdf" or not pages:
+        return [Item(name, path, kind, path)]
+    return [Item(name, path, kind, page, page=page.page) for page in pdf_pages(path)]
+
+
+def reason(error: VLM2VecError) -> str:
+    """Cause and fix, without the place, which is said beside it."""
+    return f"{error.cause}. {error.fix}" if error.fix else f"{error.cause}."
+
+
+def printable(path: Path) -> str:
+    """The path with forward slashes; bytes that are not text, which some file systems allow, become marks."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
+
+
+def _walk(folder: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,44 @@
+"""Search PDFs page by page, without OCR, and go on when a file is broken.
+
+python examples/pdf_search.py                        # on PDFs drawn for it
+python examples/pdf_search.py my/papers "a table of results"
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vlm2vec import VLM2Vec, pdf_pages
+from vlm2vec.errors import VLM2VecError
+from vlm2vec.world.samples import write_samples
+
+
+def main(folder: Path | None = None, query: str | None = None) -> None:
+    if folder is None:
+        folder = Path(tempfile.mkdtemp())
+        query = write_samples(folder)[-1].caption
+        (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")
+
+    pages = []
+    for path in sorted(folder.glob("*.pdf")):
+        try:
+            pages += pdf_pages(path)  # counts the pages; each is drawn when it is encoded
+        except VLM2VecError as error:
+            print(f"left out: {error}")
+
+    model = VLM2Vec()
+    # A page that cannot be drawn costs its own row, not the job.
+    vectors = model.encode_document(pages, on_error="nan")
+    scores = model.similarity(model.encode_query(query), np.nan_to_num(vectors))[0]
+
+    print(f"{query!r} in {len(pages)} pages:")
+    for place in scores.argsort(descending=True)[:3].tolist():
+        print(f"  {scores[place]:.3f}  {pages[place]}")
+
+
+if __name__ == "__main__":
+    main(*(kind(word) for kind, word in zip((Path, str), sys.argv[1:], strict=False)))

@@ -29,7 +29,7 @@ def to_array(value: Any) -> npt.NDArray[Any]:
         InputError: The numbers are not real ones, or there are none.
     """
     array = _from_tensor(value) if is_tensor(value) else np.asarray(value)
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "buif":
         raise InputError(
             f"an array of dtype {array.dtype} has no pixels",
             fix="Pass uint8 values from 0 to 255, or floats from 0 to 1.",

@@ -61,7 +61,8 @@ def describe_media(value: object) -> str:
         return describe_value(value)
     if value[:5].lower() == "data:":
         return f"data-URI of {len(value):,} characters"
-    return _tail(value) or "an empty path"
+    path = value.partition("?")[0] if "://" in value[:32] else value
+    return shorten(_tail(path)) or "an empty path"
 
 
 def _describe(value: Any) -> str:

@@ -94,13 +94,12 @@ def _picture(value: Any, key: str, allow_urls: bool) -> Frame:
         array = to_array(value)
         if array.ndim in (2, 3):
             return array
-        fix = 'Pass frames under "video", or several images as list(array).' if array.ndim == 4 else ""
         raise InputError(
-            f'the array under "{key}" has {array.ndim} dimensions, not 2 or 3',
-            fix=fix or "Pass an array of shape (H, W, 3) or (H, W).",
+            f'an array under "{key}" has {array.ndim} dimensions, not 2 or 3',
+            fix='Pass a picture of shape (H, W, 3) or (H, W), several as a list, frames under "video".',
         )
     source = source_of(value, allow_urls=allow_urls, key=key)
-    kind = kind_of(source, value)
+    kind = kind_of(source, value, still=True)
     if kind != "image":
         raise mismatch(source, kind, key)
     return source
@@ -172,7 +171,7 @@ def _is_frames(values: Sequence[Any]) -> bool:
 def _is_clip(value: Any) -> bool:
     if isinstance(value, Video) or _is_list(value):
         return True
-    return is_array(value) and value.ndim == 4
+    return is_array(value) and bool(value.ndim == 4)
 
 
 def _is_list(value: object) -> bool:

@@ -74,9 +74,9 @@ def parse_input(
                     fix="Write it into the prompt, or give instruction=None for this input.",
                 )
     except VLM2VecError as error:
-        if error.source is not None:
-            error.source = shorten(error.source)
-        raise error.at(index, describe_value(item)) from error.__cause__
+        error.source = shorten(error.source or "") or None
+        error.at(index, describe_value(item))
+        raise
     own = content.instruction if content.instruction is not None else instruction
     return Input(content.parts, own, content.prompt, index)
 

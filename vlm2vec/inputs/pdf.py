@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value, shorten
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.describe import describe_media, shorten
 from vlm2vec.inputs.options import check_option
+from vlm2vec.inputs.sources import kind_of, source_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source
 
@@ -68,32 +69,25 @@ def pdf_pages(
         LimitError: The file has more pages than `Limits.max_pdf_pages`.
 
     Example:
-        >>> pages = pdf_pages(two_page_pdf, pages="1-2")
-        >>> [page.page for page in pages]
-        [1, 2]
+        >>> import io, PIL.Image
+        >>> file, page = io.BytesIO(), PIL.Image.new("RGB", (100, 140), "white")
+        >>> page.save(file, "PDF", save_all=True, append_images=[page, page])
+        >>> pdf_pages(file.getvalue(), pages="2-3")
+        [PdfPage(... bytes of PDF, page 2), PdfPage(... bytes of PDF, page 3)]
     """
     from vlm2vec.media.pdf import page_sizes, parse_pages
 
     selection = check_option("pages", pages)
     password = check_option("password", password)
     max_pixels = check_option("max_pixels", max_pixels)
-    source = _open(path)
-    if source.kind != "pdf":
-        raise InputError(
-            f"this is not a PDF but {source.kind}",
-            fix="Pass the path of a PDF file.",
-            source=source.describe(),
-        )
-    count = len(page_sizes(source, password=password, limits=Limits()))
-    chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
+    source = source_of(path, key="pdf")
+    try:
+        kind = kind_of(source, path)
+        if kind != "pdf":
+            raise InputError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")
+        count = len(page_sizes(source, password=password, limits=Limits()))
+        chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
+    except VLM2VecError as error:
+        error.at(None, describe_media(path))
+        raise
     return [PdfPage(source, page, password=password, max_pixels=max_pixels) for page in chosen]
-
-
-def _open(path: object) -> Source:
-    if isinstance(path, (bytes, bytearray, memoryview)):
-        return Source.from_bytes(path)
-    if isinstance(path, (str, os.PathLike)):
-        return Source.from_path(Path(os.fsdecode(path)))
-    raise InputError(
-        "pdf_pages takes one PDF", fix="Pass its path or its bytes.", source=describe_value(path)
-    )

@@ -55,15 +55,20 @@ def source_of(value: Any, *, key: str = "image", allow_urls: bool = False) -> So
     raise InputError(f'"{key}" is {describe_value(value)}', fix=fix)
 
 
-def kind_of(source: Source, value: object) -> str:
+def kind_of(source: Source, value: object, *, still: bool = False) -> str:
     """The kind of a source by its first bytes: "image", "video", "pdf" or "text".
+
+    Args:
+        source: A source.
+        value: What the caller passed, for the error.
+        still: An image file is meant as a picture, so whether it moves (a video then) is not looked up.
 
     Raises:
         InputError: It is bytes of text.
         MediaError: It is of no kind that can be embedded.
     """
     try:
-        return source.kind
+        return "image" if still and _is_picture(source) else source.kind
     except MediaError as error:
         if source.data is not None and source.signature is None and _is_text(source.data):
             raise InputError(
@@ -82,15 +87,9 @@ def mismatch(source: Source, kind: str, key: str) -> InputError:
             fix="Pass several clips as a list of Video objects.",
             source=source.describe(),
         )
-    moving = kind == "video" and wanted == "image"
     return InputError(
         f'{_NAMES[kind]} stands under "{key}", which takes {_NAMES[wanted]}',
-        fix=f'Use the key "{kind}".'
-        + (
-            " Of a moving GIF, WebP or PNG, pass one frame as a PIL image to use that alone."
-            if moving
-            else ""
-        ),
+        fix=f'Use the key "{kind}".' if kind != "text" else "Read it: path.read_text(encoding='utf-8').",
         source=source.describe(),
     )
 
@@ -125,6 +124,11 @@ def _check_length(path: str) -> None:
             f"a string of {len(path):,} characters is too long for a path",
             fix="Pass base64 data as a data-URI, data:image/png;base64,..., or decode it and pass the bytes.",
         )
+
+
+def _is_picture(source: Source) -> bool:
+    signature = None if source.is_folder else source.signature
+    return signature is not None and signature.kind == "image"
 
 
 def _is_text(data: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 
@@ -33,7 +35,7 @@ def check_text(value: object, what: str = "text") -> str:
 
 
 def _how_to_fix(value: object, what: str) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return f"Leave {what} out, or pass a string."
     if isinstance(value, (bytes, bytearray)):
         return "Decode it first: data.decode('utf-8')."

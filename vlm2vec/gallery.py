@@ -14,7 +14,7 @@ from PIL import Image
 
 __all__ = ["Hit", "Ranking", "write_gallery"]
 
-THUMBNAIL_PIXELS = 360  # longer side: a card is at most 11.5 rem wide, on screens of twice the density
+THUMBNAIL_PIXELS = 360  # longer side: a card is some 12 rem wide, on screens of twice the density
 FRAME_MILLISECONDS = 220
 # The browser itself refuses anything that is not in the file.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -118,8 +118,9 @@ def _card(hit: Hit) -> str:
     bar = f'<span class="bar"><i style="width:{100 * min(1.0, max(0.0, hit.score)):.0f}%"></i></span>'
     return (
         f"<li{' class=right' if hit.right else ''}><a{link}>"
-        f'<div class="stage">{picture}<span class="rank">{hit.rank}</span>'
+        f'<div class="top"><span class="rank">{hit.rank}</span>'
         f'<span class="kind">{escape(hit.kind)}</span></div>'
+        f'<div class="stage">{picture}</div>'
         f'<div class="label"><span class="name">{escape(hit.name)}</span>'
         f'<span class="score">{hit.score:.3f}{bar}</span>'
         f"{answer}</div></a></li>"

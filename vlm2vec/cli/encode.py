@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import typer
 
 from vlm2vec.cli.files import Item, items_of, printable, reason
@@ -87,12 +88,12 @@ def _items(path: Path, *, pages: bool, strict: bool) -> list[Item]:
         return [Item(printable(path), path, "unknown", path)]
 
 
-def _save(path: Path, **arrays: np.ndarray) -> None:
+def _save(path: Path, *, vectors: npt.NDArray[np.float32], names: npt.NDArray[np.str_]) -> None:
     """Write the whole file or none of it."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, vectors=vectors, names=names)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

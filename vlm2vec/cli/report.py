@@ -39,7 +39,7 @@ def print_ranking(query: str, ranked: Sequence[Ranked], *, right: Item | None = 
         table.add_column("")
     for row in ranked:
         hit = row.item is right
-        cells = [str(row.rank), f"{row.score:.3f}", Text(row.item.name), row.item.label]
+        cells: list[str | Text] = [str(row.rank), f"{row.score:.3f}", Text(row.item.name), row.item.label]
         if right is not None:
             cells.append("right answer" if hit else "")
         table.add_row(*cells, style="bold green" if hit else None)

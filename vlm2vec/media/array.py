@@ -74,7 +74,8 @@ def to_levels(array: np.ndarray) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        white: np.ndarray = array.view(np.uint8) * np.uint8(255)
+        return white
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(
             f"the array has the type {array.dtype}", fix="Pass uint8 levels, or floats between 0 and 1."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Frames", "VideoIndex"]
+__all__ = ["Frames", "VideoIndex", "joined"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,8 @@ class Frames:
     frames: list[np.ndarray]
     times: list[float] = field(default_factory=list)
     problem: str | None = None
+
+
+def joined(first: str | None, second: str) -> str:
+    """Two problems as one text."""
+    return second if first is None else f"{first}; {second}"

@@ -25,6 +25,10 @@ _DEMUXERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,nut,ivf,h264,hevc,vvc,m4v,h263,h261,obu,av1,"
     "vc1,rm,mxf,gxf,dv,wtv,yuv4mpegpipe,nsv,dirac,cavsvideo"
 )
+# Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
+_SUSPICIOUS = ("mpegts", "mpeg")
+# Demuxers of formats that do not store when a frame is shown.
+_UNSTAMPED = ("avi", "asf", "rm", "nsv")
 # Dropped from the end of a file before it is called cut off, in seconds.
 _DURATION_SLACK = 0.5
 
@@ -126,6 +130,17 @@ class ClipFile:
             if packet.size:
                 yield packet
 
+    def decode(self, packet: Any | None) -> list[Any]:
+        """Frames that come out of the decoder for a packet; what it still holds, for `None`.
+
+        Raises:
+            av.error.FFmpegError: The packet is broken.
+        """
+        if packet is not None and packet.is_corrupt and self.container.format.name in _SUSPICIOUS:
+            packet = _unmarked(packet)
+        frames: list[Any] = self.stream.codec_context.decode(packet)
+        return frames
+
     def check_size(self, width: int, height: int) -> None:
         """Raises LimitError when a frame of this size is too large."""
         if width * height > self._limits.max_image_pixels:
@@ -146,6 +161,8 @@ class ClipFile:
         for packet in self.packets():
             count, last = count + 1, packet
             if packet.is_keyframe and packet.pts is not None:
+                if not keys:
+                    shown.clear()  # cut from a broadcast: nothing before the first key frame can be decoded
                 keys.append(Key(packet.pts, packet.dts))
             if not packet.is_discard and _shows(packet, self.stream.codec_context.name):
                 shown.append(packet.pts)
@@ -198,8 +215,8 @@ class ClipFile:
     def _time_stamps_are_true(self, shown: list[int | None], keys: list[Key]) -> bool:
         """Whether the time stamps order the frames as they are shown."""
         in_order = all(a.pts < b.pts for a, b in pairwise(keys))
-        # AVI stores no time stamps: where frames are reordered, FFmpeg numbers them in order of decoding.
-        numbered = "avi" in self.container.format.name and self.stream.codec_context.has_b_frames
+        # Without time stamps of presentation, FFmpeg numbers reordered frames in order of decoding.
+        numbered = self.container.format.name in _UNSTAMPED and self.stream.codec_context.has_b_frames
         return bool(keys) and in_order and not (numbered and shown == sorted(shown, key=lambda p: p or 0))
 
     def _is_cut_off(self, packets: int, seconds: float) -> bool:
@@ -214,6 +231,13 @@ class ClipFile:
         else:
             return False
         return declared - seconds > _DURATION_SLACK
+
+
+def _unmarked(packet: Any) -> Any:
+    """The same packet without the demuxer's doubts; the decoder knows better."""
+    copy = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    return copy
 
 
 def _shows(packet: Any, codec: str) -> bool:

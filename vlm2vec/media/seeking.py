@@ -9,7 +9,7 @@ from typing import Any
 import av.error
 import numpy as np
 
-from vlm2vec.media.clip import Frames
+from vlm2vec.media.clip import Frames, joined
 from vlm2vec.media.container import ClipFile, Key, PacketIndex
 
 __all__ = ["Choose", "picture", "read_by_seeking"]
@@ -44,7 +44,7 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frame
         if not lost:
             problem = index.problem
             if damaged:
-                problem = _joined(problem, f"{damaged} of {len(index.pts)} frames looked at are damaged")
+                problem = joined(problem, f"damaged frames: at least {damaged} of {len(index.pts)}")
             return Frames([pictures[p] for p in chosen], [index.seconds(p) for p in chosen], problem)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
@@ -52,7 +52,7 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frame
             good -= set(lost)
             available = [stamp for stamp in available if stamp not in members or stamp in good]
             damaged += len(members) - len(good) if broken else 0
-    return Frames([], [], _joined(index.problem, "no frame can be decoded"))
+    return Frames([], [], joined(index.problem, "no frame is intact"))
 
 
 def picture(frame: Any) -> np.ndarray:
@@ -134,14 +134,14 @@ class _Reader:
             if skips:
                 context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
             try:
-                take(packet.decode())
+                take(self._clip.decode(packet))
             except av.error.FFmpegError:
                 broken.add(packet.pts)
             if len(found) == len(wanted):
                 break
         # Frames that wait to be shown may be what a frame in hand was decoded from.
         try:
-            take(context.decode(None))
+            take(self._clip.decode(None))
         except av.error.FFmpegError:
             broken.add(order[-1][0])
         return found, _spread(order, broken)
@@ -184,7 +184,3 @@ def _spread(order: list[tuple[int, bool]], broken: set[int]) -> set[int]:
         if spreading:
             bad.add(stamp)
     return bad
-
-
-def _joined(first: str | None, second: str) -> str:
-    return second if first is None else f"{first}; {second}"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
-
-import av.error
-import numpy as np
 
 from vlm2vec.errors import MediaError, VLM2VecWarning
 from vlm2vec.media.animation import is_animation, probe_animation, read_animation
 from vlm2vec.media.clip import Frames, VideoIndex
 from vlm2vec.media.container import ClipFile
+from vlm2vec.media.counting import first_picture, read_by_counting
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.frames import probe_frame_folder, read_frame_folder
 from vlm2vec.media.image import Alpha
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import check_sampling, choose_frames
-from vlm2vec.media.seeking import Choose, picture, read_by_seeking
+from vlm2vec.media.seeking import read_by_seeking
 from vlm2vec.media.source import Source
 
 __all__ = ["Frames", "VideoIndex", "probe_video", "read_frames"]
@@ -45,8 +42,7 @@ def probe_video(source: Source, *, limits: Limits | None = None) -> VideoIndex:
         return probe_animation(source, limits=limits)
     with ClipFile(source, limits=limits, deadline=Deadline(limits.decode_seconds, _WORK)) as clip:
         index = clip.index()
-        clip.restart()
-        first = next(_decoded(clip), None)
+        first = first_picture(clip)
         if first is None:
             raise MediaError("no frame of the video can be decoded", fix="Write the file again.")
         height, width = first.shape[:2]
@@ -97,15 +93,10 @@ def read_frames(
     else:
         with ClipFile(source, limits=limits, deadline=Deadline(limits.decode_seconds, _WORK)) as clip:
             index = clip.index()
-            frames = (
-                read_by_seeking(clip, index, choose)
-                if index.seekable
-                else _read_in_order(clip, index, choose)
-            )
+            read = read_by_seeking if index.seekable else read_by_counting
+            frames = read(clip, index, choose)
     if not frames.frames:
-        raise MediaError(
-            f"no frame of the video can be decoded ({frames.problem})", fix="Write the file again."
-        )
+        raise MediaError(f"the video cannot be decoded ({frames.problem})", fix="Write the file again.")
     if frames.problem is not None:
         warnings.warn(f"{source.describe()}: {frames.problem}", VLM2VecWarning, stacklevel=2)
     return frames
@@ -113,39 +104,3 @@ def read_frames(
 
 def _choose(times: list[float], duration: float, **settings: Any) -> list[int]:
     return choose_frames(times, duration=duration, **settings)
-
-
-def _read_in_order(clip: ClipFile, index: Any, choose: Choose) -> Frames:
-    """Decodes everything, twice: frames without true time stamps are known only by counting them."""
-    clip.restart()
-    count = sum(1 for _ in _decoded(clip, convert=False))
-    times = [i * float(index.time_base) for i in range(count)]
-    if not times:
-        return Frames([], [], "its frames are damaged")
-    chosen = choose(times, count * float(index.time_base))
-    clip.restart()
-    wanted = set(chosen)
-    pictures = [rgb for i, rgb in enumerate(_decoded(clip, only=wanted)) if i in wanted]
-    return Frames(pictures, [times[i] for i in chosen], index.problem)
-
-
-def _decoded(clip: ClipFile, *, convert: bool = True, only: set[int] | None = None) -> Iterator[np.ndarray]:
-    """Intact frames in order of presentation; those not asked for come as an empty array."""
-    empty = np.empty((0, 0, 3), np.uint8)
-    position = 0
-    for packet in _with_flush(clip):
-        try:
-            frames = packet.decode() if packet is not None else clip.stream.codec_context.decode(None)
-        except av.error.FFmpegError:
-            continue
-        for frame in frames:
-            if frame.is_corrupt:
-                continue
-            clip.check_size(frame.width, frame.height)
-            yield picture(frame) if convert and (only is None or position in only) else empty
-            position += 1
-
-
-def _with_flush(clip: ClipFile) -> Iterator[Any]:
-    yield from clip.packets()
-    yield None

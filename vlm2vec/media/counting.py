@@ -1,0 +1,74 @@
+"""Reads frames of a video by decoding everything: for files whose time stamps do not identify frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from typing import Any
+
+import av.error
+import numpy as np
+
+from vlm2vec.media.clip import Frames, joined
+from vlm2vec.media.container import ClipFile, PacketIndex
+from vlm2vec.media.seeking import Choose, picture
+
+__all__ = ["first_picture", "read_by_counting"]
+
+
+def read_by_counting(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frames:
+    """The chosen frames, known by their number. Chooses again when fewer frames come than packets promise.
+
+    Args:
+        clip: The open file.
+        index: Its packets.
+        choose: Chooses from the frames' times.
+    """
+    count, step = len(index.pts), float(index.time_base)
+    while count:
+        times = [i * step for i in range(count)]
+        chosen = choose(times, count * step)
+        pictures, seen, damaged = _decode(clip, set(chosen))
+        if seen == count:
+            problem = joined(index.problem, f"damaged frames: {damaged}") if damaged else index.problem
+            return Frames([pictures[i] for i in chosen], [times[i] for i in chosen], problem)
+        count = seen
+    return Frames([], [], joined(index.problem, "no frame is intact"))
+
+
+def first_picture(clip: ClipFile) -> np.ndarray | None:
+    """The first intact frame of a clip, of shape (H, W, 3), uint8 RGB; `None` when there is none."""
+    clip.restart()
+    return next((picture(frame) for frame in _frames(clip) if frame is not None), None)
+
+
+def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], int, int]:
+    """Pictures by number, the number of intact frames, and that of damaged ones."""
+    pictures: dict[int, np.ndarray] = {}
+    seen = damaged = 0
+    clip.restart()
+    for frame in _frames(clip):
+        if frame is None:
+            damaged += 1
+            continue
+        if seen in wanted:
+            pictures[seen] = picture(frame)
+        seen += 1
+    return pictures, seen, damaged
+
+
+def _frames(clip: ClipFile) -> Iterator[Any | None]:
+    """Frames in order of presentation; `None` for a damaged one."""
+    for packet in _then_none(clip.packets()):
+        try:
+            frames = clip.decode(packet)
+        except av.error.FFmpegError:
+            yield None
+            continue
+        for frame in frames:
+            clip.check_size(frame.width, frame.height)
+            yield None if frame.is_corrupt else frame
+
+
+def _then_none(packets: Iterator[Any]) -> Iterator[Any | None]:
+    yield from packets
+    yield None

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import torch
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
@@ -181,6 +181,7 @@ anything = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(anything, max_size=6))
 def test_n_inputs_give_n_results_in_order_whatever_they_are(items):
     if is_single(items):
@@ -199,11 +200,13 @@ def test_n_inputs_give_n_results_in_order_whatever_they_are(items):
             assert result.describe().isprintable()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_every_encodable_string_is_its_own_text(text):
     assert parse_input(text).parts == (Text(text),)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_a_string_never_touches_files_or_sockets(text):
     def fail(*args, **kwargs):
@@ -227,6 +230,7 @@ def test_a_string_never_touches_files_or_sockets(text):
     assert all(isinstance(result, Input) for result in results[3:])
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=200).map(lambda tail: b"%PDF-1.7\n" + tail), st.text(max_size=200))
 def test_descriptions_are_short_and_never_hold_bytes(data, text):
     parsed = parse_input([data, text, data, PHOTO, Video([PHOTO] * 3), ARRAY, text])

@@ -1,7 +1,7 @@
 """A stand-in for the hub's HTTP API, enough to create a repository, upload a folder and download it again.
 
-Run it as `python tests/hub_stand_in.py FOLDER PORT_FILE`: repositories are folders below FOLDER, and the port it
-listens on is written to PORT_FILE. Files are sent inside the commit ("regular" mode), so there is no LFS.
+Run it as `python tests/hub_stand_in.py FOLDER PORT_FILE`: repositories are folders below FOLDER, and the port
+it listens on is written to PORT_FILE. Files are sent inside the commit ("regular" mode), so there is no LFS.
 """
 
 from __future__ import annotations
@@ -69,11 +69,13 @@ class Hub(BaseHTTPRequestHandler):
                 return
             siblings = [{"rfilename": str(file.relative_to(repository))} for file in files]
             identity = str(repository.relative_to(self.root))
-            self._json({"id": identity, "modelId": identity, "sha": REVISION, "siblings": siblings, "tags": []})
+            self._json(
+                {"id": identity, "modelId": identity, "sha": REVISION, "siblings": siblings, "tags": []}
+            )
         else:
             self._file(path)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815  # http.server's own name
 
     def _file(self, path: str) -> None:
         name, _, rest = path.lstrip("/").partition("/resolve/")

@@ -1,7 +1,7 @@
 """The public API gives the vectors of the original code (invariant 2).
 
-The numbers were computed by TIGER-AI-Lab/VLM2Vec at commit 6e1e1d4 (torch 2.13.0 CPU, transformers 4.52.3, peft
-0.15.2, sdpa) on the tiny random checkpoints beside them. They are data; only that code regenerates them.
+The numbers were computed by TIGER-AI-Lab/VLM2Vec at commit 6e1e1d4 (torch 2.13.0 CPU, transformers 4.52.3,
+peft 0.15.2, sdpa) on the tiny random checkpoints beside them. They are data; only that code regenerates them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from safetensors.torch import load_file
 
+from conftest import GOLDEN
 from vlm2vec import VLM2Vec
 
-CASES = {case["id"]: case for case in json.loads((GOLDEN / "inputs" / "cases.json").read_text(encoding="utf-8"))}
+CASES = {
+    case["id"]: case for case in json.loads((GOLDEN / "inputs" / "cases.json").read_text(encoding="utf-8"))
+}
 NUMBERS = load_file(GOLDEN / "out" / "golden.safetensors")
 ADAPTED = load_file(GOLDEN / "out" / "golden_lora.safetensors")
 BATCHES = {
-    "mixed": ["text_short", "img_only", "video8", "text_long", "img_text", "multi_image", "video_odd5", "text_nl"],
+    "mixed": [
+        "text_short",
+        "img_only",
+        "video8",
+        "text_long",
+        "img_text",
+        "multi_image",
+        "video_odd5",
+        "text_nl",
+    ],
     "text_only": ["text_short", "text_instr", "text_nl", "text_long"],
     "images": ["img_only", "img_text", "img_qa_nl", "img_tiny", "img_gray", "img_rgba"],
 }
@@ -67,12 +78,30 @@ def test_batches_give_the_original_vectors(tiny: VLM2Vec, batch: str) -> None:
 
 FROM_PARTS: dict[str, tuple[Any, str | None]] = {
     "text_short": ("A cat and a dog", None),
-    "img_text": ({"image": "b_300x410.png", "text": "What is in the image"}, "Represent the given image with the following question:"),
+    "img_text": (
+        {"image": "b_300x410.png", "text": "What is in the image"},
+        "Represent the given image with the following question:",
+    ),
     "doc": ({"image": "doc_850x1100.png"}, "Understand the content of the provided document image."),
-    "visrag_target": ({"text": "A presentation slide with text, bullet points, and diagrams. ", "image": "b_300x410.png"}, None),
+    "visrag_target": (
+        {"text": "A presentation slide with text, bullet points, and diagrams. ", "image": "b_300x410.png"},
+        None,
+    ),
     "multi_image": ({"images": ["a_224x168.png", "b_300x410.png"], "text": "Compare the two images."}, None),
-    "interleaved": (["First page:", {"image": "b_300x410.png"}, "second page:", {"image": "a_224x168.png"}, "Which page has the table?"], None),
-    "img_rgba": ({"image": "rgba_130x130.png", "text": "Represent the given image for classification\n"}, None),
+    "interleaved": (
+        [
+            "First page:",
+            {"image": "b_300x410.png"},
+            "second page:",
+            {"image": "a_224x168.png"},
+            "Which page has the table?",
+        ],
+        None,
+    ),
+    "img_rgba": (
+        {"image": "rgba_130x130.png", "text": "Represent the given image for classification\n"},
+        None,
+    ),
 }
 
 
@@ -105,13 +134,17 @@ def adapted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return VLM2Vec(folder, profile="vlm2vec-v2", base_model=GOLDEN / "tiny_qwen2vl", device="cpu")
 
 
-@pytest.mark.parametrize("name", [key.split("/")[1] for key in ADAPTED if key.startswith("emb_lora_merged_fp32/")])
+@pytest.mark.parametrize(
+    "name", [key.split("/")[1] for key in ADAPTED if key.startswith("emb_lora_merged_fp32/")]
+)
 def test_adapters_give_the_original_vectors(adapted: VLM2Vec, name: str) -> None:
     assert_same_direction(adapted.encode(raw_input(CASES[name])), ADAPTED[f"emb_lora_merged_fp32/{name}"])
 
 
 def test_bfloat16_stays_close_to_the_original_bfloat16(golden: Path) -> None:
-    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", model_kwargs={"dtype": "bfloat16"})
+    model = VLM2Vec(
+        golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", model_kwargs={"dtype": "bfloat16"}
+    )
     for name in ("text_nl", "img_only", "video8"):
         vector = model.encode(raw_input(CASES[name]))
         reference = NUMBERS[f"emb_bf16_fp32rope/{name}"].flatten().numpy()

@@ -47,7 +47,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """The folder of the repositories, and an environment that takes the stand-in for the hub."""
     repositories, port_file = tmp_path / "repositories", tmp_path / "port"
     repositories.mkdir()
-    server = subprocess.Popen([sys.executable, TESTS / "hub_stand_in.py", repositories, port_file])  # noqa: S603
+    server = subprocess.Popen([sys.executable, TESTS / "hub_stand_in.py", repositories, port_file])
     for _ in range(100):
         if port_file.exists() and port_file.read_text():
             break
@@ -66,10 +66,8 @@ def hub(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def run(script: str, argument: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", script, str(argument)], env=environment, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-c", script, str(argument)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -78,7 +76,13 @@ def test_push_and_load(hub: tuple[Path, dict[str, str]], golden: Path) -> None:
     repositories, environment = hub
     assert "same vectors" in run(PUSH_AND_LOAD, golden / "tiny_qwen2vl", environment)
     uploaded = {file.name for file in (repositories / "somebody" / "tiny").iterdir()}
-    assert {"modules.json", "model.safetensors", "vlm2vec.json", "chat_template.jinja", "README.md"} <= uploaded
+    assert {
+        "modules.json",
+        "model.safetensors",
+        "vlm2vec.json",
+        "chat_template.jinja",
+        "README.md",
+    } <= uploaded
 
 
 def test_a_published_adapter_and_its_base_are_downloaded(

@@ -85,10 +85,15 @@ def test_an_instruction_for_all_or_for_each(tiny: VLM2Vec) -> None:
 
 def test_prompts_are_instructions_for_inputs_that_have_none(golden: Path) -> None:
     model = VLM2Vec(
-        golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", prompts={"query": "Find:", "document": ""}
+        golden / "tiny_qwen2vl",
+        profile="vlm2vec-v2",
+        device="cpu",
+        prompts={"query": "Find:", "document": ""},
     )
     np.testing.assert_array_equal(model.encode_query(TEXTS), model.encode(TEXTS, instruction="Find:"))
-    np.testing.assert_array_equal(model.encode_query(TEXTS, instruction="Other:"), model.encode(TEXTS, prompt="Other:"))
+    np.testing.assert_array_equal(
+        model.encode_query(TEXTS, instruction="Other:"), model.encode(TEXTS, prompt="Other:")
+    )
     np.testing.assert_array_equal(model.encode_query(TEXTS, instruction=""), model.encode(TEXTS))
     np.testing.assert_array_equal(model.encode_document(TEXTS), model.encode(TEXTS))
 
@@ -103,7 +108,7 @@ def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors[[0, 3]], tiny.encode(TEXTS[:2]), atol=5e-7)
     assert [index for index, _ in told] == [1, 2, 4] == [error.index for _, error in told]
     np.testing.assert_array_equal(tiny.encode(inputs, on_error="nan"), vectors)
-    with pytest.raises(errors.MediaError, match=r"input 1 \(broken.png\)"):
+    with pytest.raises(errors.MediaError, match=r"input 1 \(.*broken.png\)"):
         tiny.encode(inputs)
     assert np.isnan(tiny.encode([None], on_error="nan")).all()
 
@@ -131,7 +136,9 @@ def test_long_texts_are_refused_or_shortened(golden: Path) -> None:
     model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
     model.max_seq_length = 20
     long = "one two three " * 30 + "end"
-    with pytest.raises(errors.ContextLengthError, match=r"input 0 .* tokens, and the model's context holds 20"):
+    with pytest.raises(
+        errors.ContextLengthError, match=r"input 0 .* tokens, and the model's context holds 20"
+    ):
         model.encode([long])
     ids = model[0].preparer(_parsed(long), truncate=True).token_ids
     full = model.tokenizer.encode(long, add_special_tokens=False)
@@ -181,7 +188,11 @@ def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> 
 def test_a_saved_folder_has_the_stock_layout(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save_pretrained(str(tmp_path))
     modules = json.loads((tmp_path / "modules.json").read_text())
-    assert [module["type"].rpartition(".")[2] for module in modules] == ["Transformer", "Pooling", "Normalize"]
+    assert [module["type"].rpartition(".")[2] for module in modules] == [
+        "Transformer",
+        "Pooling",
+        "Normalize",
+    ]
     assert all(module["type"].startswith("sentence_transformers.") for module in modules)
     pooling = json.loads((tmp_path / "1_Pooling" / "config.json").read_text())
     assert pooling["pooling_mode"] == "lasttoken"

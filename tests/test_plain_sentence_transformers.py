@@ -1,7 +1,7 @@
 """A saved folder opens in plain `SentenceTransformer` and gives the same vectors there.
 
-Plain sentence-transformers loads Qwen2-VL's processor, which needs torchvision. Where that is missing, the test
-hands it the same processor built around transformers' PIL backend; everything else runs as it ships.
+Plain sentence-transformers loads Qwen2-VL's processor, which needs torchvision. Where that is missing, the
+test hands it the same processor built around transformers' PIL backend; everything else runs as it ships.
 """
 
 from __future__ import annotations

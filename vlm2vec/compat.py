@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -17,9 +17,6 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.modules.module import Module
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["STOCK_INPUT_MODULE", "HookedSentenceTransformer", "dtype_of", "init_transformer"]
 
@@ -48,7 +45,7 @@ def init_transformer(module: Transformer, network: Qwen2VLModel, tokenizer: PreT
     module.module_output_name = "token_embeddings"
     module.query_length = module.document_length = None
     module._prompt_length_mapping = {}
-    module._unpad_inputs = None
+    module._unpad_inputs, module.can_flatten_inputs = False, False
     module._query_expansion = None
 
 
@@ -57,6 +54,7 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
 
     Raises:
         ValueError: They ask for something else too, which the packed forward cannot give.
+        TypeError: What they ask for is no dtype.
     """
     asked = dict(model_kwargs or {})
     dtype = asked.pop("dtype", asked.pop("torch_dtype", None))
@@ -67,7 +65,7 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
     if dtype in (None, "auto"):
         return None
     if not isinstance(dtype, torch.dtype):
-        raise ValueError(f"{dtype!r} is not a torch dtype.")
+        raise TypeError(f"{dtype!r} is not a torch dtype.")
     return dtype
 
 
@@ -79,24 +77,25 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
 
     default_huggingface_organization = None
 
-    input_module_class: type[Transformer]
+    input_module_class: ClassVar[type[Transformer]]
     input_module_arguments: Mapping[str, Any]
 
     def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
         """Modules for a folder or repository without `modules.json`."""
         raise NotImplementedError
 
-    def encode_parsed(self, inputs: list[Any], *, device: torch.device, **settings: Any) -> Any:
-        """Encode in this process."""
+    def encode_parsed(self, *inputs: Any, **settings: Any) -> Any:
+        """Encode in this process, on `device`."""
         raise NotImplementedError
 
-    def encode_in_pool(self, run: Callable[..., Any], inputs: list[Any], **settings: Any) -> Any:
-        """Encode in worker processes: `run(inputs, **settings)` spreads them."""
+    def encode_in_pool(self, *inputs: Any, **settings: Any) -> Any:
+        """Encode in worker processes: `inputs[0](inputs[1], **settings)` spreads them."""
         raise NotImplementedError
 
     def _load_default_modules(
         self,
         model_name_or_path: str,
+        *,
         token: bool | str | None = None,
         cache_folder: str | None = None,
         revision: str | None = None,

@@ -35,7 +35,9 @@ class VLM2VecError(ValueError):
         input 3: the text is empty. Pass at least one character.
     """
 
-    def __init__(self, cause: str, *, fix: str = "", index: int | None = None, source: str | None = None) -> None:
+    def __init__(
+        self, cause: str, *, fix: str = "", index: int | None = None, source: str | None = None
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.fix = fix

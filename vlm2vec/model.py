@@ -1,8 +1,8 @@
 """`VLM2Vec`: one embedding space for texts, images, videos and PDF pages.
 
 It is a `SentenceTransformer` of three modules: `encoding.input_module` (inputs to token states), last-token
-pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `modeling`, what differs
-between checkpoints in `profiles`, the encoding loop in `encoding.rows`.
+pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `modeling`, what
+differs between checkpoints in `profiles`, the encoding loop in `encoding.rows`.
 """
 
 from __future__ import annotations
@@ -125,16 +125,16 @@ class VLM2Vec(HookedSentenceTransformer):
             batch_size: Most inputs in one forward pass.
             show_progress_bar: By default only where logging is at INFO or below.
             instruction: What the vectors are for: one for all inputs, or one for each.
-            on_error: What a bad input does: "raise" ends the call, "nan" makes its row NaN, a callable is told
-                `(index, error)` and the row is NaN.
+            on_error: What a bad input does: "raise" ends the call, "nan" makes its row NaN, a callable is
+                told `(index, error)` and the row is NaN.
             truncate: Shorten texts that do not fit the model's context, instead of refusing them.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `truncate_dim`,
-                `convert_to_tensor`, `normalize_embeddings`, `output_value`, `device` (a list of devices spreads
-                the work over processes), `pool`, `chunk_size`.
+                `convert_to_tensor`, `normalize_embeddings`, `output_value`, `device` (a list of devices
+                spreads the work over processes), `pool`, `chunk_size`.
 
         Returns:
-            `(n, dim)` float32 numpy array of unit length, row i for input i; `(dim,)` for a single input. Other
-            forms as in sentence-transformers.
+            `(n, dim)` float32 numpy array of unit length, row i for input i; `(dim,)` for a single input.
+            Other forms as in sentence-transformers.
 
         Raises:
             InputError: An input has a form that cannot be embedded.
@@ -168,7 +168,11 @@ class VLM2Vec(HookedSentenceTransformer):
         )
         if single:
             return vectors[0]
-        return vectors if len(vectors) or isinstance(vectors, list) else vectors.reshape(0, self.get_embedding_dimension())
+        return (
+            vectors
+            if len(vectors) or isinstance(vectors, list)
+            else vectors.reshape(0, self.get_embedding_dimension())
+        )
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Features of a batch, for trainers: see `Qwen2VLInput.preprocess`."""
@@ -180,7 +184,7 @@ class VLM2Vec(HookedSentenceTransformer):
         return [*super().get_model_kwargs(), "on_error", "truncate"]
 
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
-        """Save the model so that this class and plain `SentenceTransformer` load it; the card names the profile."""
+        """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
         super().save(path, *args, create_model_card=create_model_card, **kwargs)
         card = Path(path) / "README.md"
         if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
@@ -190,7 +194,10 @@ class VLM2Vec(HookedSentenceTransformer):
     def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
         """Modules for a published checkpoint: inputs, last-token pooling, unit length."""
         first = Qwen2VLInput.from_checkpoint(name, dtype=dtype, **self.input_module_arguments, **hub)
-        for role, text in (("query", first.profile.query_instruction), ("document", first.profile.document_instruction)):
+        for role, text in (
+            ("query", first.profile.query_instruction),
+            ("document", first.profile.document_instruction),
+        ):
             if self.prompts.get(role) is None:
                 self.prompts[role] = text
         return [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
@@ -231,7 +238,7 @@ class VLM2Vec(HookedSentenceTransformer):
                 return list(vectors.cpu() if save_to_cpu else vectors)
             tokens = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
             if output_value == "token_embeddings":
-                return tokens
+                return list(tokens)
             return [
                 {"sentence_embedding": vector, "token_embeddings": states}
                 for vector, states in zip(vectors, tokens, strict=True)
@@ -255,7 +262,9 @@ class VLM2Vec(HookedSentenceTransformer):
     ) -> Any:
         """Encode parsed inputs in worker processes; errors come back as rows and are settled here."""
         rows = run(inputs, on_error="keep", **settings)
-        return self._stacked(rows, on_error, "cpu") if settings["output_value"] == "sentence_embedding" else rows
+        return (
+            self._stacked(rows, on_error, "cpu") if settings["output_value"] == "sentence_embedding" else rows
+        )
 
     def _stacked(
         self, rows: Sequence[Tensor | VLM2VecError], on_error: ErrorPolicy, device: torch.device | str

@@ -14,9 +14,7 @@ grids = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    spans=st.lists(st.tuples(st.integers(1, 5), grids, st.booleans()), max_size=3), tail=st.integers(1, 4)
-)
+@given(spans=st.lists(st.tuples(st.integers(1, 5), grids, st.booleans()), max_size=3), tail=st.integers(1, 4))
 def test_mrope_equals_transformers(tiny: VLM2Vec, spans: list, tail: int) -> None:
     network = tiny[0].model
     given_spans: list = []

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from sentence_transformers.base.modules import Transformer
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
 from vlm2vec import profiles
@@ -86,7 +85,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             ProfileError: No profile is known for this checkpoint.
         """
         folder = resolve_folder(name, **hub)
-        chosen = profiles.get(profile) if profile else Profile.load(folder) or profiles.of_repository(str(name))
+        chosen = (
+            profiles.get(profile) if profile else Profile.load(folder) or profiles.of_repository(str(name))
+        )
         if chosen is None:
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
@@ -124,7 +125,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     def preparer(self) -> Preparer:
         """What decodes and tokenises inputs for this model, as it is set now."""
         context = self.model.config.text_config.max_position_embeddings
-        return Preparer(self.tokenizer, self.profile, self.limits, min(self.max_seq_length or context, context))
+        return Preparer(
+            self.tokenizer, self.profile, self.limits, min(self.max_seq_length or context, context)
+        )
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> Features:
         """Features of a batch, as a trainer wants them.
@@ -173,12 +176,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             return None, None
         patches, grids = (torch.cat(tensors) for tensors in zip(*given, strict=True))
         merged = media_features(self.model, patches, grids)
-        parts = iter(merged.split([len(pixels) // self.profile.pixels.merge_size**2 for pixels, _ in given]))
+        per_token = self.profile.pixels.merge_size**2
+        parts = iter(torch.split(merged, [len(pixels) // per_token for pixels, _ in given]))
         images, clips = (next(parts) if pixels in features else None for pixels, _ in kinds)
         return images, clips
 
     def save(self, output_path: str, *_: Any, safe_serialization: bool = True, **__: Any) -> None:
-        """Write weights, tokenizer, profile and the stock processor's settings, all under stock class names."""
+        """Write weights, tokenizer, profile and the stock processor's settings, under stock class names."""
         folder = Path(output_path)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

@@ -25,10 +25,10 @@ def pack(batch: Sequence[Prepared]) -> Features:
     """Features of a batch.
 
     Returns:
-        `input_ids`, `attention_mask` `(n, longest)` and `position_ids` `(n, longest, 3)`, padded on the right;
-        where there are pictures, `pixel_values` `(patches, 1176)` uint8, `image_grid_thw` `(pictures, 3)` and
-        `num_images_per_sample` `(n,)`; for clips the same as `pixel_values_videos`, `video_grid_thw` and
-        `num_videos_per_sample`.
+        `input_ids`, `attention_mask` `(n, longest)` and `position_ids` `(n, longest, 3)`, padded on the
+        right; where there are pictures, `pixel_values` `(patches, 1176)` uint8, `image_grid_thw`
+        `(pictures, 3)` and `num_images_per_sample` `(n,)`; for clips the same as `pixel_values_videos`,
+        `video_grid_thw` and `num_videos_per_sample`.
     """
     ids = [torch.from_numpy(prepared.token_ids) for prepared in batch]
     features = {
@@ -37,13 +37,13 @@ def pack(batch: Sequence[Prepared]) -> Features:
         "position_ids": pad_sequence([torch.from_numpy(item.positions) for item in batch], batch_first=True),
     }
     features |= _visuals(batch, "pixel_values", "image_grid_thw", "num_images_per_sample", is_clip=False)
-    features |= _visuals(batch, "pixel_values_videos", "video_grid_thw", "num_videos_per_sample", is_clip=True)
+    features |= _visuals(
+        batch, "pixel_values_videos", "video_grid_thw", "num_videos_per_sample", is_clip=True
+    )
     return features
 
 
-def _visuals(
-    batch: Sequence[Prepared], pixels: str, grids: str, counts: str, *, is_clip: bool
-) -> Features:
+def _visuals(batch: Sequence[Prepared], pixels: str, grids: str, counts: str, *, is_clip: bool) -> Features:
     rows: list[list[Visual]] = [
         [visual for visual in item.visuals if visual.is_clip == is_clip] for item in batch
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,9 +144,9 @@ class Preparer:
         return [first, *(resize(frame, *first.shape[:2]) for frame in frames[1:])]
 
     def _frames(self, clip: Clip) -> list[npt.NDArray[np.uint8]]:
-        read = read_frames if isinstance(clip.content, Source) else sample_frames
+        read: Callable[..., Frames] = read_frames if isinstance(clip.content, Source) else sample_frames
         default = self.profile.num_frames if clip.fps is None else None
-        chosen: Frames = read(
+        chosen = read(
             clip.content,
             num_frames=default if clip.num_frames is None else clip.num_frames,
             fps=clip.fps,

@@ -11,7 +11,16 @@ from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Text
 from vlm2vec.profiles import Profile
 
-__all__ = ["IMAGE_TOKEN", "VIDEO_TOKEN", "Control", "Media", "Plain", "Segment", "lay_out", "with_default_instruction"]
+__all__ = [
+    "IMAGE_TOKEN",
+    "VIDEO_TOKEN",
+    "Control",
+    "Media",
+    "Plain",
+    "Segment",
+    "lay_out",
+    "with_default_instruction",
+]
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105

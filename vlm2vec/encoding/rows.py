@@ -78,11 +78,13 @@ def _flush(
 def check_policy(
     on_error: Any, precision: str | None = None, output_value: str | None = "sentence_embedding", **_: Any
 ) -> None:
-    """Refuse what is no error policy, or one whose NaN rows the output cannot hold, before any work is done."""
+    """Refuse what is no error policy, or one whose NaN rows the output cannot hold."""
     if on_error not in ("raise", "nan") and not callable(on_error):
         raise ValueError(f'on_error is "raise", "nan" or a callable (index, error), not {on_error!r}.')
     if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):
-        raise ValueError("Rows of failed inputs are NaN vectors: leave precision and output_value as they are.")
+        raise ValueError(
+            "Rows of failed inputs are NaN vectors: leave precision and output_value as they are."
+        )
 
 
 def settle_errors(rows: Sequence[Tensor | VLM2VecError], on_error: ErrorPolicy, like: Tensor) -> list[Tensor]:

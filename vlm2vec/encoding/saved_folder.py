@@ -48,8 +48,8 @@ def card_note(profile: Profile) -> str:
     if profile.positions == "1d":
         lines += [
             "",
-            "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors of "
-            "texts are the same there, vectors of images, videos and pages are not. "
+            "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors "
+            "of texts are the same there, vectors of images, videos and pages are not. "
             "Use `vlm2vec.VLM2Vec` for those.",
         ]
     return "\n".join(lines) + "\n"

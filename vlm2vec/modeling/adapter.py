@@ -41,7 +41,9 @@ def merge_adapter(network: Qwen2VLModel, folder: Path) -> Qwen2VLModel:
     weights = {_renamed(key): value for key, value in _read_weights(folder).items()}
     report = set_peft_model_state_dict(wrapped, weights)
     expected = {name for name, _ in wrapped.named_parameters() if ".lora_" in name}
-    require_complete(folder, missing=expected & set(report.missing_keys), unexpected=set(report.unexpected_keys))
+    require_complete(
+        folder, missing=expected & set(report.missing_keys), unexpected=set(report.unexpected_keys)
+    )
     merged: Qwen2VLModel = wrapped.merge_and_unload()
     return merged.requires_grad_(True)
 
@@ -49,7 +51,8 @@ def merge_adapter(network: Qwen2VLModel, folder: Path) -> Qwen2VLModel:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     safetensors, pickled = folder / "adapter_model.safetensors", folder / "adapter_model.bin"
     if safetensors.is_file():
-        return load_file(safetensors)
+        tensors: dict[str, Tensor] = load_file(safetensors)
+        return tensors
     if pickled.is_file():
         # weights_only: a pickle may otherwise run any code it likes.
         weights: dict[str, Tensor] = torch.load(pickled, map_location="cpu", weights_only=True)

@@ -7,7 +7,9 @@ elsewhere it is scaled-dot-product attention, one call for each run of equally l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -15,11 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody uses
 from transformers import AttentionInterface, PreTrainedConfig
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # a torch without the kernel
-    varlen_attn = None
 
 __all__ = ["PACKED_ATTENTION", "Segments", "packed_attention", "use_packed_attention"]
 
@@ -79,10 +76,9 @@ def packed_attention(
         `(1, tokens, heads, head_dim)`, and `None` where transformers expects weights.
     """
     causal = bool(module.is_causal)
-    if varlen_attn is not None and query.is_cuda and query.dtype in _HALF and not dropout:
-        rows = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
-        output = varlen_attn(
-            *rows,
+    if _KERNEL is not None and query.is_cuda and query.dtype in _HALF and not dropout:
+        output = _KERNEL(
+            *(tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)),
             segments.offsets,
             segments.offsets,
             segments.longest,
@@ -92,17 +88,12 @@ def packed_attention(
             enable_gqa=query.shape[1] != key.shape[1],
         )
         return output.unsqueeze(0), None
-    return _attention_by_runs(query, key, value, segments.lengths, causal, scaling, dropout), None
+    settings = {"is_causal": causal, "scale": scaling, "dropout_p": dropout}
+    return _attention_by_runs(query, key, value, segments.lengths, **settings), None
 
 
 def _attention_by_runs(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    lengths: tuple[int, ...],
-    causal: bool,
-    scaling: float,
-    dropout: float,
+    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], **settings: Any
 ) -> Tensor:
     outputs = []
     start = 0
@@ -110,11 +101,11 @@ def _attention_by_runs(
         count = sum(1 for _ in run)
         stop = start + count * length
         q, k, v = (
-            tensor[0, :, start:stop].unflatten(1, (count, length)).transpose(0, 1)
+            tensor[0, :, start:stop].reshape(tensor.shape[1], count, length, -1).transpose(0, 1)
             for tensor in (query, key, value)
         )
         attended = F.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            q, k, v, enable_gqa=q.shape[1] != k.shape[1], **settings
         )  # (count, heads, length, head_dim)
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
         start = stop
@@ -128,6 +119,16 @@ def use_packed_attention(config: PreTrainedConfig) -> None:
         part._attn_implementation_internal = PACKED_ATTENTION
 
 
+def _find_kernel() -> Callable[..., Tensor] | None:
+    """Torch's variable-length attention, or `None` from a torch that has none."""
+    try:
+        kernel: Callable[..., Any] = import_module("torch.nn.attention.varlen").varlen_attn
+    except (ImportError, AttributeError):
+        return None
+    return kernel
+
+
+_KERNEL = _find_kernel()
 _HALF = (torch.float16, torch.bfloat16)
 
 AttentionInterface.register(PACKED_ATTENTION, packed_attention)

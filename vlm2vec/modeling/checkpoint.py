@@ -65,7 +65,7 @@ def load_network(
 
     Args:
         folder: Holds weights, or an adapter whose configuration names its base model.
-        base_model: Folder or repository of the base model, where the adapter's own word is not to be followed.
+        base_model: Folder or repository of an adapter's base, where its own word is not to be followed.
         dtype: Type of the weights; the checkpoint's own if `None`.
         hub: As `resolve_folder`, for a base model on the hub.
 
@@ -146,8 +146,8 @@ def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str,
             fix="Name it: VLM2Vec(path, base_model=...).",
             source=str(folder),
         )
-    for candidate in (folder / named, folder.parent / named):
-        if candidate.is_dir():
-            return candidate
+    for beside in (folder, folder.parent):
+        if (beside / str(named)).is_dir():
+            return beside / str(named)
     # The revision is the adapter's, not its base model's.
     return resolve_folder(named, **{key: value for key, value in hub.items() if key != "revision"})

@@ -22,7 +22,13 @@ __all__ = ["hidden_states", "media_features"]
 
 
 def hidden_states(
-    model: Qwen2VLModel, token_ids: Tensor, positions: Tensor, segments: Segments, media: Tensor | None
+    model: Qwen2VLModel,
+    token_ids: Tensor,
+    positions: Tensor,
+    segments: Segments,
+    *,
+    images: Tensor | None = None,
+    clips: Tensor | None = None,
 ) -> Tensor:
     """States of all tokens after the final norm.
 
@@ -31,17 +37,17 @@ def hidden_states(
         token_ids: `(tokens,)`, the prompts one behind the other.
         positions: `(tokens, 3)`, time, height and width position of each token.
         segments: Where the prompts lie.
-        media: `(media tokens, hidden)` in order of appearance, or `None` when there are only texts.
+        images: `(image tokens, hidden)`, features for the image placeholders, in order.
+        clips: `(video tokens, hidden)`, features for the video placeholders, in order.
 
     Returns:
         `(tokens, hidden)`.
     """
     language = model.language_model
     hidden = language.embed_tokens(token_ids)
-    if media is not None:
-        config = model.config
-        is_media = (token_ids == config.image_token_id) | (token_ids == config.video_token_id)
-        hidden = hidden.masked_scatter(is_media[:, None], media.to(hidden.dtype))
+    for features, token in ((images, model.config.image_token_id), (clips, model.config.video_token_id)):
+        if features is not None:
+            hidden = hidden.masked_scatter((token_ids == token)[:, None], features.to(hidden.dtype))
     hidden = hidden.unsqueeze(0)
     rotary = language.rotary_emb(hidden, positions.T[:, None])
     for layer in language.layers:
@@ -81,8 +87,10 @@ def media_features(model: Qwen2VLModel, patches: Tensor, grids: Tensor) -> Tenso
 
 
 def _normalise(patches: Tensor) -> Tensor:
-    """CLIP's mean and deviation on uint8 patches; channels are the slowest axis of a patch."""
-    scale = torch.tensor(STD, device=patches.device).mul(255).reciprocal()
-    shift = torch.tensor(MEAN, device=patches.device).mul(255)
-    pixels = patches.unflatten(1, (len(MEAN), -1)).float()
-    return ((pixels - shift[:, None]) * scale[:, None]).flatten(1)
+    """CLIP's mean and deviation on uint8 patches, whose slowest axis is the channel.
+
+    The same float32 operations as transformers' image processor, so the same bits.
+    """
+    mean, std = (torch.tensor(values, device=patches.device)[:, None] for values in (MEAN, STD))
+    pixels = patches.view(len(patches), len(MEAN), -1).float().div(255)
+    return torch.flatten((pixels - mean) / std, 1)

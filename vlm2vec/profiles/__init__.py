@@ -16,7 +16,7 @@ from vlm2vec.profiles.profile import PROFILE_FILE, Profile
 
 __all__ = ["Profile", "PROFILE_FILE", "get", "names", "of_repository"]
 
-_PROFILES = {
+_PROFILES: dict[str, Profile] = {
     module.PROFILE.name: module.PROFILE for module in (embedded, vlm2vec_v1_qwen2vl, vlm2vec_v2)
 }
 

@@ -29,9 +29,13 @@ def _quoted(text: str) -> str:
 
 _TEMPLATE = """\
 {{%- set ns = namespace(instruction='', placed=false, started=false) -%}}
+{{%- macro joined(piece) -%}}
+{{{{- ({joiner} if ns.started else '') + piece -}}}}{{%- set ns.started = true -%}}
+{{%- endmacro -%}}
 {{%- macro text_of(content) -%}}
-{{%- if content is string -%}}{{{{- content -}}}}
-{{%- else -%}}{{%- for part in content if part.type == 'text' -%}}{{{{- part.text -}}}}{{%- endfor -%}}{{%- endif -%}}
+{{%- if content is string -%}}{{{{- content -}}}}{{%- else -%}}
+{{%- for part in content if part.type == 'text' -%}}{{{{- part.text -}}}}{{%- endfor -%}}
+{{%- endif -%}}
 {{%- endmacro -%}}
 {{%- for message in messages if message.role == 'system' -%}}
 {{%- set ns.instruction = ns.instruction + text_of(message.content) -%}}
@@ -40,19 +44,19 @@ _TEMPLATE = """\
 {{{{- ns.instruction + {instruction_joiner} -}}}}{{%- set ns.placed = true -%}}
 {{%- endif -%}}
 {{%- for message in messages if message.role != 'system' -%}}
-{{%- set parts = [{{'type': 'text', 'text': message.content}}] if message.content is string else message.content -%}}
+{{%- set content = message.content -%}}
+{{%- set parts = [{{'type': 'text', 'text': content}}] if content is string else content -%}}
 {{%- for part in parts -%}}
 {{%- if part.type == 'text' and part.text -%}}
 {{%- if ns.instruction and not ns.placed -%}}
-{{{{- ({joiner} if ns.started else '') + ns.instruction -}}}}{{%- set ns.placed = true -%}}{{%- set ns.started = true -%}}
+{{{{- joined(ns.instruction) -}}}}{{%- set ns.placed = true -%}}
 {{%- endif -%}}
-{{{{- ({joiner} if ns.started else '') + part.text -}}}}{{%- set ns.started = true -%}}
-{{%- elif part.type in ('image', 'video') -%}}
-{{{{- ({joiner} if ns.started else '') + ({image} if part.type == 'image' else {video}) -}}}}
-{{%- set ns.started = true -%}}
+{{{{- joined(part.text) -}}}}
+{{%- elif part.type == 'image' -%}}{{{{- joined({image}) -}}}}
+{{%- elif part.type == 'video' -%}}{{{{- joined({video}) -}}}}
 {{%- endif -%}}
 {{%- endfor -%}}
 {{%- endfor -%}}
-{{%- if ns.instruction and not ns.placed -%}}{{{{- ({joiner} if ns.started else '') + ns.instruction -}}}}{{%- endif -%}}
+{{%- if ns.instruction and not ns.placed -%}}{{{{- joined(ns.instruction) -}}}}{{%- endif -%}}
 {{{{- {suffix} -}}}}
 """

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vlm2vec.cli.files import Item, items_of, printable
+from vlm2vec.cli.model import load
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, out, print_ranking
@@ -34,7 +35,6 @@ def demo(
 
     Exit codes: 0 some query found its right answer first, 1 none did or an error, 2 wrong usage.
     """
-    from vlm2vec import VLM2Vec
     from vlm2vec.world.samples import write_samples
 
     with err.status("Drawing the sample files"):
@@ -42,8 +42,7 @@ def demo(
     paths = dict.fromkeys(path for path, _ in captions)
     items = [item for path in paths for item in items_of(path, printable(path.relative_to(folder)))]
     asked = _queries(items, captions)
-    with err.status("Loading the model"):
-        model = VLM2Vec()
+    model = load()
     corpus = embed(model, items, show_progress_bar=err.is_terminal)
     results: list[tuple[str, list[Ranked]]] = []
     first = 0

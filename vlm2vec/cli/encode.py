@@ -11,7 +11,7 @@ import numpy.typing as npt
 import typer
 
 from vlm2vec.cli.files import Item, items_of, printable, reason
-from vlm2vec.cli.options import Model, ProfileName
+from vlm2vec.cli.model import Model, ProfileName, load
 from vlm2vec.cli.report import err, out, print_broken
 from vlm2vec.errors import VLM2VecError
 
@@ -52,11 +52,7 @@ def encode(
         raise typer.BadParameter(f"There is no folder {output.parent}.", param_hint="--output")
     strict = on_error is OnError.RAISE
     items = [item for path in files for item in _items(path, pages=pages, strict=strict)]
-
-    from vlm2vec import VLM2Vec
-
-    with err.status("Loading the model"):
-        encoder = VLM2Vec(model, profile=profile)
+    encoder = load(model, profile)
     broken: dict[str, str] = {}
 
     def note(index: int, error: VLM2VecError) -> None:

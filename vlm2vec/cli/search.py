@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vlm2vec.cli.files import collect
-from vlm2vec.cli.options import Model, ProfileName
+from vlm2vec.cli.model import Model, ProfileName, load
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, print_broken, print_ranking, print_unknown
@@ -43,10 +43,7 @@ def search(
     broken = dict(found.broken)
     ranked: list[Ranked] = []
     if found.items:
-        from vlm2vec import VLM2Vec
-
-        with err.status("Loading the model"):
-            encoder = VLM2Vec(model, profile=profile)
+        encoder = load(model, profile)
         corpus = embed(encoder, found.items, show_progress_bar=err.is_terminal)
         broken |= corpus.broken
         if corpus.items:

@@ -1,0 +1,36 @@
+"""The model that a command works with, and the options that choose it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from vlm2vec.cli.report import err
+
+if TYPE_CHECKING:
+    from vlm2vec import VLM2Vec
+
+__all__ = ["Model", "ProfileName", "load"]
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--model", help="Folder or hub id of a model.", show_default="the small one in the package"),
+]
+ProfileName: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--profile", help="Family of a model that does not say its own, such as vlm2vec-v2."),
+]
+
+
+def load(model: str | None = None, profile: str | None = None) -> VLM2Vec:
+    """The model, loaded without the bars of transformers; those of downloads stay."""
+    with err.status("Loading the model"):
+        import huggingface_hub.utils
+        import transformers.utils.logging
+
+        from vlm2vec import VLM2Vec
+
+        transformers.utils.logging.disable_progress_bar()
+        huggingface_hub.utils.enable_progress_bars()
+        return VLM2Vec(model, profile=profile)

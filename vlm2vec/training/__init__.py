@@ -1,1 +1,1 @@
-
+"""Training: for now, of the model inside the package."""

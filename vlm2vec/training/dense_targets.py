@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from vlm2vec.world.clips import CLIP_SIDE, Clip
+from vlm2vec.world.fonts import text_width
 from vlm2vec.world.pages import FIGURE_BOX, PAGE_SIZE, Page
 from vlm2vec.world.scenes import SCENE_SIDE, Scene, thing_map
 from vlm2vec.world.vocabulary import COLOURS, DIRECTIONS, FIGURES, SHAPES, SIZES, WORDS
 
-__all__ = ["ASPECTS", "dense_targets"]
+__all__ = ["ASPECTS", "LETTERS", "NOT_ASKED", "dense_targets", "ink_targets", "letter_targets"]
 
 _NOTHING = "nothing"
 
@@ -25,20 +26,26 @@ ASPECTS: dict[str, tuple[str, ...]] = {
 }
 """What is asked about each token, and the possible answers; the first is that there is nothing."""
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""What titles are written with."""
+
+NOT_ASKED = -100
+"""In place of an answer, where the question makes no sense; what torch's cross entropy leaves out."""
+
 _CELL = 28
+_INK_PARTS = 7
 _LEAST_INK = 30
 """Pixels of a thing in a cell from which on the cell shows it."""
 
 
-def dense_targets(item: Scene | Clip | Page, *, grid_steps: int = 4) -> np.ndarray:
+def dense_targets(item: Scene | Clip | Page) -> np.ndarray:
     """The answer to each question of `ASPECTS` at each token.
 
     Args:
         item: What the picture shows.
-        grid_steps: Pairs of frames of a clip.
 
     Returns:
-        `(tokens, 5)` int64, indices into the values of `ASPECTS`.
+        `(tokens, 5)` int64, indices into the values of `ASPECTS`, or `NOT_ASKED`.
 
     Example:
         >>> from vlm2vec.world.scenes import draw_scene
@@ -46,14 +53,56 @@ def dense_targets(item: Scene | Clip | Page, *, grid_steps: int = 4) -> np.ndarr
         (16, 5)
     """
     if isinstance(item, Scene):
-        return _of_scene(item, SCENE_SIDE, moving=None)
+        return _asked(_of_scene(item, SCENE_SIDE, moving=None), "colour", "shape", "size")
     if isinstance(item, Clip):
-        # A grid step holds two frames; its truth is taken halfway between them.
-        times = (np.arange(grid_steps) * 2 + 0.5) / (2 * grid_steps - 1)
-        return np.concatenate(
-            [_of_scene(item.at(float(time)), CLIP_SIDE, moving=item.direction) for time in times]
-        )
-    return _of_page(item)
+        steps = [_of_scene(scene, CLIP_SIDE, moving=item.direction) for scene in _steps(item)]
+        return _asked(np.concatenate(steps), "colour", "shape", "size", "motion")
+    return _asked(_of_page(item), "colour", "shape", "word")
+
+
+def ink_targets(item: Scene | Clip) -> np.ndarray:
+    """How much of each seventh by seventh of a token is ink, whatever its colour.
+
+    Returns:
+        `(tokens, 49)` float32 in 0..1.
+    """
+    if isinstance(item, Clip):
+        return np.concatenate([_ink(scene, CLIP_SIDE) for scene in _steps(item)])
+    return _ink(item, SCENE_SIDE)
+
+
+def letter_targets(page: Page) -> np.ndarray:
+    """Which letters of the title each token holds.
+
+    Returns:
+        `(tokens, 26)` float32, 0 or 1.
+    """
+    shown = np.zeros((PAGE_SIZE[1] // _CELL, PAGE_SIZE[0] // _CELL, len(LETTERS)), dtype=np.float32)
+    for row, word in enumerate(page.title):
+        edges = [text_width(word.text[:end], page.font) for end in range(len(word.text) + 1)]
+        for letter, left, right in zip(word.text, edges, edges[1:], strict=False):
+            middle = word.x + (left + right) / 2 * page.size
+            shown[row, int(middle // _CELL), LETTERS.index(letter)] = 1
+    return shown.reshape(-1, len(LETTERS))
+
+
+def _steps(clip: Clip, count: int = 4) -> list[Scene]:
+    """The scene of each grid step, which holds two frames, halfway between them."""
+    return [clip.at((2 * step + 0.5) / (2 * count - 1)) for step in range(count)]
+
+
+def _asked(answers: np.ndarray, *aspects: str) -> np.ndarray:
+    """The answers, with `NOT_ASKED` for all other aspects."""
+    asked = [aspect in aspects for aspect in ASPECTS]
+    return np.where(asked, answers, NOT_ASKED)
+
+
+def _ink(scene: Scene, side: int) -> np.ndarray:
+    cells, parts, pixels = side // _CELL, _INK_PARTS, _CELL // _INK_PARTS
+    ink = thing_map(scene, side) > 0
+    shares = ink.reshape(cells, parts, pixels, cells, parts, pixels).mean(axis=(2, 5))
+    by_cell: np.ndarray = shares.swapaxes(1, 2).reshape(cells * cells, parts * parts).astype(np.float32)
+    return by_cell
 
 
 def _of_scene(scene: Scene, side: int, *, moving: str | None) -> np.ndarray:

@@ -1,0 +1,77 @@
+"""Dense targets agree with what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm2vec.training.dense_targets import ASPECTS, NOT_ASKED, dense_targets, ink_targets, letter_targets
+from vlm2vec.world import draw_clip, draw_page, draw_scene, render_scene
+from vlm2vec.world.scenes import Scene
+from vlm2vec.world.shapes import Thing
+from vlm2vec.world.vocabulary import COLOURS, PAPER
+
+
+def _answers(targets: np.ndarray, aspect: str) -> list[str]:
+    column = targets[:, list(ASPECTS).index(aspect)]
+    return ["not asked" if answer == NOT_ASKED else ASPECTS[aspect][answer] for answer in column]
+
+
+def test_a_thing_in_one_cell_is_the_answer_of_that_token():
+    thing = Thing("blue", "ring", "small", x=1.5 / 4, y=2.5 / 4, diameter=0.2)
+    targets = dense_targets(Scene((thing,), PAPER[0]))
+    place = 2 * 4 + 1
+    for aspect, answer in (("colour", "blue"), ("shape", "ring"), ("size", "small")):
+        assert [k for k, value in enumerate(_answers(targets, aspect)) if value == answer] == [place]
+    assert set(_answers(targets, "word")) == set(_answers(targets, "motion")) == {"not asked"}
+
+
+def test_the_answered_colour_is_in_the_pixels_of_its_cell():
+    for seed in range(20):
+        scene = draw_scene(np.random.default_rng(seed))
+        cells = np.asarray(render_scene(scene)).reshape(4, 28, 4, 28, 3).swapaxes(1, 2).reshape(16, -1, 3)
+        for cell, colour in zip(cells, _answers(dense_targets(scene), "colour"), strict=True):
+            matches = (cell == COLOURS.get(colour, scene.paper)).all(axis=1)
+            assert matches.sum() > 10
+
+
+def test_a_clip_has_its_direction_wherever_the_mover_is_and_only_there():
+    for seed in range(20):
+        clip = draw_clip(np.random.default_rng(seed))
+        targets = dense_targets(clip)
+        assert targets.shape == (4 * 9, len(ASPECTS))
+        motions = _answers(targets, "motion")
+        assert clip.direction in motions
+        assert set(motions) <= {"nothing", "still", clip.direction}
+        nouns = zip(_answers(targets, "colour"), _answers(targets, "shape"), strict=True)
+        moving = {noun for noun, motion in zip(nouns, motions, strict=True) if motion == clip.direction}
+        assert moving == {(clip.mover.colour, clip.mover.shape)}
+
+
+def test_a_page_has_its_words_in_their_rows_and_its_figure_below():
+    for seed in range(20):
+        page = draw_page(np.random.default_rng(seed))
+        targets = dense_targets(page)
+        words = np.array(_answers(targets, "word")).reshape(6, 4)
+        for row, word in enumerate(page.title):
+            assert words[row, 0] == word.text
+            assert set(words[row]) <= {word.text, "nothing"}
+        assert set(words[2:].ravel()) == {"nothing"}
+        assert set(_answers(targets, "shape")[12:]) == {page.figure}
+        assert set(_answers(targets, "colour")[12:]) == {page.colour}
+
+
+def test_letters_are_those_of_the_title_word_in_their_row():
+    for seed in range(20):
+        page = draw_page(np.random.default_rng(seed))
+        letters = letter_targets(page).reshape(6, 4, 26)
+        for row, word in enumerate(page.title):
+            shown = {chr(ord("a") + index) for index in np.nonzero(letters[row].any(axis=0))[0]}
+            assert shown == set(word.text)
+        assert not letters[2:].any()
+
+
+def test_ink_adds_up_to_the_area_of_the_things():
+    square = Thing("red", "square", "large", x=0.5, y=0.5, diameter=0.4)
+    ink = ink_targets(Scene((square,), PAPER[0]))
+    assert ink.shape == (16, 49)
+    assert abs(ink.sum() * 16 - (0.84 * 0.4 * 112) ** 2) < 120

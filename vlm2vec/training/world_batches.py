@@ -94,8 +94,9 @@ def pack_world(
         `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
         `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 26)`. With text also a packed row
         of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
-        `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)` the token that comes next in a caption, and
-        `pooled` `(2n,)` the place of each vector, documents first, row i of both halves belonging to item i.
+        `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)` the token that comes next in a
+        caption, and `pooled` `(2n,)` the place of each vector, documents first, row i of both halves
+        belonging to item i.
     """
     visuals = [patchify(frames, profile.pixels) for frames in _frames(items, rng)]
     features = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pypdfium2
 from PIL import Image
 
 av.logging.set_level(av.logging.PANIC)
@@ -41,7 +41,9 @@ def clip_bytes(
     """A clip of `count` frames; `stamps` are their times in milliseconds when they are not evenly spaced."""
     # A real file: some muxers read back what they wrote.
     with tempfile.NamedTemporaryFile() as file:
-        _write_clip(file.name, container, codec, count, gop, rate, size, pixel_format, stamps, audio, muxer, options)
+        _write_clip(
+            file.name, container, codec, count, gop, rate, size, pixel_format, stamps, audio, muxer, options
+        )
         return Path(file.name).read_bytes()
 
 
@@ -113,10 +115,64 @@ def random_picture(width: int = 40, height: int = 30, seed: int = 0) -> Image.Im
 
 def pdf_bytes(*sizes: tuple[float, float]) -> bytes:
     """A PDF with blank pages of these (width, height) in points."""
-    document = pypdfium2.PdfDocument.new()
-    for width, height in sizes:
-        document.new_page(width, height)
-    buffer = io.BytesIO()
-    document.save(buffer)
-    document.close()
-    return buffer.getvalue()
+    return pdf_of_pages([f"/MediaBox [0 0 {width} {height}]" for width, height in sizes])
+
+
+def pdf_of_pages(
+    pages: Sequence[str], contents: str = "", extra: Sequence[str] = (), trailer: str = ""
+) -> bytes:
+    """A PDF written by hand.
+
+    Args:
+        pages: Entries of each page's dictionary; all show the same contents.
+        contents: Drawing operators.
+        extra: Further objects, the first being number 3.
+        trailer: Further entries of the trailer, and of the catalogue behind a "|".
+    """
+    trailer, _, catalogue = trailer.partition("|")
+    first = 3 + len(extra)
+    kids = " ".join(f"{first + 1 + i} 0 R" for i in range(len(pages)))
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R {catalogue} >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>",
+        *extra,
+        f"<< /Length {len(contents)} >> stream\n{contents}\nendstream",
+        *(f"<< /Type /Page /Parent 2 0 R /Contents {first} 0 R {page} >>" for page in pages),
+    ]
+    data, places = b"%PDF-1.7\n", []
+    for i, body in enumerate(objects):
+        places.append(len(data))
+        data += f"{i + 1} 0 obj {body} endobj\n".encode("latin-1")
+    table = "".join(f"{place:010d} 00000 n \n" for place in places)
+    data += (
+        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
+        f"trailer << /Size {len(objects) + 1} /Root 1 0 R {trailer} >>\nstartxref\n{len(data)}\n%%EOF"
+    ).encode("latin-1")
+    return data
+
+
+def encrypted_pdf_bytes(password: str) -> bytes:
+    """A one-page PDF with 40-bit encryption (PDF 1.7, 7.6.3, revision 2); a blank page has nothing to encrypt."""
+    padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
+    padded = (password.encode() + padding)[:32]
+    identity, permissions = b"0123456789abcdef", -4
+    owner = _rc4(hashlib.md5(padded).digest()[:5], padded)
+    seed = padded + owner + permissions.to_bytes(4, "little", signed=True) + identity
+    user = _rc4(hashlib.md5(seed).digest()[:5], padding)
+    entries = f"/Filter /Standard /V 1 /R 2 /O <{owner.hex()}> /U <{user.hex()}> /P {permissions}"
+    trailer = f"/Encrypt 3 0 R /ID [<{identity.hex()}> <{identity.hex()}>]"
+    return pdf_of_pages(["/MediaBox [0 0 200 100]"], extra=[f"<< {entries} >>"], trailer=trailer)
+
+
+def _rc4(key: bytes, data: bytes) -> bytes:
+    state, j = list(range(256)), 0
+    for i in range(256):
+        j = (j + state[i] + key[i % len(key)]) % 256
+        state[i], state[j] = state[j], state[i]
+    out, i, j = bytearray(), 0, 0
+    for byte in data:
+        i = (i + 1) % 256
+        j = (j + state[i]) % 256
+        state[i], state[j] = state[j], state[i]
+        out.append(byte ^ state[(state[i] + state[j]) % 256])
+    return bytes(out)

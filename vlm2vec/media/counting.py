@@ -57,16 +57,19 @@ def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], in
 
 
 def _frames(clip: ClipFile) -> Iterator[Any | None]:
-    """Frames in order of presentation; `None` for a damaged one."""
+    """Frames in order of presentation; `None` for a damaged one, and for those up to the next key frame."""
+    damaged = False
     for packet in _then_none(clip.packets()):
         try:
             frames = clip.decode(packet)
         except av.error.FFmpegError:
+            damaged = True
             yield None
             continue
         for frame in frames:
             clip.check_size(frame.width, frame.height)
-            yield None if frame.is_corrupt else frame
+            damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+            yield None if damaged else frame
 
 
 def _then_none(packets: Iterator[Any]) -> Iterator[Any | None]:

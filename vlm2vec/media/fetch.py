@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
 import time
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from vlm2vec.errors import InputError, LimitError, MediaError
@@ -38,14 +40,11 @@ def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
     try:
         for _ in range(_MAX_REDIRECTS + 1):
             parts = _split(url)
-            connection = _connect(parts, _public_address(parts), end)
-            try:
-                response = _request(connection, parts)
+            with _connect(parts, _public_address(parts), end) as sock:
+                response = _request(sock, parts, end)
                 if response.status not in _REDIRECTS:
-                    return _body(response, connection, max_bytes=max_bytes, end=end)
+                    return _body(response, max_bytes=max_bytes)
                 url = urljoin(url, response.headers.get("Location", ""))
-            finally:
-                connection.close()
     except TimeoutError:
         raise LimitError(f"the download took longer than {seconds:g} s", fix="Download it first.") from None
     except (OSError, http.client.HTTPException) as error:
@@ -105,23 +104,22 @@ def _is_public(address: str) -> bool:
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-def _connect(parts: SplitResult, address: tuple[str, int], end: float) -> http.client.HTTPConnection:
+def _connect(parts: SplitResult, address: tuple[str, int], end: float) -> socket.socket:
     """A connection to the checked address that speaks to the named host."""
-    host = str(parts.hostname)
     sock = socket.create_connection(address, timeout=_remaining(end))
+    if parts.scheme == "http":
+        return sock
     try:
         sock.settimeout(_remaining(end))
-        if parts.scheme == "https":
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        return ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
     except BaseException:
         sock.close()
         raise
-    connection = http.client.HTTPConnection(host, address[1])
-    connection.sock = sock
-    return connection
 
 
-def _request(connection: http.client.HTTPConnection, parts: SplitResult) -> http.client.HTTPResponse:
+def _request(sock: socket.socket, parts: SplitResult, end: float) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(str(parts.hostname))
+    connection.sock = _TimedSocket(sock, end)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     # No Accept-Encoding: a small compressed answer could unpack to a huge one.
     headers = {"Host": parts.netloc, "User-Agent": "vlm2vec", "Accept": "*/*", "Connection": "close"}
@@ -129,29 +127,50 @@ def _request(connection: http.client.HTTPConnection, parts: SplitResult) -> http
     return connection.getresponse()
 
 
-def _body(
-    response: http.client.HTTPResponse, connection: http.client.HTTPConnection, *, max_bytes: int, end: float
-) -> bytes:
+def _body(response: http.client.HTTPResponse, *, max_bytes: int) -> bytes:
     if response.status != 200:
         raise MediaError(f"the server answered {response.status} {response.reason}", fix="Check the URL.")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise MediaError("the server sent a compressed answer", fix="Download it and pass the bytes.")
-    too_large = LimitError(f"the file is larger than {max_bytes:,} bytes", fix="Download it first.")
-    if (response.length or 0) > max_bytes:
-        raise too_large
-    sock, data = connection.sock, bytearray()
-    while True:
-        if sock is not None:
-            sock.settimeout(_remaining(end))
-        chunk = response.read1(_CHUNK)
-        if not chunk:
-            break
+    data = bytearray()
+    while chunk := response.read(min(_CHUNK, max_bytes + 1 - len(data))):
         data += chunk
         if len(data) > max_bytes:
-            raise too_large
+            raise LimitError(f"the file is larger than {max_bytes:,} bytes", fix="Download it first.")
     if response.length:
         raise MediaError("the connection broke before the end of the file", fix="Try again.")
     return bytes(data)
+
+
+class _TimedSocket:
+    """What http.client needs of a socket, each read getting only the time that is left for everything."""
+
+    def __init__(self, sock: socket.socket, end: float) -> None:
+        self._sock = sock
+        self._end = end
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(_remaining(self._end))
+        self._sock.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_TimedReader(self._sock, self._end))
+
+    def close(self) -> None:
+        """The owner of the socket closes it."""
+
+
+class _TimedReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, end: float) -> None:
+        self._sock = sock
+        self._end = end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_remaining(self._end))
+        return self._sock.recv_into(buffer)
 
 
 def _remaining(end: float) -> float:

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from media_making import random_picture
+from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+from vlm2vec.errors import InputError
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.resize import fit, resize, target_size
+
+V2 = PixelRules(tiny_image_side=56, extreme_ratio="square")
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((224, 168), (224, 168)),
+        ((1600, 1200), (1148, 840)),
+        ((1200, 1600), (840, 1148)),
+        ((64, 20), (56, 56)),
+        ((29, 6000), (980, 980)),
+        ((1100, 850), (1092, 840)),
+        ((1344, 1344), (980, 980)),
+        ((1, 1), (56, 56)),
+        ((1, 10_000), (56, 56)),
+    ],
+)
+def test_sizes_are_those_measured_with_the_original_code(size, expected):
+    assert target_size(*size, V2) == expected
+
+
+def test_a_small_frame_is_not_squeezed_like_a_small_image():
+    assert target_size(20, 64, V2, frame=True) == (56, 56)  # a square of its longer side, 64
+    assert target_size(20, 120, V2, frame=True) == (112, 112)
+    assert target_size(20, 120, V2) == (56, 56)
+
+
+def test_a_fixed_size_is_resized_to_before_the_budget_applies():
+    rules = PixelRules(fixed_size=(1344, 1344), max_pixels=4 * 1344 * 1344)
+    assert target_size(30, 900, rules) == (1344, 1344)
+    assert target_size(30, 900, PixelRules(fixed_size=(1344, 1344))) == (980, 980)
+
+
+sides = st.integers(1, 3000)
+
+
+@given(sides, sides, st.sampled_from([28 * 28 * 4, 28 * 28 * 64, 28 * 28 * 1280]))
+def test_ordinary_sizes_are_those_of_transformers(height, width, max_pixels):
+    rules = PixelRules(max_pixels=max_pixels)
+    if max(height, width) / min(height, width) > 200:
+        with pytest.raises(InputError, match="ratio above 200"):
+            target_size(height, width, rules)
+        return
+    expected = smart_resize(height, width, 28, min_pixels=56 * 56, max_pixels=max_pixels)
+    assert target_size(height, width, rules) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.booleans(),
+    st.sampled_from([V2, PixelRules(extreme_ratio="square"), PixelRules(fixed_size=(120, 90))]),
+    st.none() | st.sampled_from([784, 50 * 784]),
+)
+def test_the_predicted_size_is_that_of_the_fitted_picture(height, width, frame, rules, max_pixels):
+    image = np.zeros((height, width, 3), np.uint8)
+    expected = target_size(height, width, rules, frame=frame, max_pixels=max_pixels)
+    assert fit(image, rules, frame=frame, max_pixels=max_pixels).shape == (*expected, 3)
+    assert expected[0] % 28 == expected[1] % 28 == 0
+
+
+def test_max_pixels_replaces_the_rules_budget_and_wins_over_min_pixels():
+    assert target_size(500, 500, PixelRules(), max_pixels=784) == (28, 28)
+    assert target_size(2000, 2000, PixelRules(max_pixels=784), max_pixels=28 * 28 * 100) == (280, 280)
+
+
+@pytest.mark.parametrize("max_pixels", [783, 0, -5])
+def test_a_budget_below_one_token_is_an_error(max_pixels):
+    with pytest.raises(InputError, match="less than one token"):
+        target_size(100, 100, PixelRules(), max_pixels=max_pixels)
+
+
+def test_a_picture_without_pixels_is_an_error():
+    with pytest.raises(InputError, match="10 x 0"):
+        target_size(0, 10, V2)
+
+
+def test_resizing_is_pillows_bicubic():
+    picture = random_picture(50, 40)
+    expected = np.asarray(picture.resize((28, 84), Image.Resampling.BICUBIC))
+    assert np.array_equal(resize(np.asarray(picture), 84, 28), expected)
+
+
+def test_a_picture_of_the_right_size_is_returned_as_it_is():
+    image = np.asarray(random_picture(56, 56))
+    assert resize(image, 56, 56) is image
+    assert fit(image, V2) is image
+
+
+def test_a_tiny_image_is_resized_twice():
+    picture = random_picture(20, 64)
+    square = picture.resize((56, 56), Image.Resampling.BICUBIC)
+    assert np.array_equal(fit(np.asarray(picture), V2), np.asarray(square))
+    rules = PixelRules(tiny_image_side=50)
+    again = picture.resize((50, 50), Image.Resampling.BICUBIC).resize((56, 56), Image.Resampling.BICUBIC)
+    assert np.array_equal(fit(np.asarray(picture), rules), np.asarray(again))

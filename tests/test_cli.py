@@ -167,7 +167,7 @@ def test_search_prints_a_table_of_the_best(run: Run, some: Path) -> None:
     code, printed, errors = run("search", "a [bold]red[/bold] circle", some, "--top", "2")
     assert code == 0
     assert "a [bold]red[/bold] circle" in printed
-    assert len(re.findall(r"^│ +\d ", printed, re.MULTILINE)) == 2
+    assert len(re.findall(r"^ +\d +-?0\.\d{3} ", printed, re.MULTILINE)) == 2
     assert errors == ""
 
 

@@ -15,7 +15,7 @@ from vlm2vec.cli.report import err, out, print_ranking
 
 EPILOG = "[bold]Example:[/bold] vlm2vec demo --folder samples --html samples.html"
 QUERIES_PER_KIND = 2
-SHOWN = 5
+PRINTED, SHOWN = 3, 5
 
 
 def demo(
@@ -50,11 +50,8 @@ def demo(
         ranked = rank(model, query, corpus)
         place = next(row.rank for row in ranked if row.item is answer)
         first += place == 1
-        # The right answer is always shown, however far down it is.
-        shown = ranked[:SHOWN] if place <= SHOWN else [*ranked[: SHOWN - 1], ranked[place - 1]]
-        print_ranking(query, shown, right=answer)
-        out.print()
-        results.append((query, shown))
+        print_ranking(query, _best(ranked, place, PRINTED), right=answer)
+        results.append((query, _best(ranked, place, SHOWN)))
     verdict = f"{first} of {len(asked)} queries ranked their right answer first among {len(items)} items."
     out.print(verdict)
     if not no_html:
@@ -62,6 +59,11 @@ def demo(
         write_results(page, results, answers=asked, title="vlm2vec demo", note=verdict)
         out.print(f"Gallery: {page}", soft_wrap=True, markup=False)
     raise typer.Exit(0 if first else 1)
+
+
+def _best(ranked: list[Ranked], place: int, count: int) -> list[Ranked]:
+    """The first `count` rows; the right answer at `place` is the last of them if it is further down."""
+    return ranked[:count] if place <= count else [*ranked[: count - 1], ranked[place - 1]]
 
 
 def _queries(items: list[Item], captions: dict[tuple[Path, int | None], str]) -> dict[str, Item]:

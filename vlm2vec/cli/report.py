@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +31,7 @@ def print_ranking(query: str, ranked: Sequence[Ranked], *, right: Item | None = 
         right: The item known to be the right answer, which is marked.
     """
     # Text objects, because a bracket in a query or a file name is not markup.
-    table = Table(title=Text(query), title_justify="left", title_style="bold")
+    table = Table(title=Text(query), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
     table.add_column("file", overflow="fold")

@@ -95,7 +95,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
                 source=str(name),
             )
         network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
-        return cls(network, load_tokenizer(folder), chosen, limits=limits, allow_urls=allow_urls)
+        return cls(network, load_tokenizer(folder, **hub), chosen, limits=limits, allow_urls=allow_urls)
 
     @classmethod
     def load(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 # The head over the vocabulary is what an embedding model has no use for.
 _NOT_NEEDED = frozenset({"lm_head.weight"})
+
+# transformers knows the hub's old names, and the new ones of the language model, but not this one.
+_NEWER_NAMES = {r"^model\.visual\.": "visual."}
 
 
 def resolve_folder(name: str | Path, **hub: Any) -> Path:
@@ -81,19 +85,36 @@ def load_network(
     return network.to(dtype or _config(base).dtype or torch.float32)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none."""
-    if not (folder / "tokenizer_config.json").is_file() and (folder / ADAPTER_CONFIG).is_file():
-        folder = _base_of_adapter(folder, None, {})
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+def load_tokenizer(folder: Path, **hub: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
+
+    Raises:
+        CheckpointError: There is none, or its media tokens are not those of the model's configuration.
+    """
+    if not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
+        folder = _base_of_adapter(folder, None, hub)
+    if not _has_tokenizer(folder):
+        # transformers would make an empty tokenizer up.
         raise CheckpointError(
-            f"the tokenizer cannot be loaded ({error})",
-            fix="A model folder needs tokenizer.json and tokenizer_config.json.",
-            source=str(folder),
-        ) from error
+            "there is no tokenizer", fix="A model folder needs tokenizer.json.", source=str(folder)
+        )
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    config = _config(folder)
+    for token, expected in (
+        ("<|image_pad|>", config.image_token_id),
+        ("<|video_pad|>", config.video_token_id),
+    ):
+        if (found := tokenizer.convert_tokens_to_ids(token)) != expected:
+            raise CheckpointError(
+                f"the tokenizer has {token} at {found}, the model's configuration at {expected}",
+                fix="Use the tokenizer that the model was trained with.",
+                source=str(folder),
+            )
     return tokenizer
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()
 
 
 def _config(folder: Path) -> Qwen2VLConfig:
@@ -118,9 +139,9 @@ def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
     config = _config(folder)
     try:
         network, report = Qwen2VLModel.from_pretrained(
-            folder, config=config, dtype=dtype or "auto", output_loading_info=True
+            folder, config=config, dtype=dtype or "auto", key_mapping=_NEWER_NAMES, output_loading_info=True
         )
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights cannot be loaded ({error})",
             fix="Download the folder again; it may be incomplete.",

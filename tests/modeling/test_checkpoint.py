@@ -1,0 +1,188 @@
+"""Checkpoints that load, and the many ways in which one may not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig
+
+from vlm2vec import VLM2Vec, errors
+from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
+
+TEXT = "a cat and a dog"
+
+
+def copy(golden: Path, name: str, target: Path) -> Path:
+    shutil.copytree(golden / name, target / name)
+    return target / name
+
+
+def edit_weights(folder: Path, change: Any, file: str = "model.safetensors") -> None:
+    weights = load_file(folder / file)
+    change(weights)
+    save_file(weights, folder / file, metadata={"format": "pt"})
+
+
+def load(folder: Path, **kwargs: Any) -> VLM2Vec:
+    return VLM2Vec(folder, profile="vlm2vec-v2", device="cpu", **kwargs)
+
+
+def test_the_newer_layout_gives_the_same_network(golden: Path, tmp_path: Path, tiny: VLM2Vec) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+
+    def rename(weights: dict[str, torch.Tensor]) -> None:
+        for key in list(weights):
+            inner = key.removeprefix("model.")
+            new = f"model.{inner}" if inner.startswith("visual.") else f"model.language_model.{inner}"
+            weights[new] = weights.pop(key)
+
+    edit_weights(folder, rename)
+    model = load(folder)
+    assert (model.encode(TEXT) == tiny.encode(TEXT)).all()
+    model.save(str(tmp_path / "saved"))
+    for name, tensor in load(tmp_path / "saved")[0].model.state_dict().items():
+        assert torch.equal(tensor, model[0].model.state_dict()[name])
+
+
+def test_weights_in_a_pickle_load_too(golden: Path, tmp_path: Path, tiny: VLM2Vec) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert (load(folder).encode(TEXT) == tiny.encode(TEXT)).all()
+
+
+@pytest.mark.parametrize("key", ["model.norm.weight", "visual.blocks.1.attn.qkv.bias"])
+def test_a_missing_weight_is_an_error(golden: Path, tmp_path: Path, key: str) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    edit_weights(folder, lambda weights: weights.pop(key))
+    with pytest.raises(errors.CheckpointError, match=r"1 missing \(.*" + key.rpartition(".")[0][-8:]):
+        load(folder)
+
+
+def test_an_unexpected_weight_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    edit_weights(folder, lambda weights: weights.update({"model.layers.9.extra": torch.zeros(2)}))
+    with pytest.raises(errors.CheckpointError, match="1 unexpected"):
+        load(folder)
+
+
+def test_the_language_model_head_is_not_needed(golden: Path, tmp_path: Path, tiny: VLM2Vec) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    head = torch.zeros(576, 64, dtype=torch.bfloat16)
+    edit_weights(folder, lambda weights: weights.update({"lm_head.weight": head}))
+    assert (load(folder).encode(TEXT) == tiny.encode(TEXT)).all()
+
+
+def test_a_weight_of_another_shape_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    edit_weights(folder, lambda weights: weights.update({"model.norm.weight": torch.zeros(3)}))
+    with pytest.raises(errors.CheckpointError, match=r"shape|mismatch"):
+        load(folder)
+
+
+def test_an_incomplete_folder_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(errors.CheckpointError, match="weights cannot be loaded"):
+        load(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(errors.CheckpointError, match=r"config"):
+        load(folder)
+
+
+def test_a_cut_off_weights_file_is_an_error(golden: Path, tmp_path: Path) -> None:
+    file = copy(golden, "tiny_qwen2vl", tmp_path) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(errors.CheckpointError, match="weights cannot be loaded"):
+        load(file.parent)
+
+
+def test_another_kind_of_model_is_an_error(tmp_path: Path) -> None:
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(errors.CheckpointError, match="'bert' model"):
+        load(tmp_path)
+
+
+def test_a_missing_tokenizer_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    with pytest.raises(errors.CheckpointError, match="tokenizer"):
+        load_tokenizer(folder)
+
+
+def test_what_is_neither_a_folder_nor_on_the_hub_is_an_error() -> None:
+    with pytest.raises(errors.CheckpointError, match="no folder of this name"):
+        resolve_folder("nobody/nothing")
+
+
+def test_an_adapter_finds_its_base_beside_it(golden: Path, tmp_path: Path) -> None:
+    copy(golden, "tiny_qwen2vl", tmp_path)
+    vector = load(copy(golden, "tiny_adapter_dora", tmp_path)).encode(TEXT)
+    named = load(tmp_path / "tiny_adapter_dora", base_model=golden / "tiny_qwen2vl").encode(TEXT)
+    assert (vector == named).all()
+
+
+def test_an_adapter_without_its_base_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    with pytest.raises(errors.CheckpointError, match="tiny_qwen2vl"):
+        load(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": None}))
+    with pytest.raises(errors.CheckpointError, match="does not name its base"):
+        load(folder)
+
+
+@pytest.mark.parametrize("kind", ["lora_A.weight", "lora_magnitude_vector"])
+def test_an_adapter_with_a_missing_key_is_an_error(golden: Path, tmp_path: Path, kind: str) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+
+    def drop(weights: dict[str, torch.Tensor]) -> None:
+        weights.pop(next(key for key in weights if kind in key))
+
+    edit_weights(folder, drop, "adapter_model.safetensors")
+    with pytest.raises(errors.CheckpointError, match="1 missing"):
+        load(folder, base_model=golden / "tiny_qwen2vl")
+
+
+def test_an_adapter_with_an_unexpected_key_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    extra = {"base_model.model.model.layers.7.mlp.up_proj.lora_A.weight": torch.zeros(16, 64)}
+    edit_weights(folder, lambda weights: weights.update(extra), "adapter_model.safetensors")
+    with pytest.raises(errors.CheckpointError, match="1 unexpected"):
+        load(folder, base_model=golden / "tiny_qwen2vl")
+
+
+def test_an_adapter_without_weights_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(errors.CheckpointError, match=r"neither adapter_model\.safetensors"):
+        load(folder, base_model=golden / "tiny_qwen2vl")
+
+
+def test_a_plain_lora_on_both_towers_merges_to_what_peft_computes(golden: Path, tmp_path: Path) -> None:
+    base = load_network(golden / "tiny_qwen2vl", dtype=torch.float32)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "qkv"], init_lora_weights=False)
+    wrapped = get_peft_model(base, config)
+    wrapped.save_pretrained(tmp_path / "adapter")
+    merged = wrapped.merge_and_unload()
+    ours = load_network(tmp_path / "adapter", base_model=golden / "tiny_qwen2vl", dtype=torch.float32)
+    for (name, one), other in zip(ours.named_parameters(), merged.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+    plain = load_network(golden / "tiny_qwen2vl", dtype=torch.float32)
+    assert not torch.equal(ours.visual.blocks[0].attn.qkv.weight, plain.visual.blocks[0].attn.qkv.weight)
+
+
+def test_a_tokenizer_of_another_model_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_qwen2vl", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "image_token_id": 500}))
+    with pytest.raises(errors.CheckpointError, match=r"<\|image_pad\|> at 524, .* at 500"):
+        load(folder)

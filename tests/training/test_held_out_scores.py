@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from vlm2vec.training.held_out_scores import held_out_scores
 
@@ -34,7 +35,7 @@ def test_scores_are_the_share_of_queries_that_find_their_candidate_first():
         "text to clip": [100.0],
         "text to page": [100.0],
     }
-    assert scores["text to all three"] == [100 / 3]
+    assert scores["text to all three"] == [pytest.approx(100 / 3)]
 
 
 def test_every_clip_has_its_reverse_among_the_candidates():

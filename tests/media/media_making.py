@@ -152,16 +152,23 @@ def pdf_of_pages(
 
 
 def encrypted_pdf_bytes(password: str) -> bytes:
-    """A one-page PDF with 40-bit encryption (PDF 1.7, 7.6.3, revision 2); a blank page has nothing to encrypt."""
+    """A one-page PDF with 40-bit encryption (PDF 1.7, 7.6.3, revision 2).
+
+    Nothing in it needs to be encrypted: it has no strings and an empty stream.
+    """
     padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
     padded = (password.encode() + padding)[:32]
     identity, permissions = b"0123456789abcdef", -4
-    owner = _rc4(hashlib.md5(padded).digest()[:5], padded)
+    owner = _rc4(_md5(padded)[:5], padded)
     seed = padded + owner + permissions.to_bytes(4, "little", signed=True) + identity
-    user = _rc4(hashlib.md5(seed).digest()[:5], padding)
+    user = _rc4(_md5(seed)[:5], padding)
     entries = f"/Filter /Standard /V 1 /R 2 /O <{owner.hex()}> /U <{user.hex()}> /P {permissions}"
     trailer = f"/Encrypt 3 0 R /ID [<{identity.hex()}> <{identity.hex()}>]"
     return pdf_of_pages(["/MediaBox [0 0 200 100]"], extra=[f"<< {entries} >>"], trailer=trailer)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _rc4(key: bytes, data: bytes) -> bytes:

@@ -62,7 +62,10 @@ def test_colours_are_rgb_on_white():
     assert image[5, -5].tolist() == [255, 255, 255]
 
 
-APPEARANCE = "<< /Type /XObject /Subtype /Form /BBox [0 0 50 50] /Length 26 >> stream\n0 0 1 rg 0 0 50 50 re f  \nendstream"
+APPEARANCE = (
+    "<< /Type /XObject /Subtype /Form /BBox [0 0 50 50] /Length 26 >> stream\n"
+    "0 0 1 rg 0 0 50 50 re f  \nendstream"
+)
 ANNOTATION = "<< /Type /Annot /Subtype {kind} /Rect [0 0 50 50] /F 4 /AP << /N 3 0 R >> {more} >>"
 
 
@@ -136,7 +139,7 @@ def test_bad_page_selections_are_errors(pages, words):
 
 
 def test_one_page_is_counted_in_the_singular():
-    with pytest.raises(InputError, match="has 1 page,|has 1 page\\."):
+    with pytest.raises(InputError, match=r"has 1 page\."):
         parse_pages(2, 1)
 
 
@@ -144,7 +147,7 @@ def test_an_encrypted_file_opens_with_its_password():
     given = Source.from_bytes(encrypted_pdf_bytes("secret"))
     assert page_sizes(given, password="secret") == [(100, 200)]
     assert render_page(given, 1, RULES, password="secret").min() == 255
-    with pytest.raises(MediaError, match='encrypted. Pass its password as "password"'):
+    with pytest.raises(MediaError, match=r"the PDF is encrypted\. Pass its password"):
         page_sizes(given)
     with pytest.raises(MediaError, match="password is wrong") as caught:
         render_page(given, 1, RULES, password="sesame")
@@ -171,9 +174,9 @@ def test_what_is_no_pdf_is_an_error(data, words):
         page_sizes(Source.from_bytes(data))
 
 
-def test_a_pdf_without_its_cross_reference_table_is_repaired():
+def test_a_truncated_cross_reference_is_repaired():
     data = pdf_bytes((100, 50))
-    assert page_sizes(Source.from_bytes(data[: data.index(b"xref")])) == [(50, 100)]
+    assert page_sizes(Source.from_bytes(data[: data.index(b"startxref")])) == [(50, 100)]
 
 
 def test_a_folder_is_no_pdf(tmp_path):
@@ -191,7 +194,7 @@ def test_a_page_ten_metres_wide_is_refused():
 
 @pytest.mark.parametrize("box", ["[0 0 0.1 100]", "[0 0 100 0.1]"])
 def test_a_page_without_area_is_an_error(box):
-    with pytest.raises(MediaError, match="page 1 is .* points"):
+    with pytest.raises(MediaError, match=r"page 1 is .* points"):
         render_page(source(f"/MediaBox {box}"), 1, RULES)
 
 

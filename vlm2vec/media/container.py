@@ -25,6 +25,8 @@ _DEMUXERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,nut,ivf,h264,hevc,vvc,m4v,h263,h261,obu,av1,"
     "vc1,rm,mxf,gxf,dv,wtv,yuv4mpegpipe,nsv,dirac,cavsvideo"
 )
+_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"}
+_BUFFER_BYTES = 128 * 1024
 # Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
 _SUSPICIOUS = ("mpegts", "mpeg")
 # Demuxers of formats that do not store when a frame is shown.
@@ -96,7 +98,6 @@ class ClipFile:
         self._source = source
         self._limits = limits
         self.deadline = deadline
-        self._file: BinaryIO | None = None
         self._open()
 
     def __enter__(self) -> ClipFile:
@@ -110,8 +111,7 @@ class ClipFile:
     def close(self) -> None:
         """Closes the file."""
         self.container.close()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
     def restart(self) -> None:
         """Goes back to the first packet, whatever the container thinks of seeking."""
@@ -177,18 +177,18 @@ class ClipFile:
             rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
             pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
         problem = None
-        if self._is_cut_off(count, float((end - pts[0]) * base)):
+        if self._is_cut_off(count, float(end * base)):
             problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
         return PacketIndex(tuple(pts), tuple(keys), base, end, seekable, problem)
 
     def _open(self) -> None:
-        path, options = self._source.path, {"format_whitelist": _DEMUXERS}
-        # "file:" keeps FFmpeg from reading a name such as "concat:a|b" as a protocol.
-        options["protocol_whitelist"] = "none" if path is None else "file"
-        self._file = None if path is not None else self._source.open()
+        self._file = self._source.open()
         try:
-            self.container = av.open(self._file or f"file:{path}", options=options, metadata_errors="replace")
+            self.container = av.open(
+                _Nameless(self._file), options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER_BYTES
+            )
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._file.close()
             raise MediaError(
                 f"the video cannot be opened ({getattr(error, 'strerror', None) or error})",
                 fix="It is damaged, cut off, or of a kind that FFmpeg does not read.",
@@ -219,8 +219,8 @@ class ClipFile:
         numbered = self.container.format.name in _UNSTAMPED and self.stream.codec_context.has_b_frames
         return bool(keys) and in_order and not (numbered and shown == sorted(shown, key=lambda p: p or 0))
 
-    def _is_cut_off(self, packets: int, seconds: float) -> bool:
-        """Whether the file announces more than it holds."""
+    def _is_cut_off(self, packets: int, end: float) -> bool:
+        """Whether the file announces more than it holds, which is so many packets and ends at `end` seconds."""
         name = self.container.format.name
         if "mp4" in name:
             return packets < len(self.stream.index_entries)
@@ -230,7 +230,16 @@ class ClipFile:
             declared = float(self.stream.duration * self.stream.time_base)
         else:
             return False
-        return declared - seconds > _DURATION_SLACK
+        return declared - end > _DURATION_SLACK
+
+
+class _Nameless:
+    """A file without its name, from which FFmpeg would guess (frame_%03d.jpg is a pattern to it)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.seek = file.seek
+        self.tell = file.tell
 
 
 def _unmarked(packet: Any) -> Any:

@@ -183,13 +183,17 @@ def _document(source: Source, password: str | None, limits: Limits) -> Iterator[
 def _opening_error(error: Exception, password: str | None) -> MediaError:
     import pypdfium2.raw as pdfium
 
-    if getattr(error, "err_code", None) == pdfium.FPDF_ERR_PASSWORD:
+    code = getattr(error, "err_code", None)
+    if code == pdfium.FPDF_ERR_PASSWORD:
         if password is None:
             return MediaError("the PDF is encrypted", fix='Pass its password as "password".')
         return MediaError("the PDF is encrypted, and the password is wrong", fix="Check the password.")
-    if getattr(error, "err_code", None) == pdfium.FPDF_ERR_SECURITY:
+    if code == pdfium.FPDF_ERR_SECURITY:
         return MediaError("the PDF is encrypted in a way PDFium does not know", fix="Decrypt it first.")
-    return MediaError(f"the PDF cannot be opened ({error})", fix="It is damaged or cut off; write it again.")
+    return MediaError(
+        f"the PDF cannot be opened ({str(error).rstrip('.')})",
+        fix="It is damaged, cut off, or has no pages.",
+    )
 
 
 def _render(document: Any, position: int, height: int, width: int) -> np.ndarray:

@@ -1,0 +1,142 @@
+"""Clips that are damaged: only what is broken is lost, and it is said."""
+
+import warnings
+
+import numpy as np
+import pytest
+from media_making import clip_bytes, decode_all, packet_places
+
+from vlm2vec.errors import MediaError, VLM2VecWarning
+from vlm2vec.media.source import Source
+from vlm2vec.media.video import probe_video, read_frames
+
+AT_FRONT = {"movflags": "faststart"}
+GOP = 12
+
+
+def make(container):
+    codec = "mpeg4" if container == "avi" else "libx264"
+    return clip_bytes(container, codec, gop=GOP, muxer=AT_FRONT if container == "mp4" else None)
+
+
+def damaged(data, packet):
+    """The file with two thirds of a packet overwritten."""
+    place, size = packet_places(data)[packet]
+    broken = bytearray(data)
+    broken[place + size // 3 : place + size] = np.random.default_rng(1).bytes(size - size // 3)
+    return bytes(broken)
+
+
+def positions(frames, everything):
+    """Which frames of the intact clip these are; -1 for one that it does not have."""
+    known = {frame.tobytes(): i for i, frame in enumerate(everything)}
+    return [known.get(frame.tobytes(), -1) for frame in frames]
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "avi"])
+def test_a_damaged_middle_loses_only_the_rest_of_its_group(container):
+    data = make(container)
+    everything = decode_all(data)
+    with pytest.warns(VLM2VecWarning, match="damaged frames: at least"):
+        clip = read_frames(Source.from_bytes(damaged(data, 20)), num_frames=None)
+    found = positions(clip.frames, everything)
+    lost = set(range(60)) - set(found)
+    assert -1 not in found
+    assert found == sorted(found)
+    assert lost
+    assert lost <= set(range(GOP, 2 * GOP))
+    assert clip.problem is not None
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "avi"])
+def test_damage_that_no_chosen_frame_depends_on_is_not_mentioned(container):
+    data = make(container)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clip = read_frames(Source.from_bytes(damaged(data, 20)), num_frames=2)
+    assert positions(clip.frames, decode_all(data)) == [0, 59]
+    assert clip.problem is None
+
+
+def test_damaged_frames_are_replaced_by_others_of_the_same_number():
+    data = make("mp4")
+    with pytest.warns(VLM2VecWarning):
+        clip = read_frames(Source.from_bytes(damaged(data, 12)), num_frames=12)
+    found = positions(clip.frames, decode_all(data))
+    assert len(found) == 12
+    assert -1 not in found
+    assert not set(found) & set(range(GOP, 2 * GOP))
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_a_cut_off_file_gives_what_is_there_and_says_so(container):
+    data = make(container)
+    cut = Source.from_bytes(data[: int(len(data) * 0.7)])
+    with pytest.warns(VLM2VecWarning, match="cut off"):
+        clip = read_frames(cut)
+    found = positions(clip.frames, decode_all(data))
+    assert -1 not in found
+    assert len(found) == 8
+    assert found[0] == 0
+    assert 30 < found[-1] < 50
+    assert "cut off" in probe_video(cut).problem
+
+
+@pytest.mark.parametrize("container", ["mpegts", "avi", "h264"])
+def test_a_cut_off_stream_gives_what_is_there(container):
+    data = clip_bytes(container, "mpeg4" if container == "avi" else "libx264", gop=GOP)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VLM2VecWarning)
+        clip = read_frames(Source.from_bytes(data[: int(len(data) * 0.7)]))
+    found = positions(clip.frames, decode_all(data))
+    assert -1 not in found
+    assert len(found) == 8
+    assert found[-1] > 20
+
+
+def test_a_transport_stream_cut_from_a_broadcast_starts_at_its_first_key_frame():
+    data = clip_bytes("mpegts", gop=20)
+    part = data[188 * (len(data) // 188 // 4) :]
+    expected = decode_all(part)
+    index = probe_video(Source.from_bytes(part))
+    clip = read_frames(Source.from_bytes(part), num_frames=None)
+    assert len(clip.frames) == index.count == len(expected) < 60
+    assert all(map(np.array_equal, clip.frames, expected))
+    assert clip.times[0] == 0
+    assert clip.problem is None
+
+
+def test_two_transport_streams_in_one_file_are_read_one_after_the_other():
+    data = clip_bytes("mpegts", count=30) + clip_bytes("mpegts", count=40)
+    expected = decode_all(data)
+    clip = read_frames(Source.from_bytes(data), num_frames=None)
+    assert len(clip.frames) == 70
+    assert all(map(np.array_equal, clip.frames, expected))
+
+
+def test_a_clip_of_which_nothing_is_left_is_an_error():
+    data = make("mp4")
+    for packet in range(60):
+        place, size = packet_places(data)[packet]
+        data = data[:place] + bytes(size) + data[place + size :]
+    for action in (read_frames, probe_video):
+        with pytest.raises(MediaError, match="decoded"):
+            action(Source.from_bytes(data))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_damage_is_survived(seed):
+    """Whatever happens to a file, its frames are read or an error of this package says why not."""
+    generator = np.random.default_rng(seed)
+    container = ["mp4", "matroska", "mpegts", "avi", "webm", "flv"][seed % 6]
+    data = bytearray(clip_bytes(container, "libvpx" if container == "webm" else "libx264", count=30))
+    for _ in range(20):
+        data[generator.integers(len(data))] = generator.integers(256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            clip = read_frames(Source.from_bytes(bytes(data)))
+        except MediaError as error:
+            assert error.cause
+        else:
+            assert 1 <= len(clip.frames) <= 8

@@ -59,6 +59,18 @@ def flat(text: str) -> str:
     return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
 
 
+def lines_without_scores(text: str) -> set[str]:
+    """Lines with single spaces; the third decimal of a score is the machine's."""
+    return {re.sub(r"\b0\.\d{3}\b", "0.", " ".join(line.split())) for line in text.splitlines()} - {"", "..."}
+
+
+def shown_in_readme() -> set[str]:
+    """The output that README.md says `vlm2vec demo` has."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```text\n(.+?)\n```", readme, re.DOTALL)
+    return lines_without_scores(block)
+
+
 # help and version
 
 
@@ -121,6 +133,7 @@ def test_demo_ranks_right_answers_first_and_writes_the_gallery(run: Run, tmp_pat
     assert page.count("<img ") == 30
     for link in re.findall(r'href="([^"#]+)', page):
         assert (gallery.parent / link).is_file()
+    assert shown_in_readme() <= lines_without_scores(printed)
 
 
 def test_demo_writes_where_it_is_told(run: Run, tmp_path: Path) -> None:

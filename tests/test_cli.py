@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +53,17 @@ def some(tmp_path: Path, samples: Path) -> Path:
         (folder / f"a.{suffix}").write_bytes(source.read_bytes())
     (folder / "note.txt").write_text("a red circle")
     return folder
+
+
+def cut_short(clip: Path, broken: Path) -> None:
+    """The clip as Matroska, whose last quarter is lost."""
+    with av.open(str(clip)) as source, av.open(str(broken), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size * 3 // 4])
 
 
 def flat(text: str) -> str:
@@ -205,6 +217,16 @@ def test_search_lists_broken_files_at_the_end_and_says_so_by_its_exit_code(run: 
     assert "2 could not be read:" in errors
     assert errors.index("cut.png: ") > 0 < errors.index("empty.pdf: ")
     assert "Traceback" not in errors
+
+
+@pytest.mark.filterwarnings("default::vlm2vec.errors.VLM2VecWarning")
+def test_a_clip_with_a_broken_tail_is_found_and_warned_about_once(run: Run, some: Path) -> None:
+    cut_short(some / "a.mp4", some / "tail.mkv")
+    code, printed, errors = run("search", "a red circle", some, "--json", "--html", "found.html")
+    assert code == 0
+    assert "tail.mkv" in {row["file"] for row in json.loads(printed)["results"]}
+    assert errors.count("warning: tail.mkv: ") == 1
+    assert ".py:" not in errors
 
 
 def test_search_counts_files_of_other_kinds(run: Run, some: Path) -> None:

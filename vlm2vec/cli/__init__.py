@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -55,8 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         vlm2vec 0...
         exit code 0
     """
-    try:
-        app(args=arguments)
-    except VLM2VecError as error:
-        err.print("error:", str(error), style="red", markup=False, highlight=False)
-        raise SystemExit(1) from None
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            app(args=arguments)
+        except VLM2VecError as error:
+            err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            raise SystemExit(1) from None
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from PIL import Image
 from vlm2vec._version import __version__
 from vlm2vec.cli.files import Item
 from vlm2vec.cli.ranking import Ranked
+from vlm2vec.errors import VLM2VecWarning
 from vlm2vec.gallery import THUMBNAIL_PIXELS, Hit, Ranking, write_gallery
 from vlm2vec.media.image import load_image
 from vlm2vec.media.pdf import render_page
@@ -71,7 +73,9 @@ def _frames(item: Item) -> list[Image.Image]:
     if item.kind == "image":
         return [Image.fromarray(load_image(source, alpha="white"))]
     if item.kind == "video":
-        return [Image.fromarray(frame) for frame in read_frames(source, alpha="white").frames]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VLM2VecWarning)  # encoding has said it already
+            return [Image.fromarray(frame) for frame in read_frames(source, alpha="white").frames]
     return []
 
 

@@ -31,7 +31,7 @@ _BUFFER_BYTES = 128 * 1024
 _SUSPICIOUS = ("mpegts", "mpeg")
 # Demuxers of formats that do not store when a frame is shown.
 _UNSTAMPED = ("avi", "asf", "rm", "nsv")
-# Dropped from the end of a file before it is called cut off, in seconds.
+# What may be missing at the end of a file before it is called cut off, in seconds.
 _DURATION_SLACK = 0.5
 
 
@@ -220,7 +220,7 @@ class ClipFile:
         return bool(keys) and in_order and not (numbered and shown == sorted(shown, key=lambda p: p or 0))
 
     def _is_cut_off(self, packets: int, end: float) -> bool:
-        """Whether the file announces more than it holds, which is so many packets and ends at `end` seconds."""
+        """Whether the file announces more than its packets, the last of which ends at `end` seconds."""
         name = self.container.format.name
         if "mp4" in name:
             return packets < len(self.stream.index_entries)

@@ -42,7 +42,10 @@ def probe_video(source: Source, *, limits: Limits | None = None) -> VideoIndex:
         return probe_animation(source, limits=limits)
     with ClipFile(source, limits=limits, deadline=Deadline(limits.decode_seconds, _WORK)) as clip:
         index = clip.index()
-        first = first_picture(clip)
+        if index.seekable:
+            first = next(iter(read_by_seeking(clip, index, lambda _times, _duration: [0]).frames), None)
+        else:
+            first = first_picture(clip)
         if first is None:
             raise MediaError("no frame of the video can be decoded", fix="Write the file again.")
         height, width = first.shape[:2]

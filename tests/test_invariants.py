@@ -21,7 +21,7 @@ from vlm2vec import Limits, Video, VLM2Vec, errors
 from vlm2vec.world.samples import write_samples
 
 EXACT = {"1d": 1e-6, "mrope": 5e-7}
-"""Largest difference of a component. The network behind "1d" is random and amplifies rounding: docs/design.md."""
+"""Largest difference of a component; the random network behind "1d" amplifies rounding (docs/design.md)."""
 
 RANDOM = np.random.default_rng(7)
 PICTURE = RANDOM.integers(0, 256, (70, 90, 3), dtype=np.uint8)

@@ -1,0 +1,129 @@
+"""What decoding costs: frames of clips, pages of documents, patches of pictures.
+
+python benchmarks/media.py [--json FILE] [--runs 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import PIL.Image
+import pypdfium2
+from interleaved import Comparison, compare, report
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from vlm2vec import profiles
+from vlm2vec.media.image import load_image
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.patches import normalise, patchify
+from vlm2vec.media.pdf import render_page
+from vlm2vec.media.resize import fit
+from vlm2vec.media.sampling import uniform_indices
+from vlm2vec.media.source import Source
+from vlm2vec.media.video import read_frames
+from vlm2vec.world.samples import write_samples
+
+RULES = profiles.get("vlm2vec-v2").pixels
+PATIENT = Limits(decode_seconds=600)
+
+
+def write_clip(path: Path, *, seconds: int, key_every: int) -> Source:
+    """A moving gradient in H.264, 640 x 480 at 25 frames a second."""
+    across = np.linspace(0, 255, 640, dtype=np.float32)[None, :, None]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        stream.codec_context.gop_size = key_every
+        stream.time_base = Fraction(1, 25)
+        for number in range(seconds * 25):
+            shade = ((across + 3 * number) % 256).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.broadcast_to(shade, (480, 640, 3)).copy(), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Source.from_path(path)
+
+
+def decode_all(source: Source) -> list[np.ndarray]:
+    """Eight frames, found by decoding every one; only the chosen are converted."""
+    with av.open(str(source.path)) as container:
+        count = sum(1 for packet in container.demux(video=0) if packet.size)
+    chosen = set(uniform_indices(count, 8))
+    with av.open(str(source.path)) as container:
+        decoded = enumerate(container.decode(video=0))
+        return [frame.to_ndarray(format="rgb24") for number, frame in decoded if number in chosen]
+
+
+def clips(folder: Path, runs: int) -> list[Comparison]:
+    """Eight frames of a clip, against decoding all of it."""
+    results = []
+    for seconds, key_every in ((3, 250), (10, 250), (60, 250), (60, 48), (600, 250)):
+        source = write_clip(folder / f"{seconds}-{key_every}.mp4", seconds=seconds, key_every=key_every)
+        ours = read_frames(source, limits=PATIENT).frames
+        if any((one != other).any() for one, other in zip(ours, decode_all(source), strict=True)):
+            raise SystemExit("the two ways give different frames")
+        results.append(
+            compare(
+                f"8 frames of {seconds} s, key frame every {key_every}",
+                lambda source=source: read_frames(source, limits=PATIENT),
+                lambda source=source: decode_all(source),
+                runs=runs,
+            )
+        )
+    return results
+
+
+def pages(folder: Path, runs: int) -> Comparison:
+    """A page drawn at the model's size, against drawing it at 200 dpi and resizing."""
+    path = next(sample.path for sample in write_samples(folder) if sample.path.suffix == ".pdf")
+    source = Source.from_path(path)
+
+    def at_200_dpi() -> np.ndarray:
+        with pypdfium2.PdfDocument(path) as document:
+            picture = document[0].render(scale=200 / 72).to_pil().convert("RGB")
+        return fit(np.asarray(picture), RULES)
+
+    return compare("a PDF page", lambda: render_page(source, 1, RULES), at_200_dpi, runs=runs)
+
+
+def pictures(folder: Path, runs: int) -> list[Comparison]:
+    """A JPEG to patches, against transformers' image processor on PIL."""
+    processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": RULES.min_pixels, "longest_edge": RULES.max_pixels}
+    )
+    noise = np.random.default_rng(0)
+    results = []
+    for width, height in ((336, 336), (1024, 768), (4000, 3000)):
+        path = folder / f"{width}.jpg"
+        coarse = noise.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+        PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
+
+        def ours(path: Path = path) -> np.ndarray:
+            return patchify(fit(load_image(Source.from_path(path)), RULES)[None], RULES)[0]
+
+        def theirs(path: Path = path) -> np.ndarray:
+            return processor(PIL.Image.open(path), return_tensors="np")["pixel_values"]
+
+        if (normalise(ours()) != theirs()).any():
+            raise SystemExit("the two ways give different pixels")
+        results.append(compare(f"a JPEG of {width} x {height}", ours, theirs, runs=runs))
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each way (default: 5)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        results = [*clips(folder, options.runs), pages(folder, options.runs), *pictures(folder, options.runs)]
+    report(results, options.json)
+
+
+if __name__ == "__main__":
+    main()

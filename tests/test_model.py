@@ -120,6 +120,14 @@ def test_error_policies_are_checked_before_work(tiny: VLM2Vec) -> None:
         tiny.encode(TEXTS, on_error="nan", precision="int8")
 
 
+def test_arguments_without_effect_are_refused(tiny: VLM2Vec, golden: Path) -> None:
+    with pytest.raises(ValueError, match="max_pixels"):
+        tiny.encode(TEXTS, processing_kwargs={"image": {"max_pixels": 1}})
+    for name, value in {"processor_kwargs": {"a": 1}, "config_kwargs": {"a": 1}, "backend": "onnx"}.items():
+        with pytest.raises(ValueError, match=name.removesuffix("_kwargs") if name != "backend" else "onnx"):
+            VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", **{name: value})
+
+
 def test_unknown_arguments_are_refused(tiny: VLM2Vec) -> None:
     with pytest.raises(ValueError, match="instructions"):
         tiny.encode(TEXTS, instructions="Find:")

@@ -18,7 +18,13 @@ from sentence_transformers.base.modules.module import Module
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
-__all__ = ["STOCK_INPUT_MODULE", "HookedSentenceTransformer", "dtype_of", "init_transformer"]
+__all__ = [
+    "STOCK_INPUT_MODULE",
+    "HookedSentenceTransformer",
+    "check_load_settings",
+    "dtype_of",
+    "init_transformer",
+]
 
 STOCK_INPUT_MODULE = f"{Transformer.__module__}.{Transformer.__qualname__}"
 """What `modules.json` calls sentence-transformers' own input module."""
@@ -67,6 +73,15 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{dtype!r} is not a torch dtype.")
     return dtype
+
+
+def check_load_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of `SentenceTransformer` that would have no effect here."""
+    for name in ("processor_kwargs", "config_kwargs"):
+        if settings.get(name):
+            raise ValueError(f"{name} have no effect here: the profile says how inputs are processed.")
+    if (backend := settings.get("backend", "torch")) != "torch":
+        raise ValueError(f"The packed forward runs in torch alone, not in {backend}.")
 
 
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]

@@ -17,12 +17,12 @@ from sentence_transformers.util import get_device_name, truncate_embeddings
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from vlm2vec.compat import HookedSentenceTransformer
+from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.encoding.pack import pack
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.prompt import with_default_instruction
-from vlm2vec.encoding.rows import ErrorPolicy, check_policy, encode_rows, settle_errors
+from vlm2vec.encoding.rows import ErrorPolicy, check_settings, encode_rows, settle_errors
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
@@ -82,6 +82,7 @@ class VLM2Vec(HookedSentenceTransformer):
             "limits": limits,
             "allow_urls": allow_urls,
         }
+        check_load_settings(kwargs)
         device = device or get_device_name()
         if torch.device(device).type == "cpu" and not model_kwargs:
             # Published weights are bfloat16, which most CPUs compute slowly and all less exactly.
@@ -148,7 +149,7 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
-        check_policy(on_error, **kwargs)
+        check_settings(on_error, **kwargs)
         single = is_single(inputs)
         parsed = parse_batch(
             [inputs] if single else inputs,
@@ -216,7 +217,7 @@ class VLM2Vec(HookedSentenceTransformer):
         truncate_dim: int | None,
         on_error: ErrorPolicy | Literal["keep"] = "raise",
         truncate: bool = False,
-        **_: Any,
+        task: str | None = None,  # "query" or "document"; the prompt says it already
     ) -> Any:
         """Encode parsed inputs in this process: prepare, pack, forward, and one row for each, in order.
 

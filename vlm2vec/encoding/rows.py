@@ -12,7 +12,7 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parts import Input
 
-__all__ = ["ErrorPolicy", "check_policy", "encode_rows", "settle_errors"]
+__all__ = ["ErrorPolicy", "check_settings", "encode_rows", "settle_errors"]
 
 ErrorPolicy: TypeAlias = "Literal['raise', 'nan'] | Callable[[int | None, VLM2VecError], None]"
 
@@ -75,10 +75,20 @@ def _flush(
         yield ready if isinstance(ready, VLM2VecError) else next(rows)
 
 
-def check_policy(
-    on_error: Any, precision: str | None = None, output_value: str | None = "sentence_embedding", **_: Any
+def check_settings(
+    on_error: Any,
+    *,
+    precision: str | None = None,
+    output_value: str | None = "sentence_embedding",
+    processing_kwargs: Any = None,
+    **_: Any,
 ) -> None:
-    """Refuse what is no error policy, or one whose NaN rows the output cannot hold."""
+    """Refuse settings of `encode` that could not be honoured, before any work is done."""
+    if processing_kwargs:
+        raise ValueError(
+            "processing_kwargs are for transformers' processor, which is not used here: give max_pixels, "
+            "num_frames and the like with each input, and truncate=True to encode."
+        )
     if on_error not in ("raise", "nan") and not callable(on_error):
         raise ValueError(f'on_error is "raise", "nan" or a callable (index, error), not {on_error!r}.')
     if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):

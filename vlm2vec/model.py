@@ -152,7 +152,7 @@ class VLM2Vec(HookedSentenceTransformer):
         check_settings(on_error, **kwargs)
         single = is_single(inputs)
         parsed = parse_batch(
-            [inputs] if single else inputs,
+            inputs,
             instruction,
             allow_urls=self[0].allow_urls,
             on_error="raise" if on_error == "raise" else "yield",

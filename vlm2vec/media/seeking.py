@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +17,8 @@ __all__ = ["Choose", "picture", "read_by_seeking"]
 # From the time of each frame and the clip's duration, both in seconds, to positions.
 Choose = Callable[[list[float], float], list[int]]
 
+# What seeking costs, in frames: those decoded behind a found one before it is shown.
+_SEEK_FRAMES = 8
 # Only in H.264 does a packet say reliably that no other frame needs it.
 _SKIPPABLE = ("h264",)
 
@@ -75,6 +77,7 @@ class _Reader:
 
     def __init__(self, clip: ClipFile, index: PacketIndex) -> None:
         self._clip = clip
+        self._stamps = index.pts
         self._keys = index.keys
         self._key_stamps = [key.pts for key in index.keys]
 
@@ -83,15 +86,20 @@ class _Reader:
         return bisect_right(self._key_stamps, stamp) - 1
 
     def runs(self, stamps: list[int]) -> Iterator[list[int]]:
-        """Parts of the list that are decoded in one go: their segments are neighbours."""
+        """Parts of the list that are decoded in one go, since few frames lie between."""
         run: list[int] = []
         for stamp in stamps:
-            if run and self.segment(stamp) > self.segment(run[-1]) + 1:
+            if run and self._skips(run[-1], stamp) > _SEEK_FRAMES:
                 yield run
                 run = []
             run.append(stamp)
         if run:
             yield run
+
+    def _skips(self, stamp: int, later: int) -> int:
+        """Frames that need not be decoded when the later one is sought instead of decoding on."""
+        key = self._key_stamps[max(0, self.segment(later))]
+        return bisect_left(self._stamps, key) - bisect_left(self._stamps, stamp) - 1
 
     def read(self, stamps: list[int]) -> dict[int, np.ndarray]:
         """Pictures of those of the frames that are intact."""

@@ -32,6 +32,8 @@ class Hub(BaseHTTPRequestHandler):
             name = f"{wanted.get('organization') or 'somebody'}/{wanted['name']}"
             (self.root / name).mkdir(parents=True, exist_ok=True)
             self._json({"url": f"{self._base()}/{name}", "name": name, "id": name})
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
         elif "/preupload/" in path:
             files = json.loads(body)["files"]
             modes = [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]

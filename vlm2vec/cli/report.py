@@ -42,7 +42,7 @@ def print_ranking(query: str, ranked: Sequence[Ranked], *, right: Item | None = 
         hit = row.item is right
         cells: list[str | Text] = [str(row.rank), f"{row.score:.3f}", Text(row.item.name), row.item.label]
         if right is not None:
-            cells.append("right answer" if hit else "")
+            cells.append("right" if hit else "")
         table.add_row(*cells, style="bold green" if hit else None)
     out.print(table)
 

@@ -8,11 +8,9 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a bug
 
 import pytest
+from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
-
-GOLDEN = Path(__file__).parent / "data" / "golden"
-"""Tiny random checkpoints in the published layouts, and what the original code computes with them."""
 
 
 @pytest.fixture(scope="session")

@@ -6,23 +6,17 @@ peft 0.15.2, sdpa) on the tiny random checkpoints beside them. They are data; on
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from golden_cases import ADAPTED, CASES, GOLDEN, NUMBERS, raw_input
 from safetensors.torch import load_file
 
-from conftest import GOLDEN
 from vlm2vec import VLM2Vec
 
-CASES = {
-    case["id"]: case for case in json.loads((GOLDEN / "inputs" / "cases.json").read_text(encoding="utf-8"))
-}
-NUMBERS = load_file(GOLDEN / "out" / "golden.safetensors")
-ADAPTED = load_file(GOLDEN / "out" / "golden_lora.safetensors")
 BATCHES = {
     "mixed": [
         "text_short",
@@ -39,15 +33,6 @@ BATCHES = {
 }
 
 
-def raw_input(case: dict[str, Any]) -> dict[str, Any]:
-    given: dict[str, Any] = {"prompt": case["text"]}
-    if case.get("images"):
-        given["images"] = [GOLDEN / "inputs" / name for name in case["images"]]
-    if video := case.get("video_dir") or case.get("video_file"):
-        given |= {"video": GOLDEN / "inputs" / video, "num_frames": case["num_frames"]}
-    return given
-
-
 def assert_same_direction(vector: np.ndarray, expected: torch.Tensor) -> None:
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     assert float(vector @ expected.flatten().numpy()) >= 0.99999
@@ -60,18 +45,18 @@ def test_there_are_22_cases_and_6_with_the_adapter() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_raw_prompts_give_the_original_vectors(tiny: VLM2Vec, name: str) -> None:
-    assert_same_direction(tiny.encode(raw_input(CASES[name])), NUMBERS[f"emb_fp32/{name}"])
+    assert_same_direction(tiny.encode(raw_input(name)), NUMBERS[f"emb_fp32/{name}"])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_raw_prompts_give_the_original_tokens(tiny: VLM2Vec, name: str) -> None:
-    features = tiny.preprocess([raw_input(CASES[name])])
+    features = tiny.preprocess([raw_input(name)])
     assert features["input_ids"][0].tolist() == NUMBERS[f"input_ids/{name}"].flatten().tolist()
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_batches_give_the_original_vectors(tiny: VLM2Vec, batch: str) -> None:
-    vectors = tiny.encode([raw_input(CASES[name]) for name in BATCHES[batch]])
+    vectors = tiny.encode([raw_input(name) for name in BATCHES[batch]])
     for vector, expected in zip(vectors, NUMBERS[f"batch_fp32/{batch}"], strict=True):
         assert_same_direction(vector, expected)
 
@@ -138,7 +123,7 @@ def adapted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     "name", [key.split("/")[1] for key in ADAPTED if key.startswith("emb_lora_merged_fp32/")]
 )
 def test_adapters_give_the_original_vectors(adapted: VLM2Vec, name: str) -> None:
-    assert_same_direction(adapted.encode(raw_input(CASES[name])), ADAPTED[f"emb_lora_merged_fp32/{name}"])
+    assert_same_direction(adapted.encode(raw_input(name)), ADAPTED[f"emb_lora_merged_fp32/{name}"])
 
 
 def test_bfloat16_stays_close_to_the_original_bfloat16(golden: Path) -> None:
@@ -146,6 +131,6 @@ def test_bfloat16_stays_close_to_the_original_bfloat16(golden: Path) -> None:
         golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", model_kwargs={"dtype": "bfloat16"}
     )
     for name in ("text_nl", "img_only", "video8"):
-        vector = model.encode(raw_input(CASES[name]))
+        vector = model.encode(raw_input(name))
         reference = NUMBERS[f"emb_bf16_fp32rope/{name}"].flatten().numpy()
         assert float(vector @ reference) >= 0.999

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from golden_cases import GOLDEN, raw_input
 from safetensors.torch import load_file
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 
-from conftest import GOLDEN
 from vlm2vec import VLM2Vec
 from vlm2vec.media.patches import normalise
 from vlm2vec.modeling.packed import _normalise
@@ -58,12 +58,10 @@ def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2V
 
 
 def test_gradients_equal_those_of_the_original_code(golden: Path) -> None:
-    from test_golden import CASES, raw_input
-
     model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
     pairs = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
     queries, targets = (
-        model(model.preprocess([raw_input(CASES[pair[side]]) for pair in pairs]))["sentence_embedding"]
+        model(model.preprocess([raw_input(pair[side]) for pair in pairs]))["sentence_embedding"]
         for side in (0, 1)
     )
     loss = F.cross_entropy(queries @ targets.T / 0.02, torch.arange(len(pairs)))

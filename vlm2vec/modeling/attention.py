@@ -95,20 +95,17 @@ def packed_attention(
 def _attention_by_runs(
     query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], **settings: Any
 ) -> Tensor:
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    sizes = [length * count for length, count in runs]
+    # Split once: the gradient of a slice is as large as the whole row, and there may be many runs.
+    parts = zip(*(torch.split(tensor[0], sizes, dim=1) for tensor in (query, key, value)), strict=True)
     outputs = []
-    start = 0
-    for length, run in groupby(lengths):
-        count = sum(1 for _ in run)
-        stop = start + count * length
-        q, k, v = (
-            tensor[0, :, start:stop].reshape(tensor.shape[1], count, length, -1).transpose(0, 1)
-            for tensor in (query, key, value)
-        )
+    for (length, count), part in zip(runs, parts, strict=True):
+        q, k, v = (tensor.reshape(len(tensor), count, length, -1).transpose(0, 1) for tensor in part)
         attended = F.scaled_dot_product_attention(
             q, k, v, enable_gqa=q.shape[1] != k.shape[1], **settings
         )  # (count, heads, length, head_dim)
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
-        start = stop
     return torch.cat(outputs).unsqueeze(0)
 
 

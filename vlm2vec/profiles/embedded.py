@@ -15,9 +15,12 @@ PROFILE = Profile(
     # One fixed token reads out every input, so that a vector does not hang on how a text happens to end.
     suffix="<|im_end|>",
     positions="mrope",
+    query_instruction="Find what is described.",
+    document_instruction="Represent the content.",
     pixels=PixelRules(
         min_pixels=56 * 56,
-        max_pixels=112 * 168,
+        # 24 tokens, and half a token more: a page of 2 to 3 whose sides are rounded still gets 4 x 6.
+        max_pixels=112 * 168 + 28 * 28 // 2,
         alpha="white",
         tiny_image_side=56,
         extreme_ratio="square",

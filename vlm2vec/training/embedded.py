@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,7 +24,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from vlm2vec import profiles
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.model import VLM2Vec
-from vlm2vec.profiles import Profile
 from vlm2vec.training.embedded_network import NetworkSize, build_network
 from vlm2vec.training.embedded_tokenizer import build_tokenizer
 from vlm2vec.training.held_out_scores import held_out_scores, scores_table
@@ -34,12 +33,6 @@ from vlm2vec.training.world_loss import WorldLoss
 __all__ = ["EMBEDDED_RECIPE", "Recipe", "Stage", "train"]
 
 logger = logging.getLogger(__name__)
-
-QUERY_INSTRUCTION = "Find what is described."
-DOCUMENT_INSTRUCTION = "Represent the content."
-
-_PAGE_MARGIN = 28 * 28 // 2
-"""Pixels above 112 x 168, so that a page whose sides are rounded on the way still gets 4 x 6 tokens."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +99,12 @@ def train(output: Path, *, seed: int = 0, recipe: Recipe = EMBEDDED_RECIPE) -> V
 
 def new_model(size: NetworkSize, *, seed: int) -> VLM2Vec:
     """A model with random weights, the small tokenizer and the embedded profile."""
-    profile = embedded_profile()
-    tokenizer = build_tokenizer((f"{QUERY_INSTRUCTION}\n", f"{DOCUMENT_INSTRUCTION}\n"))
+    profile = profiles.get("vlm2vec-embedded")
+    prompts = {"query": profile.query_instruction or "", "document": profile.document_instruction or ""}
+    tokenizer = build_tokenizer(tuple(prompt + profile.instruction_joiner for prompt in prompts.values()))
     first = Qwen2VLInput(build_network(tokenizer, size, seed=seed), tokenizer, profile)
     modules = [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
-    prompts = {"query": QUERY_INSTRUCTION, "document": DOCUMENT_INSTRUCTION}
     return VLM2Vec(modules=modules, prompts=prompts, device="cpu")
-
-
-def embedded_profile() -> Profile:
-    """The profile of the embedded model, with its default instructions."""
-    profile = profiles.get("vlm2vec-embedded")
-    return replace(
-        profile,
-        query_instruction=QUERY_INSTRUCTION,
-        document_instruction=DOCUMENT_INSTRUCTION,
-        pixels=replace(profile.pixels, max_pixels=112 * 168 + _PAGE_MARGIN),
-    )
 
 
 def run_stage(model: VLM2Vec, loss: WorldLoss, stage: Stage, output: Path, *, seed: int) -> None:
@@ -171,10 +153,12 @@ def _warm_stable_decay(step: int, stage: Stage) -> float:
 
 
 def save(model: VLM2Vec, output: Path) -> None:
-    """Save a model in float16, which halves its size, and leave it in float32."""
+    """Save a model in float16, which halves its size; it is loaded, and stays, in float32."""
     model[0].model.half()
     model.save_pretrained(str(output), create_model_card=False)
     model[0].model.float()
+    model[0].model.config.dtype = torch.float32
+    model[0].model.config.save_pretrained(output)
 
 
 def main(arguments: list[str] | None = None) -> None:

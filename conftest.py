@@ -1,4 +1,4 @@
-"""The examples in README.md and docs run where a reader is after `vlm2vec demo`: beside `vlm2vec-demo/`."""
+"""For all tests: what a machine cannot run is skipped, and examples in Markdown find their files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(scope="session")
 def after_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `vlm2vec demo` was run: `vlm2vec-demo/` is there."""
     from vlm2vec.world.samples import write_samples
 
     folder = tmp_path_factory.mktemp("reader")

@@ -66,5 +66,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(1) from None
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     err.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)

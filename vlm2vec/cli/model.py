@@ -26,11 +26,11 @@ ProfileName: TypeAlias = Annotated[
 def load(model: str | None = None, profile: str | None = None) -> VLM2Vec:
     """The model, loaded without the bars of transformers; those of downloads stay."""
     with err.status("Loading the model"):
-        import huggingface_hub.utils
         import transformers.utils.logging
+        from huggingface_hub.utils.tqdm import enable_progress_bars
 
         from vlm2vec import VLM2Vec
 
         transformers.utils.logging.disable_progress_bar()
-        huggingface_hub.utils.enable_progress_bars()
+        enable_progress_bars()
         return VLM2Vec(model, profile=profile)

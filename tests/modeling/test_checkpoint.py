@@ -130,6 +130,14 @@ def test_an_adapter_finds_its_base_beside_it(golden: Path, tmp_path: Path) -> No
     assert (vector == named).all()
 
 
+def test_an_adapter_without_a_tokenizer_takes_its_base_models(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    vector = load(folder, base_model=golden / "tiny_qwen2vl").encode(TEXT)
+    assert (vector == load(golden / "tiny_adapter_dora").encode(TEXT)).all()
+
+
 def test_an_adapter_without_its_base_is_an_error(golden: Path, tmp_path: Path) -> None:
     folder = copy(golden, "tiny_adapter_dora", tmp_path)
     with pytest.raises(errors.CheckpointError, match="tiny_qwen2vl"):

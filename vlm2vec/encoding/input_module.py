@@ -95,7 +95,8 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
                 source=str(name),
             )
         network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
-        return cls(network, load_tokenizer(folder, **hub), chosen, limits=limits, allow_urls=allow_urls)
+        tokenizer = load_tokenizer(folder, base_model=base_model, **hub)
+        return cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
 
     @classmethod
     def load(

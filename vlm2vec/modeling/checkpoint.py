@@ -85,14 +85,21 @@ def load_network(
     return network.to(dtype or _config(base).dtype or torch.float32)
 
 
-def load_tokenizer(folder: Path, **hub: Any) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    folder: Path, *, base_model: str | Path | None = None, **hub: Any
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
+
+    Args:
+        folder: The checkpoint.
+        base_model: As `load_network`.
+        hub: As `resolve_folder`, for a base model on the hub.
 
     Raises:
         CheckpointError: There is none, or its media tokens are not those of the model's configuration.
     """
     if not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
-        folder = _base_of_adapter(folder, None, hub)
+        folder = _base_of_adapter(folder, base_model, hub)
     if not _has_tokenizer(folder):
         # transformers would make an empty tokenizer up.
         raise CheckpointError(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import logging
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,9 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from vlm2vec import VLM2Vec, errors
+from vlm2vec import Limits, VLM2Vec, errors, profiles
+from vlm2vec.inputs.parse import parse_input
+from vlm2vec.inputs.parts import Input
 
 TEXTS = ["a red circle", "a blue square left of a green triangle", "two words"]
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -140,28 +146,104 @@ def test_progress_is_shown_when_asked(tiny: VLM2Vec, capsys: pytest.CaptureFixtu
     assert not capsys.readouterr().err
 
 
-def test_long_texts_are_refused_or_shortened(golden: Path) -> None:
+@pytest.fixture
+def short(golden: Path) -> VLM2Vec:
+    """A model with a context of 20 tokens."""
     model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
     model.max_seq_length = 20
-    long = "one two three " * 30 + "end"
+    return model
+
+
+LONG = "one two three " * 30 + "end"
+
+
+def test_long_texts_are_refused_or_shortened(short: VLM2Vec, tiny: VLM2Vec) -> None:
     with pytest.raises(
         errors.ContextLengthError, match=r"input 0 .* tokens, and the model's context holds 20"
     ):
-        model.encode([long])
-    ids = model[0].preparer(_parsed(long), truncate=True).token_ids
-    full = model.tokenizer.encode(long, add_special_tokens=False)
+        short.encode([LONG])
+    ids = short[0].preparer(_parsed(LONG), truncate=True).token_ids
+    full = short.tokenizer.encode(LONG, add_special_tokens=False)
     assert ids.tolist() == [*full[:19], full[-1]]
-    with pytest.raises(errors.ContextLengthError):
-        model.encode([{"image": IMAGE, "max_pixels": 80_000}, np.tile(IMAGE, (8, 8, 1))], truncate=True)
-    shortened = model[0].preparer(_parsed({"image": IMAGE[:56, :56], "text": long}), truncate=True).token_ids
-    assert len(shortened) == 20
-    assert (shortened == model.tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum() == 4
+    assert short.preprocess([LONG], truncate=True)["input_ids"].shape == (1, 20)
+    kept = short.tokenizer.decode(ids)
+    np.testing.assert_allclose(short.encode(LONG, truncate=True), tiny.encode(kept), atol=1e-6)
 
 
-def _parsed(given: object):
-    from vlm2vec.inputs.parse import parse_input
+def test_truncation_leaves_media_instructions_and_raw_prompts_alone(short: VLM2Vec) -> None:
+    picture = {"image": IMAGE[:56, :56], "text": LONG}
+    ids = short[0].preparer(_parsed(picture), truncate=True).token_ids
+    assert len(ids) == 20
+    assert (ids == short.tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum() == 4
+    instructed = short[0].preparer(_parsed(LONG, "Find a thing:"), truncate=True).token_ids
+    assert short.tokenizer.decode(instructed).startswith("Find a thing: one")
+    for refused in (np.tile(IMAGE, (8, 8, 1)), {"prompt": LONG}, {"text": "a", "instruction": LONG}):
+        with pytest.raises(errors.ContextLengthError):
+            short.encode([refused], truncate=True)
 
-    return parse_input(given, index=0)
+
+def _parsed(given: object, instruction: str | None = None) -> Input:
+    return parse_input(given, index=0, instruction=instruction)
+
+
+def test_an_input_without_tokens_is_an_error(tiny: VLM2Vec) -> None:
+    with pytest.raises(errors.InputError, match="nothing to embed"):
+        tiny[0].preparer(Input(()))
+
+
+def test_threads_share_a_model(embedded: VLM2Vec) -> None:
+    texts = [f"a <|im_end|> {number}" for number in range(40)]
+    alone = embedded.encode(texts)
+    with ThreadPoolExecutor(4) as threads:
+        rows = list(threads.map(embedded.encode, texts))
+    np.testing.assert_allclose(np.stack(rows), alone, atol=5e-7)
+
+
+def test_copies_and_pickles_give_the_same_vectors(tiny: VLM2Vec) -> None:
+    vectors = tiny.encode(MIXED)
+    for other in (copy.deepcopy(tiny), pickle.loads(pickle.dumps(tiny))):  # noqa: S301
+        np.testing.assert_array_equal(other.encode(MIXED), vectors)
+
+
+def test_modules_may_be_given(tiny: VLM2Vec) -> None:
+    model = VLM2Vec(modules=list(tiny), device="cpu")
+    np.testing.assert_array_equal(model.encode(TEXTS), tiny.encode(TEXTS))
+    with pytest.raises(ValueError, match="modules="):
+        VLM2Vec(modules=list(tiny), profile="vlm2vec-v2")
+
+
+def test_settings_reach_saved_folders_too(embedded: VLM2Vec, tmp_path: Path) -> None:
+    embedded.save(str(tmp_path))
+    model = VLM2Vec(tmp_path, device="cpu", limits=Limits(max_image_pixels=100), profile="vlm2vec-v2")
+    assert model.profile == profiles.get("vlm2vec-v2")
+    with pytest.raises(errors.LimitError, match="100 pixels"):
+        model.encode([IMAGE])
+    with pytest.raises(TypeError, match=r"vlm2vec\.Limits"):
+        VLM2Vec(tmp_path, limits={"max_pages": 1})
+
+
+def test_a_profile_may_be_given_as_an_object(golden: Path) -> None:
+    profile = dataclasses.replace(profiles.get("vlm2vec-v2"), name="mine", joiner="\n")
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile=profile, device="cpu")
+    assert model.profile is profile
+
+
+def test_truncate_dim_decides_the_width_whatever_fails(golden: Path, tmp_path: Path) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", truncate_dim=16)
+    assert model.encode(TEXTS).shape == (3, 16)
+    assert model.encode([], truncate_dim=8).shape == (0, 8)
+    assert model.encode([None], on_error="nan", truncate_dim=8).shape == (1, 8)
+    assert model.encode([None], on_error="nan").shape == (1, 16)
+    model.save(str(tmp_path))
+    assert VLM2Vec(tmp_path, device="cpu").encode(TEXTS).shape == (3, 16)
+
+
+@pytest.mark.parametrize("prompt", [3, "\ud800"])
+def test_prompts_are_checked_like_instructions(tiny: VLM2Vec, prompt: object) -> None:
+    with pytest.raises(errors.InputError, match="the prompt"):
+        tiny.encode(TEXTS, prompt=prompt)
+    with pytest.raises(errors.InputError, match="the prompt"):
+        tiny.preprocess(TEXTS, prompt=prompt)
 
 
 def test_control_tokens_in_a_users_text_are_plain_text(tiny: VLM2Vec) -> None:
@@ -184,6 +266,8 @@ def test_worker_processes_give_the_same_rows(tiny: VLM2Vec) -> None:
     inputs = [*MIXED, None]
     vectors = tiny.encode(inputs, on_error="nan", device=["cpu", "cpu"], chunk_size=2)
     np.testing.assert_allclose(vectors, tiny.encode(inputs, on_error="nan"), atol=5e-7)
+    with pytest.raises(errors.InputError, match="input 6"):
+        tiny.encode(inputs, output_value="token_embeddings", device=["cpu"])
 
 
 def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> None:

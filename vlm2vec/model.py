@@ -42,14 +42,16 @@ class VLM2Vec(HookedSentenceTransformer):
     Args:
         model_name_or_path: A folder or a repository on the hub, with weights or an adapter; by default the
             small model inside the package, which needs no download.
-        profile: Prompt layout and pixel rules to follow, by name; by default what the checkpoint says.
+        profile: Prompt layout and pixel rules to follow, by name or as a `Profile`; by default what the
+            checkpoint says.
         base_model: Base of an adapter, where its own word is not to be followed.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
-        CheckpointError: The checkpoint is missing, incomplete or of another kind.
+        CheckpointError: The checkpoint is incomplete or of another kind, or not to be found on the hub.
+        FileNotFoundError: There is no such folder.
         ProfileError: The checkpoint does not say which profile it follows, and `profile` does not either.
 
     Example:
@@ -66,7 +68,7 @@ class VLM2Vec(HookedSentenceTransformer):
         self,
         model_name_or_path: str | Path | None = None,
         *,
-        profile: str | None = None,
+        profile: str | Profile | None = None,
         base_model: str | Path | None = None,
         limits: Limits | None = None,
         allow_urls: bool = False,
@@ -74,8 +76,6 @@ class VLM2Vec(HookedSentenceTransformer):
         model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if model_name_or_path is None and kwargs.get("modules") is None:
-            model_name_or_path = EMBEDDED_MODEL
         self.input_module_arguments = {
             "profile": profile,
             "base_model": base_model,
@@ -83,6 +83,12 @@ class VLM2Vec(HookedSentenceTransformer):
             "allow_urls": allow_urls,
         }
         check_load_settings(kwargs)
+        if kwargs.get("modules") is None:
+            model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
+        elif any(self.input_module_arguments.values()):
+            raise ValueError(
+                "With modules=, profile, base_model, limits and allow_urls belong to the first module."
+            )
         device = device or get_device_name()
         if torch.device(device).type == "cpu" and not model_kwargs:
             # Published weights are bfloat16, which most CPUs compute slowly and all less exactly.
@@ -114,6 +120,7 @@ class VLM2Vec(HookedSentenceTransformer):
         instruction: str | Sequence[str | None] | None = None,
         on_error: ErrorPolicy = "raise",
         truncate: bool = False,
+        truncate_dim: int | None = None,
         **kwargs: Any,
     ) -> Any:
         """Vectors of texts, images, videos, PDF pages and mixtures of them.
@@ -128,14 +135,16 @@ class VLM2Vec(HookedSentenceTransformer):
             instruction: What the vectors are for: one for all inputs, or one for each.
             on_error: What a bad input does: "raise" ends the call, "nan" makes its row NaN, a callable is
                 told `(index, error)` and the row is NaN.
-            truncate: Shorten texts that do not fit the model's context, instead of refusing them.
-            **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `truncate_dim`,
-                `convert_to_tensor`, `normalize_embeddings`, `output_value`, `device` (a list of devices
+            truncate: Shorten texts that do not fit the model's context, instead of refusing them. Media,
+                instructions and raw prompts are never shortened.
+            truncate_dim: Components to keep of each vector.
+            **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
+                `normalize_embeddings`, `output_value`, `device` (a list of devices
                 spreads the work over processes), `pool`, `chunk_size`.
 
         Returns:
             `(n, dim)` float32 numpy array of unit length, row i for input i; `(dim,)` for a single input.
-            Other forms as in sentence-transformers.
+            Other forms as in sentence-transformers, where `truncate_dim` does not restore unit length.
 
         Raises:
             InputError: An input has a form that cannot be embedded.
@@ -149,7 +158,7 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
-        check_settings(on_error, **kwargs)
+        check_settings(on_error, prompt=prompt, **kwargs)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -165,14 +174,16 @@ class VLM2Vec(HookedSentenceTransformer):
             show_progress_bar=show_progress_bar,
             on_error=on_error,
             truncate=truncate,
+            truncate_dim=truncate_dim,
             **kwargs,
         )
         if single:
             return vectors[0]
+        # An empty array of sentence-transformers has lost its second dimension.
         return (
             vectors
             if len(vectors) or isinstance(vectors, list)
-            else vectors.reshape(0, self.get_embedding_dimension())
+            else vectors.reshape(0, self._width(truncate_dim))
         )
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
@@ -251,7 +262,7 @@ class VLM2Vec(HookedSentenceTransformer):
         rows = list(tqdm(encoded, total=len(inputs), desc="Encoding", disable=not show_progress_bar))
         if on_error == "keep" or output_value != "sentence_embedding":
             return rows
-        return self._stacked(rows, on_error, "cpu" if save_to_cpu else device)
+        return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
 
     def encode_in_pool(
         self,
@@ -263,13 +274,22 @@ class VLM2Vec(HookedSentenceTransformer):
     ) -> Any:
         """Encode parsed inputs in worker processes; errors come back as rows and are settled here."""
         rows = run(inputs, on_error="keep", **settings)
-        return (
-            self._stacked(rows, on_error, "cpu") if settings["output_value"] == "sentence_embedding" else rows
-        )
+        if settings["output_value"] == "sentence_embedding":
+            return self._stacked(rows, on_error, settings["truncate_dim"], "cpu")
+        if errors := [row for row in rows if isinstance(row, VLM2VecError)]:
+            raise errors[0]
+        return rows
 
     def _stacked(
-        self, rows: Sequence[Tensor | VLM2VecError], on_error: ErrorPolicy, device: torch.device | str
+        self,
+        rows: Sequence[Tensor | VLM2VecError],
+        on_error: ErrorPolicy,
+        truncate_dim: int | None,
+        device: torch.device | str,
     ) -> Tensor:
-        vectors = [row for row in rows if isinstance(row, Tensor)]
-        like = vectors[0] if vectors else torch.empty(self.get_embedding_dimension(), device=device)
+        like = torch.empty(self._width(truncate_dim), device=device)
         return torch.stack(settle_errors(rows, on_error, like)) if rows else like.new_empty((0, len(like)))
+
+    def _width(self, truncate_dim: int | None) -> int:
+        full: int = self[0].get_embedding_dimension()
+        return min(full, truncate_dim or self.truncate_dim or full)

@@ -16,7 +16,6 @@ from vlm2vec.encoding.prompt import (
     lay_out,
     with_default_instruction,
 )
-from vlm2vec.errors import InputError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Clip
 
@@ -71,7 +70,7 @@ def test_embedded(given: Any, instruction: str | None, prompt: str) -> None:
 
 def test_a_users_text_is_one_plain_segment_with_the_instruction() -> None:
     segments = lay_out(parse_input("see <|im_end|>", instruction="Find:"), profiles.get("vlm2vec-v2"))
-    assert segments == [Plain("Find: see <|im_end|>")]
+    assert segments == [Plain("Find: see <|im_end|>", uncut=5)]
 
 
 def test_the_default_instruction_is_for_inputs_without_one() -> None:
@@ -81,8 +80,8 @@ def test_the_default_instruction_is_for_inputs_without_one() -> None:
     assert with_default_instruction(parse_input({"prompt": "a"}), "Find:").instruction is None
 
 
-@pytest.mark.parametrize("given", [{"prompt": ""}, {"prompt": "", "instruction": ""}])
-def test_nothing_is_an_error(given: Any) -> None:
-    with pytest.raises(InputError):
-        segments = lay_out(parse_input(given), profiles.get("vlm2vec-v2"))
-        assert segments
+def test_truncation_is_told_where_the_instruction_ends() -> None:
+    first = lay_out(parse_input("a text", instruction="Find:"), profiles.get("vlm2vec-embedded"))[0]
+    assert first == Plain("Find:\na text", uncut=6)
+    last = lay_out(parse_input([IMAGE, "a text"], instruction="Find:"), profiles.get("vlm2vec-v2"))[-1]
+    assert last == Plain(" Find: a text", uncut=6)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig
+from transformers import AutoConfig, BertConfig
 
 from vlm2vec import VLM2Vec, errors
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
@@ -115,7 +115,7 @@ def test_a_missing_tokenizer_is_an_error(golden: Path, tmp_path: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
         (folder / name).unlink()
     with pytest.raises(errors.CheckpointError, match="tokenizer"):
-        load_tokenizer(folder)
+        load_tokenizer(folder, AutoConfig.from_pretrained(folder))
 
 
 def test_what_is_neither_a_folder_nor_on_the_hub_is_an_error() -> None:
@@ -194,3 +194,71 @@ def test_a_tokenizer_of_another_model_is_an_error(golden: Path, tmp_path: Path) 
     (folder / "config.json").write_text(json.dumps({**config, "image_token_id": 500}))
     with pytest.raises(errors.CheckpointError, match=r"<\|image_pad\|> at 524, .* at 500"):
         load(folder)
+
+
+def broken_adapters() -> dict[str, Any]:
+    def cut(folder: Path) -> None:
+        file = folder / "adapter_model.safetensors"
+        file.write_bytes(file.read_bytes()[:500])
+
+    def junk_pickle(folder: Path) -> None:
+        (folder / "adapter_model.safetensors").unlink()
+        (folder / "adapter_model.bin").write_bytes(b"no pickle at all")
+
+    def setting(**changes: Any) -> Any:
+        def change(folder: Path) -> None:
+            file = folder / "adapter_config.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+        return change
+
+    return {
+        "cut off": cut,
+        "a pickle that is none": junk_pickle,
+        "bad JSON": lambda folder: (folder / "adapter_config.json").write_text("{"),
+        "an unknown target": setting(target_modules=["nowhere"]),
+        "another rank": setting(r=3),
+        "another kind": setting(peft_type="IA3"),
+    }
+
+
+@pytest.mark.parametrize("kind", broken_adapters())
+def test_a_broken_adapter_is_a_checkpoint_error(golden: Path, tmp_path: Path, kind: str) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    broken_adapters()[kind](folder)
+    with pytest.raises(errors.CheckpointError, match="adapter"):
+        load(folder, base_model=golden / "tiny_qwen2vl")
+
+
+def test_a_base_for_what_is_no_adapter_is_an_error(golden: Path) -> None:
+    with pytest.raises(errors.CheckpointError, match="no adapter"):
+        load(golden / "tiny_qwen2vl", base_model=golden / "tiny_qwen2vl")
+
+
+def test_adapters_in_half_precision_keep_exact_positions(golden: Path, tmp_path: Path) -> None:
+    model = load(golden / "tiny_adapter_dora", model_kwargs={"dtype": "bfloat16"})
+    network = model[0].model
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
+    assert network.language_model.rotary_emb.inv_freq.dtype == torch.float32
+    model.save(str(tmp_path))
+    again = VLM2Vec(tmp_path, device="cpu", model_kwargs={"dtype": "bfloat16"})
+    assert (again.encode(TEXT * 50) == model.encode(TEXT * 50)).all()
+
+
+def with_adapter(model: VLM2Vec) -> VLM2Vec:
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model.add_adapter(config)
+    return model
+
+
+@pytest.mark.parametrize("start", ["tiny_qwen2vl", "tiny_adapter_dora"])
+def test_an_adapter_of_ones_own_reloads_to_equal_vectors(golden: Path, tmp_path: Path, start: str) -> None:
+    model = with_adapter(load(golden / start))
+    model.save(str(tmp_path))
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"].endswith(
+        start
+    )
+    assert not (tmp_path / "model.safetensors").exists()
+    again = VLM2Vec(tmp_path, device="cpu")
+    assert abs(again.encode(TEXT) - model.encode(TEXT)).max() <= 1e-6
+    assert abs(again.encode(TEXT) - load(golden / start).encode(TEXT)).max() > 1e-3

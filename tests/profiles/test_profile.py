@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_a_folder_without_one_has_none(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_error(text: str, tmp_path: Path) -> None:
     (tmp_path / PROFILE_FILE).write_text(text)
     with pytest.raises(errors.ProfileError, match="does not hold a profile"):
+        Profile.load(tmp_path)
+
+
+@pytest.mark.parametrize(("field", "value"), [("positions", "3d"), ("instruction_slot", "frist")])
+def test_a_value_that_means_nothing_is_an_error(field: str, value: str, tmp_path: Path) -> None:
+    dataclasses.replace(profiles.get("vlm2vec-v2"), **{field: value}).save(tmp_path)
+    with pytest.raises(errors.ProfileError, match=f"{field} is '{value}'"):
         Profile.load(tmp_path)
 
 

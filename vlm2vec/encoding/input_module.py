@@ -20,6 +20,7 @@ from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.errors import ProfileError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
+from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
@@ -54,6 +55,8 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         tokenizer.chat_template = chat_template(profile)
         init_transformer(self, network, tokenizer)
         self.profile = profile
+        if not isinstance(limits, Limits | None):
+            raise TypeError(f"limits is a vlm2vec.Limits, not {type(limits).__name__}.")
         self.limits = limits or Limits()
         self.allow_urls = allow_urls
 
@@ -62,7 +65,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         cls,
         name: str | Path,
         *,
-        profile: str | None = None,
+        profile: str | Profile | None = None,
         base_model: str | Path | None = None,
         dtype: torch.dtype | None = None,
         limits: Limits | None = None,
@@ -73,7 +76,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
 
         Args:
             name: Folder or repository.
-            profile: Name of the profile; by default the folder's own, or the repository's if it is known.
+            profile: The profile or its name; by default the folder's own, or the repository's if it is known.
             base_model: Base of an adapter, where its own word is not to be followed.
             dtype: Type of the weights; the checkpoint's own if `None`.
             limits: What one input may cost.
@@ -85,9 +88,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             ProfileError: No profile is known for this checkpoint.
         """
         folder = resolve_folder(name, **hub)
-        chosen = (
-            profiles.get(profile) if profile else Profile.load(folder) or profiles.of_repository(str(name))
-        )
+        if isinstance(profile, str):
+            profile = profiles.get(profile)
+        chosen = profile or Profile.load(folder) or profiles.of_repository(str(name))
         if chosen is None:
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
@@ -95,7 +98,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
                 source=str(name),
             )
         network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
-        tokenizer = load_tokenizer(folder, base_model=base_model, **hub)
+        # What an adapter that is trained on this network names as its base: never a path of a cache.
+        network.name_or_path = str(name)
+        tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
         return cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
 
     @classmethod
@@ -130,22 +135,29 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             self.tokenizer, self.profile, self.limits, min(self.max_seq_length or context, context)
         )
 
-    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> Features:
+    def preprocess(
+        self, inputs: Sequence[Any], prompt: str | None = None, *, truncate: bool = False, **_: Any
+    ) -> Features:
         """Features of a batch, as a trainer wants them.
 
         Args:
             inputs: Anything that `encode` takes, or inputs already parsed.
             prompt: Instruction of the inputs that have none of their own.
+            truncate: As in `encode`.
 
         Raises:
             VLM2VecError: One of the inputs cannot be embedded; its index says which.
         """
+        if not inputs:
+            return {}
+        if prompt is not None:
+            check_text(prompt, "the prompt")
         prepare = self.preparer
         items = [
             item if isinstance(item, Input) else parse_input(item, index=index, allow_urls=self.allow_urls)
             for index, item in enumerate(inputs)
         ]
-        return pack([prepare(with_default_instruction(item, prompt)) for item in items])
+        return pack([prepare(with_default_instruction(item, prompt), truncate=truncate) for item in items])
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one behind the other, and their ends.
@@ -182,7 +194,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         images, clips = (next(parts) if pixels in features else None for pixels, _ in kinds)
         return images, clips
 
-    def save(self, output_path: str, *_: Any, safe_serialization: bool = True, **__: Any) -> None:
+    def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write weights, tokenizer, profile and the stock processor's settings, under stock class names."""
         folder = Path(output_path)
         self.model.save_pretrained(folder)

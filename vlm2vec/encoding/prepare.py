@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 
 __all__ = ["Prepared", "Preparer", "Visual"]
+
+# Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
+_TOKENISING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +99,14 @@ class Preparer:
         visuals = []
         for segment in lay_out(expand_documents(item, self.limits), self.profile):
             if isinstance(segment, Plain | Control):
-                ids = self._token_ids(segment)
-                pieces.append(_Piece(ids, len(ids), is_text=isinstance(segment, Plain) or bool(item.prompt)))
+                pieces.append(self._text_piece(segment))
                 continue
             visual = self._see(segment)
             time, height, width = visual.grid
             grid = (time, height // merge, width // merge)
             token = self.tokenizer.convert_tokens_to_ids(VIDEO_TOKEN if visual.is_clip else IMAGE_TOKEN)
-            pieces.append(_Piece([token] * int(np.prod(grid)), grid, is_text=False))
+            count = int(np.prod(grid))
+            pieces.append(_Piece([token] * count, grid, floor=count))
             visuals.append(visual)
         pieces = self._within_context(pieces, truncate)
         return Prepared(
@@ -111,10 +115,17 @@ class Preparer:
             tuple(visuals),
         )
 
-    def _token_ids(self, segment: Plain | Control) -> Sequence[int]:
-        ids: list[int] = self.tokenizer.encode(
-            segment.text, add_special_tokens=False, split_special_tokens=isinstance(segment, Plain)
-        )
+    def _text_piece(self, segment: Plain | Control) -> _Piece:
+        ids = self._token_ids(segment.text, plain=isinstance(segment, Plain))
+        floor = len(ids)
+        if isinstance(segment, Plain):
+            # Something of the text itself must be left, not its instruction alone.
+            floor = min(floor, len(self._token_ids(segment.text[: segment.uncut], plain=True)) + 1)
+        return _Piece(ids, len(ids), floor)
+
+    def _token_ids(self, text: str, *, plain: bool) -> Sequence[int]:
+        with _TOKENISING:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain)
         return ids
 
     def _see(self, media: Media) -> Visual:
@@ -176,21 +187,23 @@ class Preparer:
 
 @dataclass(frozen=True)
 class _Piece:
+    """Tokens of one segment; `floor` is how many of the first truncation must leave."""
+
     ids: Sequence[int]
     span: int | tuple[int, int, int]
-    is_text: bool
+    floor: int
 
 
 def _shortened(pieces: list[_Piece], excess: int) -> tuple[list[_Piece], int]:
-    """Cut text from the end, but neither media tokens nor the last token, which is the one pooled."""
+    """Cut texts from the end; media, instructions and the last token, which is the one pooled, stay."""
     shortened = list(pieces)
     for place in reversed(range(len(pieces))):
         piece = pieces[place]
-        if not piece.is_text or excess <= 0:
-            continue
         tail = list(piece.ids[-1:]) if place == len(pieces) - 1 else []
-        kept = max(len(piece.ids) - len(tail) - excess, 0)
-        excess -= len(piece.ids) - len(tail) - kept
-        ids = [*piece.ids[:kept], *tail]
-        shortened[place] = _Piece(ids, len(ids), is_text=True)
+        cut = min(excess, len(piece.ids) - len(tail) - piece.floor)
+        if cut <= 0:
+            continue
+        excess -= cut
+        ids = [*piece.ids[: len(piece.ids) - len(tail) - cut], *tail]
+        shortened[place] = _Piece(ids, len(ids), piece.floor)
     return shortened, excess

@@ -28,9 +28,15 @@ VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105
 
 @dataclass(frozen=True)
 class Plain:
-    """Text of the caller's: what looks like a control token in it is plain text."""
+    """Text of the caller's: what looks like a control token in it is plain text.
+
+    Attributes:
+        text: The text.
+        uncut: Characters at its begin that truncation leaves alone: the instruction's.
+    """
 
     text: str
+    uncut: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """The segments of the prompt, in order; neighbouring plain texts are one segment.
 
     Raises:
-        InputError: A raw prompt and its media do not match, or there is nothing to embed.
+        InputError: A raw prompt and its media do not match.
     """
     if item.prompt is not None:
         return _raw(item.prompt, [part for part in item.parts if not isinstance(part, Text)])
@@ -65,10 +71,11 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     segments: list[Segment] = []
     if item.instruction:
         if profile.instruction_slot == "first":
-            segments.append(Plain(item.instruction + profile.instruction_joiner))
+            instruction = item.instruction + profile.instruction_joiner
+            segments.append(Plain(instruction, uncut=len(instruction)))
         else:
             leading = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
-            pieces.insert(leading, Plain(item.instruction))
+            pieces.insert(leading, Plain(item.instruction, uncut=len(item.instruction)))
     for place, piece in enumerate(pieces):
         if place:
             segments.append(Plain(profile.joiner))
@@ -77,10 +84,7 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
         else:
             segments += [Control(profile.media_start), piece, Control(profile.media_end)]
     segments.append(Control(profile.suffix))
-    segments = _joined(segments)
-    if not segments:
-        raise InputError("there is nothing to embed", fix="Give a text, an instruction or media.")
-    return segments
+    return _joined(segments)
 
 
 def _raw(prompt: str, media: list[Media]) -> list[Segment]:
@@ -114,7 +118,8 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
         if isinstance(segment, Plain | Control) and not segment.text:
             continue
         if isinstance(segment, Plain) and isinstance(last, Plain):
-            joined[-1] = Plain(last.text + segment.text)
+            uncut = len(last.text) + segment.uncut if segment.uncut else last.uncut
+            joined[-1] = Plain(last.text + segment.text, uncut)
         else:
             joined.append(segment)
     return joined

@@ -11,6 +11,7 @@ from torch import Tensor
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parts import Input
+from vlm2vec.inputs.text import check_text
 
 __all__ = ["ErrorPolicy", "check_settings", "encode_rows", "settle_errors"]
 
@@ -78,12 +79,15 @@ def _flush(
 def check_settings(
     on_error: Any,
     *,
+    prompt: Any = None,
     precision: str | None = None,
     output_value: str | None = "sentence_embedding",
     processing_kwargs: Any = None,
     **_: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done."""
+    if prompt is not None:
+        check_text(prompt, "the prompt")
     if processing_kwargs:
         raise ValueError(
             "processing_kwargs are for transformers' processor, which is not used here: give max_pixels, "

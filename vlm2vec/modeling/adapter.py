@@ -34,18 +34,37 @@ def merge_adapter(network: Qwen2VLModel, folder: Path) -> Qwen2VLModel:
     Raises:
         CheckpointError: Files are missing, or the adapter has keys the network lacks, or the other way round.
     """
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = True
-    config.base_model_name_or_path = network.name_or_path
-    wrapped: PeftModel = get_peft_model(network, config)
-    weights = {_renamed(key): value for key, value in _read_weights(folder).items()}
-    report = set_peft_model_state_dict(wrapped, weights)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        _require_lora(config, folder)
+        config.inference_mode = True
+        config.base_model_name_or_path = network.name_or_path
+        wrapped: PeftModel = get_peft_model(network, config)
+        weights = {_renamed(key): value for key, value in _read_weights(folder).items()}
+        report = set_peft_model_state_dict(wrapped, weights)
+    except CheckpointError:
+        raise
+    except Exception as error:  # peft, safetensors and pickle each have errors of their own
+        raise CheckpointError(
+            f"the adapter cannot be read, or does not fit its base model ({type(error).__name__}: {error})",
+            fix="Download the folder again, or name the right base: VLM2Vec(path, base_model=...).",
+            source=str(folder),
+        ) from error
     expected = {name for name, _ in wrapped.named_parameters() if ".lora_" in name}
     require_complete(
         folder, missing=expected & set(report.missing_keys), unexpected=set(report.unexpected_keys)
     )
     merged: Qwen2VLModel = wrapped.merge_and_unload()
     return merged.requires_grad_(True)
+
+
+def _require_lora(config: PeftConfig, folder: Path) -> None:
+    if config.peft_type != "LORA":
+        raise CheckpointError(
+            f"the adapter is of type {config.peft_type}",
+            fix="LoRA and DoRA adapters are merged; merge others with peft and load the result.",
+            source=str(folder),
+        )
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

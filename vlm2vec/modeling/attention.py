@@ -76,7 +76,10 @@ def packed_attention(
         `(1, tokens, heads, head_dim)`, and `None` where transformers expects weights.
     """
     causal = bool(module.is_causal)
-    if _KERNEL is not None and query.is_cuda and query.dtype in _HALF and not dropout:
+    # Under autocast the rotary embedding leaves queries and keys in float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    if value.is_cuda and value.dtype in _HALF and not dropout and _kernel_runs_on(value.device):
+        assert _KERNEL is not None  # noqa: S101  # _kernel_runs_on says so
         output = _KERNEL(
             *(tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)),
             segments.offsets,
@@ -123,6 +126,11 @@ def _find_kernel() -> Callable[..., Tensor] | None:
     except (ImportError, AttributeError):
         return None
     return kernel
+
+
+def _kernel_runs_on(device: torch.device) -> bool:
+    """Whether the kernel is there, and the GPU of the generation that it needs (Ampere)."""
+    return _KERNEL is not None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 _KERNEL = _find_kernel()

@@ -47,11 +47,14 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
     if folder.is_dir():
         return folder
     try:
+        # Top level only: what lies deeper are other checkpoints, or modules that are fetched by themselves.
+        hub = {"ignore_patterns": ["*/*"], **hub}
         folder = Path(snapshot_download(str(name), allow_patterns=["*.json", "*.jinja", "*.txt"], **hub))
-        # Weights are picked by name, so that a repository with several formats is not downloaded twice.
-        for patterns in (["*.safetensors"], ["*.bin"]):
-            snapshot_download(str(name), allow_patterns=patterns, ignore_patterns=["*/*"], **hub)
-            if any(folder.glob(patterns[0])):
+        # Weights are picked by name, so that no second format, and no merged copy, is downloaded.
+        weights = "adapter_model" if (folder / ADAPTER_CONFIG).is_file() else "*"
+        for pattern in (f"{weights}.safetensors", f"{weights}.bin"):
+            snapshot_download(str(name), allow_patterns=[pattern], **hub)
+            if any(folder.glob(pattern)):
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
@@ -77,21 +80,30 @@ def load_network(
         CheckpointError: Not a Qwen2-VL checkpoint, or one with missing, unexpected or misshapen weights.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
+        if base_model is not None:
+            raise CheckpointError(
+                "base_model is given, and this is no adapter", fix="Leave it out.", source=str(folder)
+            )
         return _load_weights(folder, dtype)
     base = _base_of_adapter(folder, base_model, hub)
     logger.info("Merging the adapter in %s into %s", folder, base)
     # Merged in float32: the product of the low-rank factors is added before it is rounded.
-    network = merge_adapter(_load_weights(base, torch.float32), folder)
-    return network.to(dtype or _config(base).dtype or torch.float32)
+    network = merge_adapter(load_network(base, dtype=torch.float32, **hub), folder)
+    # Parameters alone: rounding the rotary frequencies would move every position.
+    network.config.dtype = dtype or _config(base).dtype or torch.float32
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(network.config.dtype)
+    return network
 
 
 def load_tokenizer(
-    folder: Path, *, base_model: str | Path | None = None, **hub: Any
+    folder: Path, config: Qwen2VLConfig, *, base_model: str | Path | None = None, **hub: Any
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
 
     Args:
         folder: The checkpoint.
+        config: Of its network.
         base_model: As `load_network`.
         hub: As `resolve_folder`, for a base model on the hub.
 
@@ -105,8 +117,14 @@ def load_tokenizer(
         raise CheckpointError(
             "there is no tokenizer", fix="A model folder needs tokenizer.json.", source=str(folder)
         )
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    config = _config(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, config=config)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise CheckpointError(
+            f"the tokenizer cannot be read ({error})",
+            fix="Download the folder again; it may be incomplete.",
+            source=str(folder),
+        ) from error
     for token, expected in (
         ("<|image_pad|>", config.image_token_id),
         ("<|video_pad|>", config.video_token_id),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vlm2vec.errors import ProfileError
 from vlm2vec.media.pixels import PixelRules
@@ -88,4 +88,9 @@ class Profile:
         pixels = dict(data["pixels"])
         if pixels.get("fixed_size") is not None:
             pixels["fixed_size"] = tuple(pixels["fixed_size"])
-        return cls(**{**data, "pixels": PixelRules(**pixels)})
+        profile = cls(**{**data, "pixels": PixelRules(**pixels)})
+        for part in (profile, profile.pixels):
+            for name, hint in get_type_hints(type(part)).items():
+                if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
+                    raise ValueError(f"{name} is {getattr(part, name)!r}, not one of {get_args(hint)}")
+        return profile

@@ -346,3 +346,9 @@ def test_no_file_stays_open(tmp_path):
             load_image(Source.from_path(paths[1]))
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_errors_tell_nothing_of_memory() -> None:
+    with pytest.raises(MediaError) as caught:
+        load_image(Source.from_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60)))
+    assert " at 0x" not in str(caught.value)

@@ -204,3 +204,12 @@ def test_an_mp4_with_sound_only_is_no_image():
 
 def test_a_gif_with_one_frame_is_an_image():
     assert Source.from_bytes(image_bytes(Image.new("P", (4, 4)), "GIF")).kind == "image"
+
+
+@pytest.mark.parametrize("name", ["data", "http", "file"])
+def test_a_file_may_be_named_like_a_scheme(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"%PDF-1.7 ...")
+    monkeypatch.chdir(tmp_path)
+    assert Source.from_string(name).kind == "pdf"

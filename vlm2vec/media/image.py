@@ -19,6 +19,7 @@ from PIL import (
     MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
@@ -179,6 +180,10 @@ def decoding_errors() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LimitError(
             f"Pillow refuses the image ({error})", fix="Raise PIL.Image.MAX_IMAGE_PIXELS."
+        ) from error
+    except UnidentifiedImageError as error:  # whose own text holds an address in memory
+        raise MediaError(
+            "the image cannot be read", fix="It is damaged or cut off; write it again."
         ) from error
     except Exception as error:  # decoders raise almost anything on bytes made to break them
         raise MediaError(

@@ -121,7 +121,8 @@ class Source:
         """
         if not text.strip():
             raise InputError("the path is empty", fix="Pass a path or a data-URI.")
-        scheme = text[:12].lower().partition(":")[0]
+        scheme, colon, _ = text[:12].lower().partition(":")
+        scheme = scheme if colon else ""  # a file may be named data or http
         if scheme == "data":
             return cls.from_data_uri(text)
         if scheme == "file":

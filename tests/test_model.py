@@ -41,7 +41,9 @@ def test_one_input_gives_one_vector(tiny: VLM2Vec) -> None:
 
 
 def test_no_inputs_give_no_rows(tiny: VLM2Vec) -> None:
-    assert tiny.encode([]).shape == (0, 64)
+    nothing = tiny.encode([])
+    assert nothing.shape == (0, 64)
+    assert tiny.similarity(tiny.encode(TEXTS), nothing).shape == (3, 0)
     assert tiny.encode([], convert_to_tensor=True).shape == (0, 64)
 
 

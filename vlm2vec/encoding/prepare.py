@@ -125,7 +125,10 @@ class Preparer:
 
     def _token_ids(self, text: str, *, plain: bool) -> Sequence[int]:
         with _TOKENISING:
-            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain)
+            # verbose=False: transformers would warn of a long text beside our own error.
+            ids: list[int] = self.tokenizer.encode(
+                text, add_special_tokens=False, split_special_tokens=plain, verbose=False
+            )
         return ids
 
     def _see(self, media: Media) -> Visual:

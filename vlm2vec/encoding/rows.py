@@ -97,7 +97,8 @@ def check_settings(
         raise ValueError(f'on_error is "raise", "nan" or a callable (index, error), not {on_error!r}.')
     if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):
         raise ValueError(
-            "Rows of failed inputs are NaN vectors: leave precision and output_value as they are."
+            "Rows of failed inputs are NaN vectors, which need precision='float32' and sentence embeddings. "
+            "Encode so first, leave the NaN rows out, then use sentence_transformers.util.quantize_embeddings."
         )
 
 

@@ -39,7 +39,8 @@ class PdfPage:
         return self.source.path
 
     def __str__(self) -> str:
-        return f"{shorten(self.source.describe(), 40)}, page {self.page}"
+        name = self.source.describe() if self.source.path is None else self.source.path.name
+        return f"{shorten(name, 40)}, page {self.page}"
 
     def __repr__(self) -> str:
         return f"PdfPage({self})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
@@ -37,6 +38,8 @@ def check_text(value: object, what: str = "text") -> str:
 def _how_to_fix(value: object, what: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return f"Leave {what} out, or pass a string."
+    if isinstance(value, PurePath):
+        return "Pass the path itself, which is read as a file, or path.read_text()."
     if isinstance(value, (bytes, bytearray)):
         return "Decode it first: data.decode('utf-8')."
     return "Pass a string; str(value) turns other values into one."

@@ -144,7 +144,10 @@ def _image_files(path: Path) -> list[Path]:
     # Hidden files are no frames: macOS leaves "._frame_1.png" beside each.
     files = [file for file in names if not file.name.startswith(".")]
     if not files:
-        raise MediaError("the folder holds no images", fix="Put the frames there as JPEG or PNG files.")
+        raise MediaError(
+            "the folder holds no images",
+            fix="A folder is read as the frames of one clip; for a vector of each file pass the files.",
+        )
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
 
 

@@ -186,7 +186,10 @@ def _opening_error(error: Exception, password: str | None) -> MediaError:
     code = getattr(error, "err_code", None)
     if code == pdfium.FPDF_ERR_PASSWORD:
         if password is None:
-            return MediaError("the PDF is encrypted", fix='Pass its password as "password".')
+            return MediaError(
+                "the PDF is encrypted",
+                fix='Pass its password: {"pdf": path, "password": ...} or pdf_pages(path, password=...).',
+            )
         return MediaError("the PDF is encrypted, and the password is wrong", fix="Check the password.")
     if code == pdfium.FPDF_ERR_SECURITY:
         return MediaError("the PDF is encrypted in a way PDFium does not know", fix="Decrypt it first.")

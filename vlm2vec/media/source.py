@@ -19,6 +19,7 @@ __all__ = ["Source"]
 _TEXT_SUFFIXES = {".txt", ".md"}
 _READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
 _URI_TYPES = ("image/", "video/", "application/pdf", "application/octet-stream")
+_DESCRIPTION = 60
 _MAX_INLINE_BYTES = 64 * 2**20
 _MAX_DOWNLOAD_BYTES = 256 * 2**20
 _DOWNLOAD_SECONDS = 30.0
@@ -202,7 +203,7 @@ class Source:
             ) from error
 
     def describe(self) -> str:
-        """Short text for messages: the file's name, or how many bytes of what.
+        """Short text for messages: the path (its end, if it is long), or how many bytes of what.
 
         Example:
             >>> Source.from_bytes(b"%PDF-1.7").describe()
@@ -215,7 +216,11 @@ class Source:
 
     @property
     def _name(self) -> str | None:
-        return None if self.path is None else self.path.name or str(self.path)
+        if self.path is None:
+            return None
+        text = str(self.path)
+        # Of a long path the end says more.
+        return text if len(text) <= _DESCRIPTION else f"...{text[3 - _DESCRIPTION :]}"
 
     def _read_head(self) -> bytes:
         with self.open() as file:

@@ -19,7 +19,8 @@ __all__ = ["Source"]
 _TEXT_SUFFIXES = {".txt", ".md"}
 _READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
 _URI_TYPES = ("image/", "video/", "application/pdf", "application/octet-stream")
-_DESCRIPTION = 60
+# Room is left in 60 characters for what stands beside it, such as a page.
+_DESCRIPTION = 48
 _MAX_INLINE_BYTES = 64 * 2**20
 _MAX_DOWNLOAD_BYTES = 256 * 2**20
 _DOWNLOAD_SECONDS = 30.0

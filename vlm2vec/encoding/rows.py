@@ -98,7 +98,8 @@ def check_settings(
     if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):
         raise ValueError(
             "Rows of failed inputs are NaN vectors, which need precision='float32' and sentence embeddings. "
-            "Encode so first, leave out the NaN rows, then use sentence_transformers.util.quantize_embeddings."
+            "Encode so first, leave out the NaN rows, then use quantize_embeddings of "
+            "sentence_transformers.util."
         )
 
 

@@ -57,8 +57,9 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
             if any(folder.glob(pattern)):
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise CheckpointError(
-            f"there is no folder of this name, and the hub gave none ({type(error).__name__}: {error})",
+            f"there is no folder of this name, and the hub gave none ({type(error).__name__}: {reason})",
             fix="Check the name, the network and, for a private repository, the token.",
             source=str(name),
         ) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -227,7 +229,7 @@ def test_a_clip_with_a_broken_tail_is_found_and_warned_about_once(run: Run, some
     code, printed, errors = run("search", "a red circle", some, "--json", "--html", "found.html")
     assert code == 0
     assert "tail.mkv" in {row["file"] for row in json.loads(printed)["results"]}
-    assert errors.count("warning: tail.mkv: ") == 1
+    assert errors.count("tail.mkv: the file is cut off") == 1
     assert ".py:" not in errors
 
 
@@ -268,10 +270,10 @@ def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], run: Run) -> None:
 
 
 def test_errors_of_the_package_are_one_line_without_traceback(run: Run, some: Path) -> None:
-    code, _, errors = run("search", "", some)
+    code, _, errors = run("encode", some / "a.png", "missing.png", "--output", "v.npz")
     assert code == 1
     assert flat(errors).strip().startswith("error: ")
-    assert "empty" in errors
+    assert "missing.png" in errors
 
 
 def test_a_model_that_is_not_there_is_an_error_and_not_a_traceback(run: Run, some: Path) -> None:
@@ -321,6 +323,41 @@ def test_encode_never_replaces_a_file_without_force(run: Run, some: Path) -> Non
     assert Path("v.npz").read_text() == "mine"
     assert run("encode", some / "a.png", "--output", "v.npz", "--force")[0] == 0
     assert np.load("v.npz")["vectors"].shape[0] == 1
+
+
+def test_encode_writes_the_target_of_a_link_and_nothing_but_regular_files(
+    run: Run, some: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target.npz"
+    Path("link.npz").symlink_to(target)
+    assert run("encode", some / "a.png", "--output", "link.npz")[0] == 0
+    assert np.load(target)["vectors"].shape[0] == 1
+    assert Path("link.npz").is_symlink()
+    os.mkfifo("pipe")
+    code, _, errors = run("encode", some / "a.png", "--output", "pipe", "--force")
+    assert code == 2
+    assert "no regular file" in flat(errors)
+    assert stat.S_ISFIFO(Path("pipe").stat().st_mode)
+
+
+def test_encode_refuses_folders(run: Run, some: Path) -> None:
+    code, _, errors = run("encode", some, "--output", "v.npz")
+    assert code == 2
+    assert "is a folder" in flat(errors)
+
+
+@pytest.mark.parametrize("command", [("search", "a red circle", "."), ("demo",)])
+def test_a_gallery_without_a_folder_is_wrong_usage(command: tuple[str, ...], run: Run) -> None:
+    code, printed, errors = run(*command, "--html", "nowhere/g.html")
+    assert code == 2
+    assert "There is no folder nowhere" in flat(errors)
+    assert not printed
+
+
+def test_an_empty_query_is_wrong_usage(run: Run, some: Path) -> None:
+    code, _, errors = run("search", " ", some)
+    assert code == 2
+    assert "The query is empty" in flat(errors)
 
 
 def test_encode_stops_at_a_broken_file_and_writes_nothing(run: Run, some: Path, tmp_path: Path) -> None:

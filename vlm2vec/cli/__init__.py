@@ -64,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except VLM2VecError as error:
             err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise SystemExit(1) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            err.print(f"error: {where}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
+            raise SystemExit(1) from None
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

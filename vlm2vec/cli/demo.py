@@ -9,6 +9,7 @@ import typer
 
 from vlm2vec.cli.files import Item, items_of, printable
 from vlm2vec.cli.model import load
+from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, out, print_ranking
@@ -39,6 +40,8 @@ def demo(
 
     with err.status("Drawing the sample files"):
         captions = {(sample.path, sample.page): sample.caption for sample in write_samples(folder)}
+    if html:
+        checked_output(html, "--html", replace=True)
     paths = dict.fromkeys(path for path, _ in captions)
     items = [item for path in paths for item in items_of(path, printable(path.relative_to(folder)))]
     asked = _queries(items, captions)

@@ -12,6 +12,7 @@ import typer
 
 from vlm2vec.cli.files import Item, items_of, printable, reason
 from vlm2vec.cli.model import Model, ProfileName, load
+from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.report import err, out, print_broken
 from vlm2vec.errors import VLM2VecError
 
@@ -46,10 +47,10 @@ def encode(
 
     Exit codes: 0 all files were read, 1 none was or an error, 2 wrong usage, 3 some rows are NaN.
     """
-    if output.exists() and not force:
-        raise typer.BadParameter(f"{output} exists. Add --force to replace it.", param_hint="--output")
-    if not output.parent.is_dir():
-        raise typer.BadParameter(f"There is no folder {output.parent}.", param_hint="--output")
+    target = checked_output(output, "--output", replace=force)
+    for path in files:
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a folder: pass its files, {path}/*", param_hint="FILES")
     strict = on_error is OnError.RAISE
     items = [item for path in files for item in _items(path, pages=pages, strict=strict)]
     encoder = load(model, profile)
@@ -68,7 +69,7 @@ def encode(
     if np.isnan(vectors).all():
         err.print("No file could be read; nothing was written.", style="red")
         raise typer.Exit(1)
-    _save(output, vectors=vectors, names=np.array([item.full_name for item in items]))
+    _save(target, vectors=vectors, names=np.array([item.full_name for item in items]))
     size = " x ".join(str(side) for side in vectors.shape)
     out.print(f"{size} vectors in {output}", soft_wrap=True, markup=False)
     raise typer.Exit(3 if broken else 0)

@@ -11,6 +11,7 @@ import typer
 
 from vlm2vec.cli.files import collect
 from vlm2vec.cli.model import Model, ProfileName, load
+from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, print_broken, print_ranking, print_unknown
@@ -39,6 +40,10 @@ def search(
 
     Exit codes: 0 all files were read, 1 nothing found or an error, 2 wrong usage, 3 some files are broken.
     """
+    if not query.strip():
+        raise typer.BadParameter("The query is empty.", param_hint="QUERY")
+    if html:
+        checked_output(html, "--html", replace=True)
     found = collect(folder)
     broken = dict(found.broken)
     ranked: list[Ranked] = []
@@ -58,7 +63,8 @@ def search(
     print_unknown(found.unknown)
     print_broken(broken)
     if not ranked:
-        err.print(f"Nothing in {folder} can be searched.", style="red", markup=False)
+        what = "images, videos, PDFs, .txt and .md files are"
+        err.print(f"Nothing in {folder} can be searched: {what}.", style="red", markup=False)
         raise typer.Exit(1)
     raise typer.Exit(3 if broken else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,9 +17,12 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from vlm2vec import VLM2Vec, __version__
-from vlm2vec.cli import main
+from vlm2vec.cli import main, report
+from vlm2vec.cli.files import Item
+from vlm2vec.cli.ranking import Ranked
 from vlm2vec.world.samples import write_samples
 
 Run = Callable[..., tuple[int, str, str]]
@@ -343,7 +347,7 @@ def test_encode_writes_the_target_of_a_link_and_nothing_but_regular_files(
 def test_encode_refuses_folders(run: Run, some: Path) -> None:
     code, _, errors = run("encode", some, "--output", "v.npz")
     assert code == 2
-    assert "is a folder" in flat(errors)
+    assert "a folder is one clip" in flat(errors)
 
 
 @pytest.mark.parametrize("command", [("search", "a red circle", "."), ("demo",)])
@@ -400,3 +404,107 @@ def test_names_with_brackets_and_spaces_are_printed_as_they_are(run: Run, tmp_pa
     code, printed, _ = run("search", "red", folder)
     assert code == 0
     assert "a [b] c.png" in printed
+
+
+def test_a_pipe_gets_whole_names_and_no_padding(run: Run, tmp_path: Path) -> None:
+    name = "a-word-" * 20 + ".png"
+    Image.new("RGB", (60, 60), "red").save(tmp_path / name)
+    _, printed, _ = run("search", "red", ".")
+    assert name in printed
+    assert printed == "\n".join(line.rstrip() for line in printed.split("\n"))
+
+
+def test_a_terminal_gets_names_without_their_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "first-" * 12 + "last.png"
+    printed = io.StringIO()
+    monkeypatch.setattr(
+        report, "out", Console(file=printed, width=80, force_terminal=True, color_system=None)
+    )
+    item = Item(name, tmp_path / name, "image", tmp_path / name)
+    report.print_ranking("red", [Ranked(1, 0.5, item)], right=item)
+    (row,) = [line for line in printed.getvalue().splitlines() if "0.500" in line]
+    assert len(row) <= 80
+    assert re.search(r"first-.*…\S*last\.png +image +right", row)
+
+
+@pytest.mark.parametrize("command", [("search", "red", "."), ("encode", "locked.pdf", "-o", "v.npz")])
+def test_an_encrypted_pdf_is_left_to_python(
+    command: tuple[str, ...], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "media"))
+    from media_making import encrypted_pdf_bytes
+
+    (tmp_path / "locked.pdf").write_bytes(encrypted_pdf_bytes("secret"))
+    code, _, errors = run(*command)
+    assert code == 1
+    assert "The command line cannot open it; in Python, pdf_pages(" in flat(errors)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "a red circle", ".", "--html", "closed/a.html"),
+        ("demo", "--html", "closed/a.html"),
+        ("encode", "note.txt", "-o", "closed/v.npz"),
+        ("encode", "note.txt", "-o", "closed/old", "--force"),
+    ],
+    ids=["search", "demo", "encode", "replace"],
+)
+def test_a_folder_that_cannot_be_written_is_noticed_before_any_work(
+    command: tuple[str, ...], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "old").touch()
+    (tmp_path / "note.txt").write_text("a red circle")
+
+    def refuse(dir: Path) -> None:  # whoever runs this may be root, whom permissions do not stop
+        raise PermissionError(13, "Permission denied", f"{dir}/x")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
+    code, printed, errors = run(*command)
+    assert (code, printed) == (1, "")
+    name = next(word for word in command if word.startswith("closed/"))
+    assert errors == f"error: {name}: Permission denied\n"
+
+
+def test_a_gallery_that_may_be_written_needs_no_folder_that_may(
+    run: Run, some: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    (tmp_path / "old.html").write_text("old")
+    code, *_ = run("search", "a red circle", some, "--html", "old.html")
+    assert code == 0
+    assert (tmp_path / "old.html").read_text(encoding="utf-8") != "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "v.npz.part"), "v.npz.part: No space left on device"),
+        (OSError("odd"), "odd"),
+    ],
+    ids=["named", "nameless"],
+)
+def test_an_error_of_the_system_is_one_line(
+    error: OSError, line: str, run: Run, some: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("numpy.savez", full)
+    code, _, errors = run("encode", some / "note.txt", "-o", "v.npz")
+    assert (code, errors) == (1, f"error: {line}\n")
+
+
+def test_a_pipe_without_unicode_gets_a_table_that_it_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(report, "out", Console(file=pipe, highlight=False))
+    report.print_ranking("red", [Ranked(1, 0.5, Item("a.png", tmp_path, "image", tmp_path))])
+    pipe.flush()
+    assert b"a.png" in pipe.buffer.getvalue()

@@ -105,3 +105,13 @@ def test_dtype_of_reads_what_sentence_transformers_takes() -> None:
         dtype_of({"attn_implementation": "sdpa"})
     with pytest.raises(TypeError, match="float17"):
         dtype_of({"dtype": "float17"})
+
+
+def test_a_prompt_is_resolved_by_name_or_default() -> None:
+    parameters = list(inspect.signature(SentenceTransformer._resolve_prompt).parameters)
+    assert parameters == ["self", "prompt", "prompt_name"]
+    model = VLM2Vec(device="cpu", prompts={"mine": "Say: "}, default_prompt_name="mine")
+    assert model.resolved_prompt(None, None) == "Say: "
+    assert model.resolved_prompt("own", None) == "own"
+    with pytest.raises(ValueError, match="unknown"):
+        model.resolved_prompt(None, "unknown")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
@@ -50,3 +52,28 @@ def test_a_checkpoint_in_the_published_layout_loads_with_its_profile(golden: Pat
     folder = str(golden / "tiny_qwen2vl")
     printed = run("load_published_checkpoint.py", folder, "--profile", "vlm2vec-v2", cwd=tmp_path)
     assert "profile vlm2vec-v2" in printed
+
+
+@pytest.mark.parametrize(
+    "command", [("pdf_search.py", "."), ("pdf_search.py", "--help"), ("text_image_search.py", "missing")]
+)
+def test_wrong_usage_of_an_example_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
+    name, *arguments = command
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(rf"usage: {name} .+\n", done.stderr)
+
+
+def test_a_broken_image_does_not_stop_the_search(tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        Image.new("RGB", (60, 60), colour).save(tmp_path / f"{colour}.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "red.png").read_bytes()[:60])
+    printed = run("text_image_search.py", ".", "a red circle", cwd=tmp_path)
+    assert "left out: input 1 (cut.png): " in printed
+    assert "most like blue.png: red.png" in printed

@@ -75,14 +75,46 @@ def test_kinds_of_input_have_vectors_of_their_own(alone: np.ndarray, inputs: lis
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**16), batch_size=st.integers(1, 14))
-def test_vectors_do_not_depend_on_order_batch_size_or_neighbours(
-    model: VLM2Vec, inputs: list[Any], alone: np.ndarray, exact: float, seed: int, batch_size: int
+@given(seed=st.integers(0, 2**16), batch_size=st.integers(1, 14), budget=st.sampled_from([1, 60, 300, None]))
+def test_vectors_do_not_depend_on_order_batch_size_budget_or_neighbours(
+    model: VLM2Vec,
+    inputs: list[Any],
+    alone: np.ndarray,
+    exact: float,
+    seed: int,
+    batch_size: int,
+    budget: int | None,
 ) -> None:
     chooser = random.Random(seed)  # noqa: S311
     order = chooser.choices(range(len(inputs)), k=chooser.randint(1, len(inputs)))
-    vectors = model.encode([inputs[i] for i in order], batch_size=batch_size)
+    given_inputs = [inputs[i] for i in order]
+    vectors = model.encode(given_inputs, batch_size=batch_size, max_tokens_per_batch=budget)
     np.testing.assert_allclose(vectors, alone[order], atol=exact)
+    streamed = model.encode_stream(given_inputs, max_tokens_per_batch=budget, window=batch_size)
+    np.testing.assert_allclose([vector for _, vector in streamed], alone[order], atol=exact)
+
+
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**16), budget=st.sampled_from([1, 300, None]))
+def test_what_inputs_share_does_not_change_them(
+    model: VLM2Vec, inputs: list[Any], exact: float, seed: int, budget: int | None
+) -> None:
+    """One picture and one clip in several forms, with questions that begin alike, and instructions."""
+    chooser = random.Random(seed)  # noqa: S311
+    path, clip = inputs[4], inputs[6]
+    pictures = [str(path), PIL.Image.open(path).convert("RGB"), path.read_bytes(), PICTURE]
+    questions = ["what is this", "what is this, and where", "", "what"]
+    media = [{"image": picture} for picture in pictures] + [{"video": clip}, {"video": str(clip)}]
+    some = [
+        {**chooser.choice(media), "text": chooser.choice(questions)}
+        if chooser.random() < 0.7
+        else "what is this, then" + chooser.choice(questions)
+        for _ in range(9)
+    ]
+    instructions = [chooser.choice(INSTRUCTIONS) for _ in some]
+    vectors = model.encode(some, instruction=instructions, max_tokens_per_batch=budget)
+    for one, instruction, vector in zip(some, instructions, vectors, strict=True):
+        np.testing.assert_allclose(vector, model.encode(one, instruction=instruction), atol=exact)
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

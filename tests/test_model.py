@@ -272,6 +272,63 @@ def test_worker_processes_give_the_same_rows(tiny: VLM2Vec) -> None:
         tiny.encode(inputs, output_value="token_embeddings", device=["cpu"])
 
 
+def test_halving_the_weights_leaves_the_positions_exact(embedded: VLM2Vec) -> None:
+    text = ["the last word of a long text: " + "a red circle and " * 400]
+    exact = embedded.encode(text)
+    model = copy.deepcopy(embedded).bfloat16()
+    assert next(model.parameters()).dtype == torch.bfloat16
+    loaded = VLM2Vec(device="cpu", dtype="bfloat16")
+    np.testing.assert_allclose(model.encode(text), loaded.encode(text), atol=1e-6)
+    assert float((model.float().encode(text) @ exact.T).min()) > 0.9999
+
+
+def test_a_stream_follows_the_settings_of_the_model(golden: Path) -> None:
+    prompts = {"query": "Find this: ", "other": "Represent this: "}
+    model = VLM2Vec(
+        golden / "tiny_qwen2vl",
+        profile="vlm2vec-v2",
+        device="cpu",
+        truncate_dim=16,
+        prompts=prompts,
+        default_prompt_name="query",
+    )
+    texts = ["a cat", "a dog"]
+    for settings in ({}, {"prompt_name": "other"}, {"prompt": "Say: "}, {"truncate_dim": 8}):
+        streamed = [vector for _, vector in model.encode_stream(texts, **settings)]
+        np.testing.assert_allclose(streamed, model.encode(texts, **settings), atol=1e-6)
+    with pytest.raises(ValueError, match="max_tokens_per_batch"):
+        model.encode_stream(texts, max_tokens_per_batch=0)
+
+
+def test_failed_rows_are_as_wide_as_the_others_behind_any_module(tiny: VLM2Vec) -> None:
+    from sentence_transformers.sentence_transformer.modules import Dense
+
+    narrow = VLM2Vec(modules=[*list(tiny)[:2], Dense(64, 24)], device="cpu")
+    vectors = narrow.encode(["a text", None], on_error="nan")
+    assert vectors.shape == (2, 24)
+    assert np.isnan(vectors).all(1).tolist() == [False, True]
+    assert narrow.encode([]).shape == (0, 24)
+
+
+@pytest.mark.parametrize("name", ["encode", "encode_query", "encode_document"])
+def test_batches_are_bounded_by_tokens_alone_unless_asked(
+    tiny: VLM2Vec, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = tiny[0].forward
+    monkeypatch.setattr(
+        tiny[0],
+        "forward",
+        lambda features: sizes.append(len(features["packed"].ends) - 1) or forward(features),
+    )
+    texts = [f"text number {number}" for number in range(50)]
+    getattr(tiny, name)(texts)
+    assert sizes == [50]
+    sizes.clear()
+    getattr(tiny, name)(texts, batch_size=20)
+    assert sizes == [20, 20, 10]
+
+
 def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save_pretrained(str(tmp_path))
     again = VLM2Vec(tmp_path, device="cpu")

@@ -137,6 +137,11 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
     def _get_module_init_defaults(self, class_ref: str) -> dict[str, Any]:
         return dict(self.input_module_arguments) if class_ref == STOCK_INPUT_MODULE else {}
 
+    def resolved_prompt(self, prompt: str | None, prompt_name: str | None) -> str | None:
+        """The prompt in full: as given, of that name, or the model's default."""
+        resolved: str | None = self._resolve_prompt(prompt, prompt_name)
+        return resolved
+
     @torch.inference_mode()
     def _inference(self, inputs: list[Any], *, device: Any = None, **settings: Any) -> Any:
         resolved = self._resolve_inference_device(device)

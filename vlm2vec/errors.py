@@ -6,6 +6,7 @@ description of its source (never its bytes) and say what to change.
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 __all__ = [
@@ -62,6 +63,18 @@ class VLM2VecError(ValueError):
         if self.source is None:
             self.source = source
         return self
+
+    def without_frames(self) -> VLM2VecError:
+        """The same error, no longer holding what was in memory where it happened."""
+        error: BaseException | None = self
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
+        return self
+
+    def copy(self) -> VLM2VecError:
+        """The same error, for another input that it happened to."""
+        return _rebuild(type(self), self.cause, self.fix, None, self.source)
 
 
 def _rebuild(

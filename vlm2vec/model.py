@@ -2,29 +2,32 @@
 
 It is a `SentenceTransformer` of three modules: `encoding.input_module` (inputs to token states), last-token
 pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `modeling`, what
-differs between checkpoints in `profiles`, the encoding loop in `encoding.rows`.
+differs between checkpoints in `profiles`, the encode engine in `encoding.engine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-from sentence_transformers.util import get_device_name, truncate_embeddings
+from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
+from vlm2vec.encoding.batch_forward import BatchForward
+from vlm2vec.encoding.engine import Budget, Engine, in_order
 from vlm2vec.encoding.input_module import Qwen2VLInput
-from vlm2vec.encoding.pack import pack
-from vlm2vec.encoding.prepare import Prepared
+from vlm2vec.encoding.policy import ErrorPolicy, check_settings, settle_errors
 from vlm2vec.encoding.prompt import with_default_instruction
-from vlm2vec.encoding.rows import ErrorPolicy, check_settings, encode_rows, settle_errors
 from vlm2vec.encoding.saved_folder import card_note
+from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
@@ -35,6 +38,9 @@ __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
 
 EMBEDDED_MODEL = Path(__file__).parent / "assets" / "embedded"
 """Folder of the small model inside the package."""
+
+
+_WIDTH = "get_embedding_dimension"
 
 
 class VLM2Vec(HookedSentenceTransformer):
@@ -48,6 +54,8 @@ class VLM2Vec(HookedSentenceTransformer):
         base_model: Base of an adapter, where its own word is not to be followed.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
+        dtype: Type of the weights, such as "bfloat16"; by default bfloat16 on a GPU that has it, and float32
+            elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
@@ -73,6 +81,7 @@ class VLM2Vec(HookedSentenceTransformer):
         base_model: str | Path | None = None,
         limits: Limits | None = None,
         allow_urls: bool = False,
+        dtype: str | torch.dtype | None = None,
         device: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -91,12 +100,14 @@ class VLM2Vec(HookedSentenceTransformer):
                 "With modules=, profile, base_model, limits and allow_urls belong to the first module."
             )
         device = device or get_device_name()
-        if torch.device(device).type == "cpu" and not model_kwargs:
-            # Published weights are bfloat16, which most CPUs compute slowly and all less exactly.
-            model_kwargs = {"dtype": torch.float32}
+        if dtype is not None:
+            model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
+        model_kwargs = model_kwargs or {"dtype": _default_dtype(torch.device(device))}
         if model_name_or_path is not None and Path(model_name_or_path).is_dir():
             # Without this, the model card asks the hub whether a local folder is known there.
             kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
+        self.engine_settings = EngineSettings()
+        self._budgets: dict[torch.device, Budget] = {}
         super().__init__(
             None if model_name_or_path is None else str(model_name_or_path),
             device=device,
@@ -115,13 +126,14 @@ class VLM2Vec(HookedSentenceTransformer):
         inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         *,
         instruction: str | Sequence[str | None] | None = None,
         on_error: ErrorPolicy = "raise",
         truncate: bool = False,
         truncate_dim: int | None = None,
+        max_tokens_per_batch: int | None = None,
         **kwargs: Any,
     ) -> Any:
         """Vectors of texts, images, videos, PDF pages and mixtures of them.
@@ -131,7 +143,7 @@ class VLM2Vec(HookedSentenceTransformer):
                 `docs/inputs.md` has the table of all forms.
             prompt_name: Name of one of the model's prompts, which serves as instruction.
             prompt: The same in full; for inputs that have no instruction of their own.
-            batch_size: Most inputs in one forward pass.
+            batch_size: Most inputs in one forward pass; by default as many as `max_tokens_per_batch` allows.
             show_progress_bar: By default only where logging is at INFO or below.
             instruction: What the vectors are for: one for all inputs, or one for each.
             on_error: What a bad input does: "raise" ends the call, "nan" makes its row NaN, a callable is
@@ -139,6 +151,8 @@ class VLM2Vec(HookedSentenceTransformer):
             truncate: Shorten texts that do not fit the model's context, instead of refusing them. Media,
                 instructions and raw prompts are never shortened.
             truncate_dim: Components to keep of each vector.
+            max_tokens_per_batch: Tokens and patches of the vision tower that one forward pass takes: what
+                bounds memory. By default 4,096 on a CPU and 32,768 on a GPU, and less once that did not fit.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
                 `normalize_embeddings`, `output_value`, `device` (a list of devices
                 spreads the work over processes), `pool`, `chunk_size`.
@@ -150,7 +164,7 @@ class VLM2Vec(HookedSentenceTransformer):
         Raises:
             InputError: An input has a form that cannot be embedded.
             MediaError: A file cannot be read as what it claims to be.
-            LimitError: An input is larger than a limit or the context allows.
+            LimitError: An input is larger than a limit, the context or the device's memory allows.
 
         Example:
             >>> from vlm2vec import VLM2Vec
@@ -159,7 +173,14 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
-        check_settings(on_error, prompt=prompt, **kwargs)
+        check_settings(
+            on_error,
+            prompt=prompt,
+            batch_size=batch_size,
+            max_tokens_per_batch=max_tokens_per_batch,
+            truncate_dim=truncate_dim,
+            **kwargs,
+        )
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -171,11 +192,12 @@ class VLM2Vec(HookedSentenceTransformer):
             list(parsed),
             prompt_name=prompt_name,
             prompt=prompt,
-            batch_size=batch_size,
+            batch_size=sys.maxsize if batch_size is None else batch_size,
             show_progress_bar=show_progress_bar,
             on_error=on_error,
             truncate=truncate,
             truncate_dim=truncate_dim,
+            max_tokens_per_batch=max_tokens_per_batch,
             **kwargs,
         )
         if single:
@@ -187,6 +209,30 @@ class VLM2Vec(HookedSentenceTransformer):
             return np.empty((0, self._width(truncate_dim)), dtype=np.float32)
         return vectors.reshape(0, self._width(truncate_dim))
 
+    def encode_query(
+        self,
+        inputs: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`encode` with the model's instruction for queries, if it has one."""
+        return super().encode_query(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
+
+    def encode_document(
+        self,
+        inputs: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`encode` with the model's instruction for documents, if it has one."""
+        return super().encode_document(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
+
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Features of a batch, for trainers: see `Qwen2VLInput.preprocess`."""
         features: dict[str, Any] = self[0].preprocess(inputs, prompt=prompt, **kwargs)
@@ -194,7 +240,7 @@ class VLM2Vec(HookedSentenceTransformer):
 
     def get_model_kwargs(self) -> list[str]:
         """Arguments of `encode` beyond those of `SentenceTransformer`."""
-        return [*super().get_model_kwargs(), "on_error", "truncate"]
+        return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch"]
 
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
@@ -229,6 +275,7 @@ class VLM2Vec(HookedSentenceTransformer):
         truncate_dim: int | None,
         on_error: ErrorPolicy | Literal["keep"] = "raise",
         truncate: bool = False,
+        max_tokens_per_batch: int | None = None,
         task: str | None = None,  # "query" or "document"; the prompt says it already
     ) -> Any:
         """Encode parsed inputs in this process: prepare, pack, forward, and one row for each, in order.
@@ -236,34 +283,131 @@ class VLM2Vec(HookedSentenceTransformer):
         Returns:
             `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
         """
-        preparer = self[0].preparer
-
-        def prepare(item: Input) -> Prepared:
-            ready: Prepared = preparer(with_default_instruction(item, prompt), truncate=truncate)
-            return ready
-
-        def forward(batch: Sequence[Prepared]) -> Sequence[Any]:
-            output = self({name: tensor.to(device) for name, tensor in pack(batch).items()})
-            vectors = truncate_embeddings(output["sentence_embedding"], truncate_dim)
-            if normalize_embeddings:
-                vectors = nn.functional.normalize(vectors, dim=1)
-            if output_value == "sentence_embedding":
-                return list(vectors.cpu() if save_to_cpu else vectors)
-            tokens = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
-            if output_value == "token_embeddings":
-                return list(tokens)
-            return [
-                {"sentence_embedding": vector, "token_embeddings": states}
-                for vector, states in zip(vectors, tokens, strict=True)
-            ]
-
-        encoded = encode_rows(
-            inputs, prepare=prepare, forward=forward, batch_size=batch_size, stop_at_error=on_error == "raise"
+        engine = self._engine(
+            device=device,
+            batch_size=batch_size,
+            output_value=output_value,
+            save_to_cpu=save_to_cpu,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            truncate=truncate,
+            max_tokens_per_batch=max_tokens_per_batch,
         )
-        rows = list(tqdm(encoded, total=len(inputs), desc="Encoding", disable=not show_progress_bar))
+        rows: list[Any] = [None] * len(inputs)
+        bar = tqdm(total=len(inputs), desc="Encoding", disable=not show_progress_bar)
+        with bar, closing(engine.rows([_instructed(item, prompt) for item in inputs])) as ready:
+            for place, row in ready:
+                if on_error == "raise" and isinstance(row, VLM2VecError):
+                    raise row
+                rows[place] = row
+                bar.update()
         if on_error == "keep" or output_value != "sentence_embedding":
             return rows
         return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
+
+    def encode_stream(
+        self,
+        inputs: Iterable[Any],
+        *,
+        instruction: str | Iterable[str | None] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        on_error: ErrorPolicy = "raise",
+        truncate: bool = False,
+        truncate_dim: int | None = None,
+        normalize_embeddings: bool = False,
+        max_tokens_per_batch: int | None = None,
+        window: int = 1024,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Vectors of inputs without end, each with its index, in order, in bounded memory.
+
+        Inputs are read as vectors are asked for, a window at a time. To stop early, just stop reading. An
+        array or a file must stay as it is until its vector has come: give each input an array of its own.
+
+        Args:
+            inputs: An iterable of inputs; a generator need not fit in memory.
+            instruction: As in `encode`; for one for each input, any iterable as long as the inputs.
+            prompt_name: As in `encode`.
+            prompt: As in `encode`.
+            on_error: As in `encode`; "raise" ends the stream when it comes to the input.
+            truncate: As in `encode`.
+            truncate_dim: As in `encode`.
+            normalize_embeddings: As in `encode`.
+            max_tokens_per_batch: As in `encode`.
+            window: Inputs that are read before the first vector comes, and among which equal ones are encoded
+                once. Pictures that the caller passes in memory are in memory that long.
+
+        Yields:
+            `(index, vector)`, the vector `(dim,)` float32.
+
+        Raises:
+            VLM2VecError: As `encode`.
+
+        Example:
+            >>> from vlm2vec import VLM2Vec
+            >>> model = VLM2Vec()
+            >>> shapes = (f"a {colour} circle" for colour in ("red", "blue", "green"))
+            >>> [index for index, vector in model.encode_stream(shapes)]
+            [0, 1, 2]
+        """
+        check_settings(
+            on_error,
+            prompt=prompt,
+            max_tokens_per_batch=max_tokens_per_batch,
+            truncate_dim=truncate_dim,
+            window=0 if window is None else window,
+        )
+        prompt = self.resolved_prompt(prompt, prompt_name)
+        parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
+        return self._stream(
+            (_instructed(item, prompt) for item in parsed),
+            on_error,
+            window,
+            truncate=truncate,
+            truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
+            normalize_embeddings=normalize_embeddings,
+            max_tokens_per_batch=max_tokens_per_batch,
+        )
+
+    def _stream(
+        self, items: Iterable[Input | VLM2VecError], on_error: ErrorPolicy, window: int, **settings: Any
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        self.eval()
+        engine = self._engine(device=self.device, save_to_cpu=True, **settings)
+        like = torch.empty(self._width(settings["truncate_dim"]))
+        rows = in_order(engine.rows(items, window=window))
+        with closing(rows):
+            for index, row in enumerate(rows):
+                # A copy: rows of a batch share memory, and a caller may write into one.
+                yield index, settle_errors([row], on_error, like)[0].numpy().copy()
+
+    def _engine(
+        self,
+        *,
+        device: torch.device,
+        truncate: bool,
+        max_tokens_per_batch: int | None,
+        batch_size: int | None = None,
+        output_value: str | None = "sentence_embedding",
+        **form: Any,
+    ) -> Engine:
+        """The engine for one call."""
+        if max_tokens_per_batch is None:
+            budget = self._budgets.setdefault(device, Budget.of(device))
+        else:
+            budget = Budget(max_tokens_per_batch)
+        forward = BatchForward(
+            self, self.profile.pixels, device, self.engine_settings, output_value=output_value, **form
+        )
+        return Engine(
+            self[0].preparer,
+            forward,
+            forward.collect,
+            budget,
+            max_inputs=batch_size,
+            truncate=truncate,
+            settings=self.engine_settings,
+        )
 
     def encode_in_pool(
         self,
@@ -292,5 +436,16 @@ class VLM2Vec(HookedSentenceTransformer):
         return torch.stack(settle_errors(rows, on_error, like)) if rows else like.new_empty((0, len(like)))
 
     def _width(self, truncate_dim: int | None) -> int:
-        full: int = self[0].get_embedding_dimension()
+        widths = [module.get_embedding_dimension() for module in self if hasattr(module, _WIDTH)]
+        full: int = widths[-1]
         return min(full, truncate_dim or self.truncate_dim or full)
+
+
+def _instructed(item: Input | VLM2VecError, instruction: str | None) -> Input | VLM2VecError:
+    return item if isinstance(item, VLM2VecError) else with_default_instruction(item, instruction)
+
+
+def _default_dtype(device: torch.device) -> torch.dtype:
+    """Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32."""
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

@@ -3,13 +3,13 @@ import io
 import numpy as np
 import pytest
 from media_making import image_bytes, random_picture
-from PIL import Image, ImageSequence
+from PIL import GifImagePlugin, Image, ImageSequence
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.sampling import uniform_indices
+from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.source import Source
-from vlm2vec.media.video import probe_video, read_frames
+from vlm2vec.media.video import read_frames
 
 
 def animation(kind, count=20, duration=50):
@@ -27,29 +27,39 @@ def test_the_frames_of_an_animation_are_those_of_reading_everything(kind, num_fr
     data = animation(kind)
     expected = every_frame(data)
     chosen = uniform_indices(len(expected), num_frames or len(expected))
-    clip = read_frames(Source.from_bytes(data), num_frames=num_frames)
+    clip = read_frames(Source.from_bytes(data), Sampling(num_frames))
     assert len(clip.frames) == len(chosen)
     assert all(np.array_equal(frame, expected[i]) for frame, i in zip(clip.frames, chosen, strict=True))
     assert clip.times == pytest.approx([i * 0.05 for i in chosen])
     assert clip.problem is None
 
 
-def test_the_index_holds_size_and_times():
-    index = probe_video(Source.from_bytes(animation("GIF", 4, duration=[100, 200, 300, 400])))
-    assert (index.height, index.width, index.count) == (30, 40, 4)
-    assert index.times == (0.0, 0.1, 0.3, 0.6)
-    assert index.duration == 1.0
+def test_each_frame_is_decoded_once(monkeypatch):
+    loaded = []
+    real = GifImagePlugin.GifImageFile.seek
+    monkeypatch.setattr(
+        GifImagePlugin.GifImageFile, "seek", lambda picture, i: loaded.append(i) or real(picture, i)
+    )
+    read_frames(Source.from_bytes(animation("GIF")))
+    first = max(i for i in range(len(loaded)) if loaded[i] == 0)
+    assert loaded[first:] == list(range(20))
+
+
+def test_each_frame_lasts_as_long_as_the_file_says():
+    source = Source.from_bytes(animation("GIF", 4, duration=[100, 200, 300, 400]))
+    assert read_frames(source).times == pytest.approx([0.0, 0.1, 0.3, 0.6])
+    assert len(read_frames(source, Sampling(None, start=0.99)).frames) == 1
 
 
 def test_times_choose_frames():
     data = animation("GIF", 20, duration=100)
-    clip = read_frames(Source.from_bytes(data), fps=2, start=0.5, end=1.6, num_frames=None)
+    clip = read_frames(Source.from_bytes(data), Sampling(None, fps=2, start=0.5, end=1.6))
     assert clip.times == [0.5, 1.0, 1.5]
 
 
 def test_a_frame_that_claims_no_time_is_shown_for_a_tenth_of_a_second():
-    index = probe_video(Source.from_bytes(animation("GIF", 3, duration=0)))
-    assert index.times == (0.0, 0.1, 0.2)
+    clip = read_frames(Source.from_bytes(animation("GIF", 3, duration=0)))
+    assert clip.times == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_a_gif_with_one_frame_is_a_clip_when_it_is_given_as_one():
@@ -78,7 +88,7 @@ def test_a_broken_tail_loses_only_what_is_broken():
     data = animation("GIF")
     expected = every_frame(data)
     with pytest.warns(VLM2VecWarning, match="frames are damaged"):
-        clip = read_frames(Source.from_bytes(data[: len(data) * 3 // 4]), num_frames=None)
+        clip = read_frames(Source.from_bytes(data[: len(data) * 3 // 4]), Sampling(None))
     assert 10 < len(clip.frames) < 20
     assert clip.problem is not None
     assert all(np.array_equal(a, b) for a, b in zip(clip.frames, expected, strict=False))

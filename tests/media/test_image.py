@@ -11,8 +11,10 @@ from media_making import image_bytes, random_picture
 from PIL import Image, ImageOps
 
 from vlm2vec.errors import InputError, LimitError, MediaError
-from vlm2vec.media.image import image_size, load_image
+from vlm2vec.media.image import image_size, load_image, load_picture
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.resize import fit
 from vlm2vec.media.source import Source
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
@@ -352,3 +354,19 @@ def test_errors_tell_nothing_of_memory() -> None:
     with pytest.raises(MediaError) as caught:
         load_image(Source.from_bytes(b"\x89PNG\r\n\x1a\n" + bytes(60)))
     assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"subsampling": i} for i in range(3)] + [{"progressive": True}], ids=str)
+def test_a_jpeg_has_the_pixels_that_pillow_gives(options):
+    data = image_bytes(random_picture(101, 67), "JPEG", quality=80, **options)
+    picture = load_picture(Source.from_bytes(data))
+    assert picture.mode == "RGB"
+    assert picture.tobytes("raw", "RGBX") == Image.open(io.BytesIO(data)).tobytes("raw", "RGBX")
+    assert np.array_equal(load_image(Source.from_bytes(data)), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_a_picture_fits_as_its_array_does():
+    for size in ((336, 336), (500, 301), (30, 20)):
+        source = Source.from_bytes(image_bytes(random_picture(*size), "JPEG"))
+        rules = PixelRules(tiny_image_side=56)
+        assert np.array_equal(fit(load_picture(source), rules), fit(load_image(source), rules))

@@ -14,6 +14,7 @@ from vlm2vec.media.image import load_image
 from vlm2vec.media.patches import normalise, patchify
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import fit, resize
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
 RULES = PixelRules()
@@ -48,7 +49,7 @@ def test_images_give_the_pixel_values_of_the_original_code(case):
 
 @pytest.mark.parametrize("case", CLIPS, ids=lambda case: case["id"])
 def test_frames_give_the_pixel_values_of_the_original_code(case):
-    clip = read_frame_folder(GOLDEN / "inputs" / case["video_dir"], num_frames=case["num_frames"])
+    clip = read_frame_folder(GOLDEN / "inputs" / case["video_dir"], Sampling(case["num_frames"]))
     first = fit(clip.frames[0], V2, frame=True)
     frames = np.stack([resize(frame, *first.shape[:2]) for frame in clip.frames])
     assert_golden(case["id"], normalise(patchify(frames, V2)[0]))

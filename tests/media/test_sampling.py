@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm2vec.errors import InputError
-from vlm2vec.media.sampling import choose_frames, uniform_indices
+from vlm2vec.media.sampling import Sampling, uniform_indices
 
 TENTHS = [i / 10 for i in range(100)]
 
@@ -32,51 +32,51 @@ def test_uniform_positions_increase_and_span_the_clip(count, num_frames):
 
 
 def test_no_limit_takes_all():
-    assert choose_frames(TENTHS, num_frames=None) == list(range(100))
+    assert Sampling(None).choose(TENTHS) == list(range(100))
 
 
 def test_fps_takes_the_frame_on_screen_at_each_tick():
-    assert choose_frames(TENTHS, num_frames=None, fps=1, duration=10) == list(range(0, 100, 10))
-    assert choose_frames([0.0, 0.7, 0.9, 2.5], num_frames=None, fps=1) == [0, 2]
-    assert choose_frames([0.0, 0.7, 0.9, 2.5], num_frames=None, fps=1, duration=3.5) == [0, 2, 3]
+    assert Sampling(None, fps=1).choose(TENTHS, 10) == list(range(0, 100, 10))
+    assert Sampling(None, fps=1).choose([0.0, 0.7, 0.9, 2.5]) == [0, 2]
+    assert Sampling(None, fps=1).choose([0.0, 0.7, 0.9, 2.5], 3.5) == [0, 2, 3]
 
 
 def test_fps_above_the_clip_takes_each_frame_once():
-    assert choose_frames(TENTHS, num_frames=None, fps=1000) == list(range(100))
-    assert choose_frames(TENTHS, num_frames=None, fps=1e12) == list(range(100))
+    assert Sampling(None, fps=1000).choose(TENTHS) == list(range(100))
+    assert Sampling(None, fps=1e12).choose(TENTHS) == list(range(100))
 
 
 def test_fps_of_the_clip_takes_all_frames_though_times_are_rounded():
     rounded = [round(i / 30, 3) for i in range(300)]
-    assert choose_frames(rounded, num_frames=None, fps=30) == list(range(300))
+    assert Sampling(None, fps=30).choose(rounded) == list(range(300))
 
 
 def test_fps_below_one_frame_per_clip_takes_the_first():
-    assert choose_frames(TENTHS, num_frames=None, fps=0.001, duration=10) == [0]
+    assert Sampling(None, fps=0.001).choose(TENTHS, 10) == [0]
 
 
 def test_num_frames_caps_fps_evenly():
-    assert choose_frames(TENTHS, num_frames=3, fps=1, duration=10) == [0, 40, 90]
+    assert Sampling(3, fps=1).choose(TENTHS, 10) == [0, 40, 90]
 
 
 def test_the_range_begins_and_ends_with_what_is_on_screen():
-    assert choose_frames(TENTHS, num_frames=None, start=0.55, end=0.81) == [5, 6, 7, 8]
-    assert choose_frames(TENTHS, num_frames=None, start=0.51, end=0.53) == [5]
-    assert choose_frames(TENTHS, num_frames=2, start=5, end=6) == [50, 60]
-    assert choose_frames(TENTHS, num_frames=None, start=1, end=2, fps=2) == [10, 15, 20]
+    assert Sampling(None, start=0.55, end=0.81).choose(TENTHS) == [5, 6, 7, 8]
+    assert Sampling(None, start=0.51, end=0.53).choose(TENTHS) == [5]
+    assert Sampling(2, start=5, end=6).choose(TENTHS) == [50, 60]
+    assert Sampling(None, start=1, end=2, fps=2).choose(TENTHS) == [10, 15, 20]
 
 
 def test_an_end_behind_the_clip_is_its_end():
-    assert choose_frames(TENTHS, num_frames=2, end=1e9) == [0, 99]
+    assert Sampling(2, end=1e9).choose(TENTHS) == [0, 99]
 
 
 def test_a_start_within_the_last_frame_gives_the_last_frame():
-    assert choose_frames(TENTHS, num_frames=8, start=9.95, duration=10.0) == [99]
+    assert Sampling(8, start=9.95).choose(TENTHS, 10.0) == [99]
 
 
 def test_a_start_behind_the_clip_is_an_error_that_says_where_it_ends():
     with pytest.raises(InputError, match="ends at 10 s"):
-        choose_frames(TENTHS, start=10.5, duration=10.0)
+        Sampling(start=10.5).choose(TENTHS, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_start_behind_the_clip_is_an_error_that_says_where_it_ends():
 )
 def test_settings_that_make_no_sense_are_errors(setting):
     with pytest.raises(InputError, match=r"start|end|fps|num_frames"):
-        choose_frames(TENTHS, **setting)
+        Sampling(**setting)
 
 
 @given(
@@ -114,7 +114,7 @@ def test_a_choice_increases_and_stays_within_the_clip(gaps, fps, num_frames, sta
     times = [0.0]
     for gap in gaps:
         times.append(times[-1] + gap)
-    chosen = choose_frames(times, num_frames=num_frames, fps=fps, start=min(start, times[-1]))
+    chosen = Sampling(num_frames, fps, min(start, times[-1])).choose(times)
     assert 1 <= len(chosen) <= num_frames
     assert chosen == sorted(set(chosen))
     assert set(chosen) <= set(range(len(times)))

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm2vec.modeling.attention import Segments, packed_attention
-
-CPU = torch.device("cpu")
+from vlm2vec.modeling.device import to_device
 
 
 def naive(query, key, value, lengths, causal, scaling):
@@ -39,9 +38,7 @@ def test_equals_the_naive_version(lengths: list[int], causal: bool, key_heads: i
     query = torch.randn(1, 4, tokens, 8, generator=generator)
     key, value = (torch.randn(1, key_heads, tokens, 8, generator=generator) for _ in range(2))
     module = SimpleNamespace(is_causal=causal)
-    output, weights = packed_attention(
-        module, query, key, value, segments=Segments.of(lengths, CPU), scaling=0.3
-    )
+    output, weights = packed_attention(module, query, key, value, segments=Segments.of(lengths), scaling=0.3)
     assert weights is None
     torch.testing.assert_close(output, naive(query, key, value, lengths, causal, 0.3), atol=2e-6, rtol=1e-5)
 
@@ -51,7 +48,7 @@ def test_gradients_equal_those_of_the_naive_version() -> None:
     tensors = [torch.randn(1, heads, 11, 8, requires_grad=True) for heads in (4, 2, 2)]
     weights = torch.randn(1, 11, 4, 8)
     output, _ = packed_attention(
-        SimpleNamespace(is_causal=True), *tensors, segments=Segments.of(lengths, CPU), scaling=0.3
+        SimpleNamespace(is_causal=True), *tensors, segments=Segments.of(lengths), scaling=0.3
     )
     ours = torch.autograd.grad((output * weights).sum(), tensors)
     theirs = torch.autograd.grad((naive(*tensors, lengths, True, 0.3) * weights).sum(), tensors)
@@ -65,12 +62,12 @@ def test_the_kernel_on_cuda_equals_the_loop(causal: bool) -> None:
     lengths = [7, 64, 1, 200]
     tensors = [torch.randn(1, heads, sum(lengths), 64) for heads in (4, 2, 2)]
     module = SimpleNamespace(is_causal=causal)
-    expected, _ = packed_attention(module, *tensors, segments=Segments.of(lengths, CPU), scaling=0.125)
+    expected, _ = packed_attention(module, *tensors, segments=Segments.of(lengths), scaling=0.125)
     device = torch.device("cuda")
     output, _ = packed_attention(
         module,
         *(tensor.to(device, torch.bfloat16) for tensor in tensors),
-        segments=Segments.of(lengths, device),
+        segments=to_device(Segments.of(lengths), device),
         scaling=0.125,
     )
     torch.testing.assert_close(output.float().cpu(), expected, atol=3e-2, rtol=3e-2)

@@ -29,6 +29,11 @@ def test_normalises_as_transformers_does_to_the_bit() -> None:
     assert torch.equal(_normalise(patches), torch.from_numpy(normalise(patches.numpy())))
 
 
+def both_slices(stills: torch.Tensor) -> torch.Tensor:
+    """Patches of stills as transformers wants them: each of the two temporal slices written out."""
+    return stills.view(len(stills), 3, 1, -1).repeat(1, 1, 2, 1).flatten(1)
+
+
 def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2VLModel) -> None:
     image = torch.randint(0, 256, (70, 100, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     clip = torch.randint(
@@ -46,7 +51,7 @@ def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2V
             input_ids=features["input_ids"],
             attention_mask=features["attention_mask"],
             position_ids=features["position_ids"].permute(2, 0, 1),
-            pixel_values=torch.from_numpy(normalise(features["pixel_values"].numpy())),
+            pixel_values=both_slices(torch.from_numpy(normalise(features["pixel_values"].numpy()))),
             image_grid_thw=features["image_grid_thw"],
             pixel_values_videos=torch.from_numpy(normalise(features["pixel_values_videos"].numpy())),
             video_grid_thw=features["video_grid_thw"],

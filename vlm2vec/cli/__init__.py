@@ -10,6 +10,7 @@ import typer
 
 from vlm2vec._version import __version__
 from vlm2vec.cli import demo, encode, search
+from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
 from vlm2vec.errors import VLM2VecError
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app(args=arguments)
         except VLM2VecError as error:
+            error.fix = fix_of(error)
             err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise SystemExit(1) from None
         except OSError as error:

@@ -38,10 +38,12 @@ def demo(
     """
     from vlm2vec.world.samples import write_samples
 
+    folder.mkdir(parents=True, exist_ok=True)
+    page = html or folder / "gallery.html"
+    if not no_html:
+        checked_output(page, "--html", replace=True)
     with err.status("Drawing the sample files"):
         captions = {(sample.path, sample.page): sample.caption for sample in write_samples(folder)}
-    if html:
-        checked_output(html, "--html", replace=True)
     paths = dict.fromkeys(path for path, _ in captions)
     items = [item for path in paths for item in items_of(path, printable(path.relative_to(folder)))]
     asked = _queries(items, captions)
@@ -58,7 +60,6 @@ def demo(
     verdict = f"{first} of {len(asked)} queries ranked their right answer first among {len(items)} items."
     out.print(verdict)
     if not no_html:
-        page = html or folder / "gallery.html"
         write_results(page, results, answers=asked, title="vlm2vec demo", note=verdict)
         out.print(f"Gallery: {page}", soft_wrap=True, markup=False)
     raise typer.Exit(0 if first else 1)

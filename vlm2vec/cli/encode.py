@@ -47,10 +47,11 @@ def encode(
 
     Exit codes: 0 all files were read, 1 none was or an error, 2 wrong usage, 3 some rows are NaN.
     """
-    target = checked_output(output, "--output", replace=force)
+    target = checked_output(output, "--output", replace=force, in_place=False)
     for path in files:
         if path.is_dir():
-            raise typer.BadParameter(f"{path} is a folder: pass its files, {path}/*", param_hint="FILES")
+            what = f"{path}: a folder is one clip, its files the frames; pass files, or {path}/*.png"
+            raise typer.BadParameter(what, param_hint="FILES")
     strict = on_error is OnError.RAISE
     items = [item for path in files for item in _items(path, pages=pages, strict=strict)]
     encoder = load(model, profile)

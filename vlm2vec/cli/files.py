@@ -13,7 +13,7 @@ from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.pdf import pdf_pages
 from vlm2vec.media.source import Source
 
-__all__ = ["Collection", "Item", "collect", "items_of", "printable", "reason"]
+__all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "printable", "reason"]
 
 # A file called like this that is something else is broken; any other unknown file is just not ours.
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -98,7 +98,15 @@ def items_of(path: Path, name: str, *, pages: bool = True) -> list[Item]:
 
 def reason(error: VLM2VecError) -> str:
     """Cause and fix, without the place, which is said beside it."""
-    return f"{error.cause}. {error.fix}" if error.fix else f"{error.cause}."
+    fix = fix_of(error)
+    return f"{error.cause}. {fix}" if fix else f"{error.cause}."
+
+
+def fix_of(error: VLM2VecError) -> str:
+    """What to change; where the error's own words are for Python, those for the command line."""
+    if error.cause == "the PDF is encrypted":
+        return "The command line cannot open it; in Python, pdf_pages(path, password=...) does."
+    return error.fix
 
 
 def printable(path: Path) -> str:

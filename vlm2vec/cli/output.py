@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import typer
@@ -9,16 +10,18 @@ import typer
 __all__ = ["checked_output"]
 
 
-def checked_output(path: Path, option: str, *, replace: bool) -> Path:
+def checked_output(path: Path, option: str, *, replace: bool, in_place: bool = True) -> Path:
     """The file to write, links followed.
 
     Args:
         path: What the user named.
         option: Under which option.
         replace: Whether a file that is there already may go.
+        in_place: Whether it is written into that file, or beside it first.
 
     Raises:
         typer.BadParameter: It is there already, is no regular file, or has no folder to be in.
+        OSError: It cannot be written.
     """
     target = path.resolve()
     if not target.parent.is_dir():
@@ -27,4 +30,17 @@ def checked_output(path: Path, option: str, *, replace: bool) -> Path:
         raise typer.BadParameter(f"{path} is no regular file.", param_hint=option)
     if target.exists() and not replace:
         raise typer.BadParameter(f"{path} exists. Add --force to replace it.", param_hint=option)
+    try:
+        _try_to_write(target, in_place=in_place)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return target
+
+
+def _try_to_write(target: Path, *, in_place: bool) -> None:
+    """Opens what will be written; permissions alone do not tell it of every file system."""
+    if in_place and target.exists():
+        with target.open("ab"):
+            return
+    with tempfile.TemporaryFile(dir=target.parent):
+        pass

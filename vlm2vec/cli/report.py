@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,9 +23,14 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 """Everything else: progress, notes, failures."""
 
+UNBOUNDED = 10_000
+MIN_NAME = 12
+
 
 def print_ranking(query: str, ranked: Sequence[Ranked], *, right: Item | None = None) -> None:
     """A table of one query's results, best first.
+
+    In a terminal too narrow for it, long names lose their middle; a pipe gets whole names, unpadded.
 
     Args:
         query: The query.
@@ -31,20 +38,49 @@ def print_ranking(query: str, ranked: Sequence[Ranked], *, right: Item | None = 
         right: The item known to be the right answer, which is marked.
     """
     # Text objects, because a bracket in a query or a file name is not markup.
-    table = Table(title=Text(query), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("score", justify="right")
+    out.print(Text(query, style="bold"), soft_wrap=True)
+    longest = max((cell_len(row.item.name) for row in ranked), default=0)
+    table = _table(ranked, right, longest)
+    if out.is_terminal:
+        width = Measurement.get(out, out.options.update(width=UNBOUNDED), table).maximum
+        out.print(_table(ranked, right, max(MIN_NAME, longest - max(0, width - out.width))))
+        return
+    # Rendered for `out`, which knows what characters the pipe can hold.
+    for line in out.render_lines(table, out.options.update(width=UNBOUNDED), pad=False):
+        out.print(Text("".join(segment.text for segment in line).rstrip()), soft_wrap=True)
+
+
+def _table(ranked: Sequence[Ranked], right: Item | None, name_cells: int) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
     table.add_column("file", overflow="fold")
-    table.add_column("what")
+    table.add_column("what", no_wrap=True)
     if right is not None:
-        table.add_column("")
+        table.add_column("", no_wrap=True)
     for row in ranked:
         hit = row.item is right
-        cells: list[str | Text] = [str(row.rank), f"{row.score:.3f}", Text(row.item.name), row.item.label]
+        cells: list[str | Text] = [
+            str(row.rank),
+            f"{row.score:.3f}",
+            Text(_shortened(row.item.name, name_cells)),
+            row.item.label,
+        ]
         if right is not None:
             cells.append("right" if hit else "")
         table.add_row(*cells, style="bold green" if hit else None)
-    out.print(table)
+    return table
+
+
+def _shortened(name: str, cells: int) -> str:
+    """The name with an ellipsis for its middle if it is wider than `cells`."""
+    if cell_len(name) <= cells:
+        return name
+    mark = "..." if out.options.ascii_only else "…"
+    start, end = name[: len(name) // 2], name[len(name) // 2 :]
+    while cell_len(start) + cell_len(mark) + cell_len(end) > cells:
+        start, end = (start[:-1], end) if cell_len(start) >= cell_len(end) else (start, end[1:])
+    return f"{start}{mark}{end}"
 
 
 def print_broken(broken: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
 from vlm2vec import profiles
 from vlm2vec.compat import dtype_of, init_transformer
-from vlm2vec.encoding.pack import Features, pack
+from vlm2vec.encoding.pack import Features, Packed, pad
+from vlm2vec.encoding.plan import Planner
 from vlm2vec.encoding.prepare import Preparer
 from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import write_processor_files
@@ -22,8 +23,10 @@ from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
+from vlm2vec.modeling import inference
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
+from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import hidden_states, media_features
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
@@ -131,9 +134,8 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     def preparer(self) -> Preparer:
         """What decodes and tokenises inputs for this model, as it is set now."""
         context = self.model.config.text_config.max_position_embeddings
-        return Preparer(
-            self.tokenizer, self.profile, self.limits, min(self.max_seq_length or context, context)
-        )
+        max_tokens = min(self.max_seq_length or context, context)
+        return Preparer(Planner(self.tokenizer, self.profile, self.limits, max_tokens))
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, *, truncate: bool = False, **_: Any
@@ -152,21 +154,40 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             return {}
         if prompt is not None:
             check_text(prompt, "the prompt")
-        prepare = self.preparer
         items = [
             item if isinstance(item, Input) else parse_input(item, index=index, allow_urls=self.allow_urls)
             for index, item in enumerate(inputs)
         ]
-        return pack([prepare(with_default_instruction(item, prompt), truncate=truncate) for item in items])
+        items = [with_default_instruction(item, prompt) for item in items]
+        return pad(self.preparer.prepare_all(items, truncate=truncate))
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one behind the other, and their ends.
 
         Args:
-            features: As `pack` makes them, on the device of the network.
+            features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
+                is computed without a graph, and `fuse`, as the inference forward takes it.
         """
+        if "packed" in features:
+            hidden, ends = self._encode(features["packed"], fuse=features.get("fuse", True))
+        else:
+            hidden, ends = self._train(features)
+        # In float32 from here on, so that unit length means unit length in half precision too.
+        features["token_embeddings"] = hidden.float().unsqueeze(0)
+        features["cu_seq_lens_q"] = ends
+        return features
+
+    @torch.no_grad()
+    def _encode(self, packed: Packed, *, fuse: bool) -> tuple[Tensor, Tensor]:
+        media = (
+            None if packed.vision is None else inference.media_features(self.model, packed.vision, fuse=fuse)
+        )
+        states = inference.language_states(self.model, packed.language, media, fuse=fuse)
+        return states.index_select(0, packed.rows), packed.ends
+
+    def _train(self, features: Features) -> tuple[Tensor, Tensor]:
         present = features["attention_mask"].bool()
-        segments = Segments.of(present.sum(dim=1).tolist(), present.device)
+        segments = to_device(Segments.of(present.sum(dim=1).tolist()), present.device)
         images, clips = self._media(features)
         hidden = hidden_states(
             self.model,
@@ -176,23 +197,33 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             images=images,
             clips=clips,
         )
-        # In float32 from here on, so that unit length means unit length in half precision too.
-        features["token_embeddings"] = hidden.float().unsqueeze(0)
-        features["cu_seq_lens_q"] = segments.offsets
-        return features
+        return hidden, segments.offsets
 
-    def _media(self, features: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+    def _media(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
         """Features of pictures and of clips, from one pass through the vision tower."""
-        kinds = [("pixel_values", "image_grid_thw"), ("pixel_values_videos", "video_grid_thw")]
-        given = [(features[pixels], features[grids]) for pixels, grids in kinds if pixels in features]
-        if not given:
+        stills, clips = features.get("pixel_values"), features.get("pixel_values_videos")
+        if stills is None and clips is None:
             return None, None
-        patches, grids = (torch.cat(tensors) for tensors in zip(*given, strict=True))
-        merged = media_features(self.model, patches, grids)
-        per_token = self.profile.pixels.merge_size**2
-        parts = iter(torch.split(merged, [len(pixels) // per_token for pixels, _ in given]))
-        images, clips = (next(parts) if pixels in features else None for pixels, _ in kinds)
-        return images, clips
+        grids = [features[name] for name in ("image_grid_thw", "video_grid_thw") if name in features]
+        merged = media_features(self.model, stills, clips, torch.cat(grids))
+        of_stills = 0 if stills is None else len(stills) // self.profile.pixels.merge_size**2
+        return merged[:of_stills] if of_stills else None, None if clips is None else merged[of_stills:]
+
+    def _apply(self, change: Callable[..., Tensor], recurse: bool = True) -> Qwen2VLInput:
+        """As torch moves and casts a module, except that rotary frequencies are never rounded.
+
+        Far positions need every bit of them: `model.half()` would turn long inputs into others.
+        """
+        exact = [
+            (module, name, values)
+            for module in self.modules()
+            for name, values in module.named_buffers(recurse=False)
+            if name.endswith("inv_freq")
+        ]
+        super()._apply(change, recurse)
+        for module, name, values in exact:
+            setattr(module, name, values.to(getattr(module, name).device))
+        return self
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write weights, tokenizer, profile and the stock processor's settings, under stock class names."""

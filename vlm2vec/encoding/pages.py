@@ -7,7 +7,7 @@ from dataclasses import replace
 from vlm2vec.errors import LimitError
 from vlm2vec.inputs.parts import Document, Input, Part
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdf import page_sizes, parse_pages
+from vlm2vec.media.pdf import page_count, parse_pages
 
 __all__ = ["expand_documents"]
 
@@ -28,11 +28,15 @@ def expand_documents(item: Input, limits: Limits) -> Input:
 
 
 def _pages(document: Document, limits: Limits) -> list[Part]:
-    count = len(page_sizes(document.content, password=document.password, limits=limits))
-    pages = list(range(1, count + 1)) if document.pages is None else parse_pages(document.pages, count)
-    if document.pages is None and count > limits.max_pages:
+    pages = (document.pages,) if isinstance(document.pages, int) else document.pages
+    if isinstance(pages, tuple) and len(pages) == 1:
+        # Drawing the page says whether it is there; counting them for each page of a file would cost n^2.
+        return [replace(document, pages=pages)]
+    count = page_count(document.content, password=document.password, limits=limits)
+    if pages is None and count > limits.max_pages:
         raise LimitError(
             f"the document has {count} pages, more than the {limits.max_pages} that go into one vector",
             fix='Say which with "pages": "1-8", or give each page a vector of its own with pdf_pages(path).',
         )
-    return [replace(document, pages=(page,)) for page in pages]
+    chosen = range(1, count + 1) if pages is None else parse_pages(pages, count)
+    return [replace(document, pages=(page,)) for page in chosen]

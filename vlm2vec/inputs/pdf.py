@@ -76,7 +76,7 @@ def pdf_pages(
         >>> pdf_pages(file.getvalue(), pages="2-3")
         [PdfPage(... bytes of PDF, page 2), PdfPage(... bytes of PDF, page 3)]
     """
-    from vlm2vec.media.pdf import page_sizes, parse_pages
+    from vlm2vec.media.pdf import page_count, parse_pages
 
     selection = check_option("pages", pages)
     password = check_option("password", password)
@@ -86,7 +86,7 @@ def pdf_pages(
         kind = kind_of(source, path)
         if kind != "pdf":
             raise InputError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")
-        count = len(page_sizes(source, password=password, limits=Limits()))
+        count = page_count(source, password=password, limits=Limits())
         chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
     except VLM2VecError as error:
         error.at(None, describe_media(path))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 from PIL import Image
 
 from vlm2vec.errors import MediaError
-from vlm2vec.media.clip import Frames, VideoIndex
+from vlm2vec.media.clip import Frames
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.image import Alpha, decoding_errors, open_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.modes import to_rgb
-from vlm2vec.media.seeking import Choose
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
-__all__ = ["is_animation", "probe_animation", "read_animation"]
+__all__ = ["frame_count", "frame_times", "is_animation", "read_animation"]
 
 # Browsers show a frame that says 0 for this long, in milliseconds.
 _DEFAULT_DURATION = 100
@@ -27,43 +30,56 @@ def is_animation(source: Source) -> bool:
     return signature.label == "GIF" or source.kind == "video"
 
 
-def probe_animation(source: Source, *, limits: Limits) -> VideoIndex:
-    """Size and frame times of an animation.
-
-    Raises:
-        MediaError: It is damaged before its first frame ends.
-        LimitError: It is larger than a limit.
-    """
-    with open_image(source, limits=limits) as picture:
-        times, duration, problem = _times(picture, Deadline(limits.decode_seconds, "reading the animation"))
-        return VideoIndex(picture.height, picture.width, tuple(times), len(times), duration, problem=problem)
-
-
-def read_animation(source: Source, choose: Choose, *, alpha: Alpha, limits: Limits) -> Frames:
+def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: Limits) -> Frames:
     """The chosen frames of an animation, as Pillow composes them.
 
     Args:
         source: The file.
-        choose: Chooses from the frames' times.
+        sampling: Which frames.
         alpha: What happens to transparency.
         limits: Upper limits.
     """
     deadline = Deadline(limits.decode_seconds, "decoding the animation")
+    frames: dict[int, np.ndarray] = {}
     with open_image(source, limits=limits) as picture:
-        times, duration, problem = _times(picture, deadline)
-        chosen = choose(times, duration)
-        frames = []
-        for i in chosen:
-            deadline.check()
-            picture.seek(i)
-            picture.load()
-            frames.append(to_rgb(picture, alpha))
-    return Frames(frames, [times[i] for i in chosen], problem)
+        # By number alone the choice is known before the times are, and stands if no frame is damaged.
+        expected = [] if sampling.by_clock else sampling.choose_untimed(frame_count(picture))
+
+        def see(i: int) -> None:
+            if i in expected:
+                frames[i] = np.asarray(to_rgb(picture, alpha))
+
+        times, duration, problem = frame_times(picture, deadline, see)
+        expected = sampling.choose(times, duration)
+        for i in expected:
+            if i not in frames:
+                deadline.check()
+                picture.seek(i)
+                picture.load()
+                see(i)
+    return Frames([frames[i] for i in expected], [times[i] for i in expected], problem)
 
 
-def _times(picture: Image.Image, deadline: Deadline) -> tuple[list[float], float, str | None]:
-    """Time of each frame and the duration in seconds, and what cannot be read."""
+def frame_count(picture: Image.Image) -> int:
+    """Frames that the file promises."""
     count: int = getattr(picture, "n_frames", 1)
+    return count
+
+
+def frame_times(
+    picture: Image.Image, deadline: Deadline, see: Callable[[int], None] = lambda _: None
+) -> tuple[list[float], float, str | None]:
+    """Time of each frame and the duration in seconds, and what cannot be read; all frames are decoded.
+
+    Args:
+        picture: The animation, just opened.
+        deadline: Time limit.
+        see: Called with the number of each frame while the picture shows it.
+
+    Raises:
+        MediaError: It is damaged before its first frame ends.
+    """
+    count = frame_count(picture)
     times: list[float] = []
     now = 0
     for i in range(count):
@@ -76,6 +92,7 @@ def _times(picture: Image.Image, deadline: Deadline) -> tuple[list[float], float
             if not times:
                 raise
             return times, now / 1000, f"{count - i} of its {count} frames are damaged"
+        see(i)
         times.append(now / 1000)
         now += int(picture.info.get("duration") or _DEFAULT_DURATION)
     return times, now / 1000, None

@@ -6,28 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Frames", "VideoIndex", "joined"]
-
-
-@dataclass(frozen=True)
-class VideoIndex:
-    """What is known of a clip without decoding it.
-
-    Attributes:
-        height: Height of an upright frame, in pixels.
-        width: Width of an upright frame, in pixels.
-        times: Time of each frame in seconds, increasing; the first is 0. Empty for frames without a clock.
-        count: Number of frames.
-        duration: Length of the clip in seconds; 0 for frames without a clock.
-        problem: What of the file cannot be read; `None` when all can.
-    """
-
-    height: int
-    width: int
-    times: tuple[float, ...]
-    count: int
-    duration: float
-    problem: str | None = None
+__all__ = ["Frames", "joined"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import av
 import av.error
+from av.video.reformatter import VideoReformatter
 
 from vlm2vec.errors import LimitError, MediaError
 from vlm2vec.media.deadline import Deadline
@@ -66,16 +68,18 @@ class PacketIndex:
     @property
     def times(self) -> list[float]:
         """Time of each frame in seconds, the first being 0."""
-        return [self.seconds(pts) for pts in self.pts]
+        return self.seconds(self.pts)
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
-        return self.seconds(self.end)
+        return self.seconds([self.end])[0]
 
-    def seconds(self, pts: int) -> float:
-        """Seconds from the first frame to a time stamp."""
-        return float((pts - self.pts[0]) * self.time_base)
+    def seconds(self, stamps: Sequence[int]) -> list[float]:
+        """Seconds from the first frame to each time stamp."""
+        # Whole numbers divided: as exact as fractions, and thousands of frames are not worth theirs.
+        first, up, down = self.pts[0], self.time_base.numerator, self.time_base.denominator
+        return [(stamp - first) * up / down for stamp in stamps]
 
 
 class ClipFile:
@@ -98,6 +102,7 @@ class ClipFile:
         self._source = source
         self._limits = limits
         self.deadline = deadline
+        self.reformatter = VideoReformatter()
         self._open()
 
     def __enter__(self) -> ClipFile:
@@ -113,6 +118,10 @@ class ClipFile:
         self.container.close()
         self._file.close()
 
+    def again(self) -> ClipFile:
+        """The same file opened once more, for another thread; the deadline is shared."""
+        return ClipFile(self._source, limits=self._limits, deadline=self.deadline)
+
     def restart(self) -> None:
         """Goes back to the first packet, whatever the container thinks of seeking."""
         self.close()
@@ -120,15 +129,12 @@ class ClipFile:
 
     def packets(self) -> Iterator[Any]:
         """Packets of the video from here on, without the empty ones; ends early where the file is broken."""
-        demuxed = self.container.demux(self.stream)
-        while True:
-            self.deadline.check()
-            try:
-                packet = next(demuxed)
-            except (StopIteration, av.error.FFmpegError):
-                return
-            if packet.size:
-                yield packet
+        check = self.deadline.check
+        with suppress(av.error.FFmpegError):
+            for packet in self.container.demux(self.stream):
+                check()
+                if packet.size:
+                    yield packet
 
     def decode(self, packet: Any | None) -> list[Any]:
         """Frames that come out of the decoder for a packet; what it still holds, for `None`.
@@ -149,6 +155,19 @@ class ClipFile:
                 fix="Raise Limits.max_image_pixels.",
             )
 
+    def count_frames(self, most: int | None) -> int:
+        """Frames that the packets promise; no more packets are read than `most` frames need.
+
+        Raises:
+            MediaError: There is none.
+        """
+        codec = self.stream.codec_context.name
+        shown = (packet for packet in self.packets() if not packet.is_discard and _shows(packet, codec))
+        count = sum(1 for _ in islice(shown, most))
+        if not count:
+            raise _no_frames()
+        return count
+
     def index(self) -> PacketIndex:
         """Reads all packets, decoding none.
 
@@ -157,17 +176,17 @@ class ClipFile:
         """
         shown: list[int | None] = []
         keys: list[Key] = []
-        count, last = 0, None
+        count, last, codec = 0, None, self.stream.codec_context.name
         for packet in self.packets():
-            count, last = count + 1, packet
-            if packet.is_keyframe and packet.pts is not None:
+            count, last, stamp = count + 1, packet, packet.pts
+            if packet.is_keyframe and stamp is not None:
                 if not keys:
                     shown.clear()  # cut from a broadcast: nothing before the first key frame can be decoded
-                keys.append(Key(packet.pts, packet.dts))
-            if not packet.is_discard and _shows(packet, self.stream.codec_context.name):
-                shown.append(packet.pts)
+                keys.append(Key(stamp, packet.dts))
+            if not packet.is_discard and _shows(packet, codec):
+                shown.append(stamp)
         if not shown:
-            raise MediaError("the video has no frames", fix="Check that the file is complete.")
+            raise _no_frames()
         pts = sorted(stamp for stamp in shown if stamp is not None)
         step = max(1, (pts[-1] - pts[0]) // max(1, len(pts) - 1)) if pts else 1
         end = pts[-1] + (last.duration or step) if pts and last is not None else 0
@@ -208,7 +227,8 @@ class ClipFile:
             raise MediaError(f"the file holds {what}", fix="Pass a file with pictures.")
         if streams[0].codec_context is None:
             raise MediaError("the video's codec is not known to FFmpeg", fix="Convert it to H.264.")
-        # Inputs are decoded side by side; threads within one would only compete.
+        # Threads within a decoder log through Python: one that waits for the interpreter while the decoder
+        # is freed by it never ends. Cores are shared out to groups of pictures instead (cores.py).
         streams[0].codec_context.thread_count = 1
         return streams[0]
 
@@ -240,6 +260,10 @@ class _Nameless:
         self.read = file.read
         self.seek = file.seek
         self.tell = file.tell
+
+
+def _no_frames() -> MediaError:
+    return MediaError("the video has no frames", fix="Check that the file is complete.")
 
 
 def _unmarked(packet: Any) -> Any:

@@ -10,35 +10,30 @@ import numpy as np
 
 from vlm2vec.media.clip import Frames, joined
 from vlm2vec.media.container import ClipFile, PacketIndex
-from vlm2vec.media.seeking import Choose, picture
+from vlm2vec.media.sampling import Sampling
+from vlm2vec.media.seeking import picture
 
-__all__ = ["first_picture", "read_by_counting"]
+__all__ = ["read_by_counting"]
 
 
-def read_by_counting(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frames:
+def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
     """The chosen frames, known by their number. Chooses again when fewer frames come than packets promise.
 
     Args:
         clip: The open file.
         index: Its packets.
-        choose: Chooses from the frames' times.
+        sampling: Which frames.
     """
     count, step = len(index.pts), float(index.time_base)
     while count:
         times = [i * step for i in range(count)]
-        chosen = choose(times, count * step)
+        chosen = sampling.choose(times, count * step)
         pictures, seen, damaged = _decode(clip, set(chosen))
         if seen == count:
             problem = joined(index.problem, f"damaged frames: {damaged}") if damaged else index.problem
             return Frames([pictures[i] for i in chosen], [times[i] for i in chosen], problem)
         count = seen
     return Frames([], [], joined(index.problem, "no frame is intact"))
-
-
-def first_picture(clip: ClipFile) -> np.ndarray | None:
-    """The first intact frame of a clip, of shape (H, W, 3), uint8 RGB; `None` when there is none."""
-    clip.restart()
-    return next((picture(frame) for frame in _frames(clip) if frame is not None), None)
 
 
 def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], int, int]:
@@ -51,7 +46,7 @@ def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], in
             damaged += 1
             continue
         if seen in wanted:
-            pictures[seen] = picture(frame)
+            pictures[seen] = picture(frame, clip.reformatter)
         seen += 1
     return pictures, seen, damaged
 

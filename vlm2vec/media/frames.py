@@ -11,25 +11,22 @@ import numpy as np
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.media.array import as_array, to_levels
-from vlm2vec.media.clip import Frames, VideoIndex
+from vlm2vec.media.clip import Frames
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.image import Alpha, image_size, load_image
+from vlm2vec.media.image import Alpha, load_image
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.sampling import check_sampling, uniform_indices
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
-__all__ = ["natural_key", "probe_frame_folder", "read_frame_folder", "sample_frames"]
+__all__ = ["as_pictures", "image_files", "natural_key", "read_frame_folder", "sample_frames"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 
 
 def read_frame_folder(
     path: Path,
+    sampling: Sampling | None = None,
     *,
-    num_frames: int | None = 8,
-    fps: float | None = None,
-    start: float | None = None,
-    end: float | None = None,
     alpha: Alpha = "drop",
     limits: Limits | None = None,
 ) -> Frames:
@@ -37,10 +34,8 @@ def read_frame_folder(
 
     Args:
         path: The folder.
-        num_frames: Frames to take; `None` takes all. Only those are decoded.
-        fps: Must be `None`, as `start` and `end`: pictures in a folder have no times.
-        start: Must be `None`.
-        end: Must be `None`.
+        sampling: How many to take, by number alone: pictures in a folder have no times. Only those are
+            decoded.
         alpha: What happens to transparency.
         limits: Upper limits, each image's and the time for all.
 
@@ -52,10 +47,10 @@ def read_frame_folder(
         MediaError: The folder holds no images, or one that cannot be read.
         LimitError: An image is larger than a limit, or reading takes too long.
     """
-    files = _image_files(path)
+    files = image_files(path)
     frames = []
     deadline = Deadline((limits or Limits()).decode_seconds, "decoding the folder of frames")
-    for i in _chosen(len(files), num_frames=num_frames, fps=fps, start=start, end=end):
+    for i in (sampling or Sampling()).choose_untimed(len(files)):
         deadline.check()
         try:
             frames.append(load_image(Source.from_path(files[i]), alpha=alpha, limits=limits))
@@ -65,25 +60,10 @@ def read_frame_folder(
     return Frames(frames)
 
 
-def probe_frame_folder(path: Path, *, limits: Limits | None = None) -> VideoIndex:
-    """Size of a folder's first image, and the number of its images.
-
-    Raises:
-        MediaError: The folder holds no images, or the first cannot be read.
-        LimitError: The first image is larger than a limit.
-    """
-    files = _image_files(path)
-    height, width = image_size(Source.from_path(files[0]), limits=limits)
-    return VideoIndex(height, width, times=(), count=len(files), duration=0.0)
-
-
 def sample_frames(
     frames: Sequence[Any] | np.ndarray | Any,
+    sampling: Sampling | None = None,
     *,
-    num_frames: int | None = 8,
-    fps: float | None = None,
-    start: float | None = None,
-    end: float | None = None,
     alpha: Alpha = "drop",
     limits: Limits | None = None,
 ) -> Frames:
@@ -92,10 +72,7 @@ def sample_frames(
     Args:
         frames: Pictures as `load_image` takes them; or an array or tensor of shape (T, H, W, 3), or
             (T, 3, H, W) where that is unambiguous.
-        num_frames: Frames to take; `None` takes all.
-        fps: Must be `None`, as `start` and `end`: pictures in a list have no times.
-        start: Must be `None`.
-        end: Must be `None`.
+        sampling: How many to take, by number alone: pictures in a list have no times.
         alpha: What happens to transparency.
         limits: Upper limits.
 
@@ -111,6 +88,20 @@ def sample_frames(
         >>> len(sample_frames(np.zeros((20, 32, 32, 3), np.uint8)).frames)
         8
     """
+    pictures = as_pictures(frames)
+    chosen = (sampling or Sampling()).choose_untimed(len(pictures))
+    if isinstance(pictures, np.ndarray):
+        # Levels of the clip, not of each frame: a black frame fits any range.
+        pictures = dict(zip(chosen, to_levels(pictures[chosen]), strict=True))
+    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen])
+
+
+def as_pictures(frames: Sequence[Any] | np.ndarray | Any) -> Any:
+    """A list or tuple as it is, or an array of shape (T, ...) of any array or tensor.
+
+    Raises:
+        InputError: There are no frames, or the shape is not that of a clip.
+    """
     pictures: Any = frames if isinstance(frames, (list, tuple)) else as_array(frames)
     if isinstance(pictures, np.ndarray) and pictures.ndim != 4:
         raise InputError(
@@ -118,25 +109,15 @@ def sample_frames(
         )
     if not len(pictures):
         raise InputError("the clip has no frames", fix="Pass at least one frame.")
-    chosen = _chosen(len(pictures), num_frames=num_frames, fps=fps, start=start, end=end)
-    if isinstance(pictures, np.ndarray):
-        # Levels of the clip, not of each frame: a black frame fits any range.
-        pictures = dict(zip(chosen, to_levels(pictures[chosen]), strict=True))
-    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen])
+    return pictures
 
 
-def _chosen(count: int, *, num_frames: int | None, **clock: float | None) -> list[int]:
-    check_sampling(num_frames=num_frames, **clock)
-    given = [name for name, value in clock.items() if value is not None]
-    if given:
-        raise InputError(
-            f"{given[0]} is given for frames that have no times", fix="Pass a video file, or leave it out."
-        )
-    return uniform_indices(count, count if num_frames is None else num_frames)
+def image_files(path: Path) -> list[Path]:
+    """Images of a folder by their suffix, sorted as people number them.
 
-
-def _image_files(path: Path) -> list[Path]:
-    """Images of a folder by their suffix, sorted as people number them."""
+    Raises:
+        MediaError: There are none, or the folder cannot be read.
+    """
     try:
         names = [file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file()]
     except OSError as error:

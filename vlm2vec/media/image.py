@@ -15,21 +15,32 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    features,
 )
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.media.array import array_size, array_to_rgb, as_array
+from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.modes import to_rgb
 from vlm2vec.media.source import Source
 
-__all__ = ["Alpha", "decoding_errors", "image_size", "is_animated", "load_image", "open_image"]
+__all__ = [
+    "Alpha",
+    "decoding_errors",
+    "image_size",
+    "is_animated",
+    "load_image",
+    "load_picture",
+    "open_image",
+]
 
 Alpha = Literal["drop", "white"]
 
@@ -78,7 +89,7 @@ def image_size(image: Source | Image.Image | Any, *, limits: Limits | None = Non
     if isinstance(image, Source):
         with open_image(image, limits=limits) as picture:
             _check_single(picture)
-            if picture.format == "PNG" and _has_exif(image):
+            if picture.format == "PNG" and "exif" not in picture.info and _has_exif(image):
                 picture.load()  # the orientation may stand behind the pixels
             return _upright_size(picture)
     if isinstance(image, Image.Image):
@@ -115,10 +126,19 @@ def load_image(
         >>> load_image(Image.new("L", (3, 2), 7)).shape
         (2, 3, 3)
     """
+    return np.asarray(load_picture(image, alpha=alpha, limits=limits))
+
+
+def load_picture(
+    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+) -> Image.Image | np.ndarray:
+    """As `load_image`, without the copy from a PIL image, in RGB, to an array; `fit` takes either."""
+    raise_if_cancelled()
     limits = limits or Limits()
     if isinstance(image, Source):
         with open_image(image, limits=limits) as picture:
             _check_single(picture)
+            _decode_in_place(picture)
             picture.load()
             turn = _turn(picture)
             return to_rgb(picture if turn is None else picture.transpose(turn), alpha)
@@ -190,6 +210,13 @@ def decoding_errors() -> Iterator[None]:
             f"the image cannot be read ({type(error).__name__}: {error})",
             fix="It is damaged, cut off, or closed; open or write it again.",
         ) from error
+
+
+def _decode_in_place(picture: Image.Image) -> None:
+    """Lets libjpeg-turbo write pixels of four bytes, as Pillow holds them, instead of spreading three."""
+    if picture.format == "JPEG" and picture.mode == "RGB" and features.check_feature("libjpeg_turbo"):
+        assert isinstance(picture, ImageFile.ImageFile)  # noqa: S101  # it was opened, not made
+        picture.tile = [tile._replace(args=("RGBX", "")) for tile in picture.tile]
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:

@@ -12,8 +12,8 @@ from vlm2vec.errors import InputError
 __all__ = ["composite_on_white", "to_rgb"]
 
 
-def to_rgb(picture: Image.Image, alpha: Literal["drop", "white"]) -> np.ndarray:
-    """A loaded picture as an array of shape (H, W, 3), uint8 RGB, contiguous.
+def to_rgb(picture: Image.Image, alpha: Literal["drop", "white"]) -> Image.Image:
+    """A loaded picture in RGB: itself, if it is that already.
 
     1, L, P, CMYK, YCbCr, HSV and LAB are converted by Pillow; colour profiles are not applied. Transparency
     (an alpha channel, or a transparent colour) is dropped or composited. 16-bit grey is divided by 257, so
@@ -33,10 +33,10 @@ def to_rgb(picture: Image.Image, alpha: Literal["drop", "white"]) -> np.ndarray:
     if picture.mode == "F":
         return _grey(_from_float(np.asarray(picture)))
     if alpha == "white" and picture.has_transparency_data:
-        return composite_on_white(np.asarray(picture.convert("RGBA")))
+        return _on_white(picture.convert("RGBA"))
     if picture.mode == "PA":
         picture = picture.convert("RGBA")
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def composite_on_white(rgba: np.ndarray) -> np.ndarray:
@@ -48,13 +48,16 @@ def composite_on_white(rgba: np.ndarray) -> np.ndarray:
     Returns:
         Picture of shape (H, W, 3), uint8.
     """
-    picture = Image.fromarray(np.ascontiguousarray(rgba))
+    return np.asarray(_on_white(Image.fromarray(np.ascontiguousarray(rgba))))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
     paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-    return np.asarray(Image.alpha_composite(paper, picture).convert("RGB"))
+    return Image.alpha_composite(paper, picture).convert("RGB")
 
 
-def _grey(levels: np.ndarray) -> np.ndarray:
-    return np.repeat(levels[:, :, None], 3, axis=2)
+def _grey(levels: np.ndarray) -> Image.Image:
+    return Image.fromarray(levels).convert("RGB")
 
 
 def _from_16_bit(values: np.ndarray) -> np.ndarray:

@@ -39,13 +39,14 @@ def patchify(frames: np.ndarray, rules: PixelRules) -> tuple[np.ndarray, tuple[i
     _check(frames, rules)
     count, height, width, channels = frames.shape
     step, patch, merge = rules.temporal_patch_size, rules.patch_size, rules.merge_size
-    if rest := -count % step:
-        frames = np.concatenate([frames, np.repeat(frames[-1:], rest, axis=0)])
-    t, h, w = len(frames) // step, height // patch, width // patch
-    blocks = frames.reshape(t, step, h // merge, merge, patch, w // merge, merge, patch, channels)
-    # (t, rows of tokens, columns of tokens, merge, merge, channel, frame, row, column)
-    blocks = blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
-    return blocks.reshape(t * h * w, channels * step * patch * patch), (t, h, w)
+    t, h, w = -(-count // step), height // patch, width // patch
+    # A row of a patch in one channel moves as one item, several times faster than byte by byte.
+    rows = np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).view(f"V{patch}")
+    rows = rows.reshape(count, channels, h // merge, merge, patch, w // merge, merge)
+    blocks = np.empty((t, h // merge, w // merge, merge, merge, channels, step, patch), rows.dtype)
+    for i in range(t * step):
+        blocks[i // step, ..., i % step, :] = rows[min(i, count - 1)].transpose(1, 4, 2, 5, 0, 3)
+    return blocks.view(np.uint8).reshape(t * h * w, channels * step * patch * patch), (t, h, w)
 
 
 def normalise(patches: np.ndarray) -> np.ndarray:

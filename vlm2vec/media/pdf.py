@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import target_size
 from vlm2vec.media.source import Source
 
-__all__ = ["page_sizes", "parse_pages", "render_page"]
+__all__ = ["page_count", "page_size_in_pixels", "parse_pages", "render_page"]
 
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200
@@ -26,10 +27,8 @@ _POINTS_PER_INCH = 72
 _PDFIUM_LOCK = threading.Lock()
 
 
-def page_sizes(
-    source: Source, *, password: str | None = None, limits: Limits | None = None
-) -> list[tuple[float, float]]:
-    """Size of each page as (height, width) in points, turned as the page is shown.
+def page_count(source: Source, *, password: str | None = None, limits: Limits | None = None) -> int:
+    """Number of pages.
 
     Args:
         source: A PDF file or its bytes.
@@ -41,8 +40,7 @@ def page_sizes(
         LimitError: It has more than `limits.max_pdf_pages` pages.
     """
     with _document(source, password, limits or Limits()) as document:
-        sizes = [document.get_page_size(i) for i in range(len(document))]
-    return [(height, width) for width, height in sizes]
+        return len(document)
 
 
 def render_page(
@@ -74,11 +72,23 @@ def render_page(
     """
     limits = limits or Limits()
     with _document(source, password, limits) as document:
-        if not 1 <= page <= len(document):
-            raise _no_such_page(page, len(document))
-        width, height = document.get_page_size(page - 1)
-        size = target_size(*_natural_size(height, width, page, limits), rules, max_pixels=max_pixels)
+        size = _pixel_size(document, page, rules, max_pixels, limits)
         return _render(document, page - 1, *size)
+
+
+def page_size_in_pixels(
+    source: Source,
+    page: int,
+    rules: PixelRules,
+    *,
+    max_pixels: int | None = None,
+    password: str | None = None,
+    limits: Limits | None = None,
+) -> tuple[int, int]:
+    """Size as (height, width) of what `render_page` draws; takes the same and raises the same."""
+    limits = limits or Limits()
+    with _document(source, password, limits) as document:
+        return _pixel_size(document, page, rules, max_pixels, limits)
 
 
 def parse_pages(pages: int | str | Sequence[int], count: int) -> list[int]:
@@ -134,6 +144,15 @@ def _no_such_page(page: int, count: int) -> InputError:
     return InputError(f"there is no page {page}: the document has {what}", fix="Pages count from 1.")
 
 
+def _pixel_size(
+    document: Any, page: int, rules: PixelRules, max_pixels: int | None, limits: Limits
+) -> tuple[int, int]:
+    if not 1 <= page <= len(document):
+        raise _no_such_page(page, len(document))
+    width, height = document.get_page_size(page - 1)
+    return target_size(*_natural_size(height, width, page, limits), rules, max_pixels=max_pixels)
+
+
 def _natural_size(height: float, width: float, page: int, limits: Limits) -> tuple[int, int]:
     """Pixels of a page at 200 dpi, as (height, width)."""
     rows, columns = (round(side * _DPI / _POINTS_PER_INCH) for side in (height, width))
@@ -159,12 +178,12 @@ def _document(source: Source, password: str | None, limits: Limits) -> Iterator[
         what = "an unknown format" if signature is None else signature.label
         raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
     with _PDFIUM_LOCK:
+        raise_if_cancelled()  # others may have stood before us
         try:
             document = pypdfium2.PdfDocument(source.path or source.data, password=password)
         except (pypdfium2.PdfiumError, OSError) as error:
             raise _opening_error(error, password) from error
         try:
-            document.init_forms()
             count = len(document)
             if count < 1:
                 raise MediaError("the PDF has no pages", fix="Pass one that has.")
@@ -203,6 +222,7 @@ def _render(document: Any, position: int, height: int, width: int) -> np.ndarray
     import pypdfium2
     import pypdfium2.raw as pdfium
 
+    document.init_forms()  # before the page is loaded, or its fields are not drawn
     page = document[position]
     bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_BGRx, rev_byteorder=True)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)

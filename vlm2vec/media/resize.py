@@ -43,12 +43,12 @@ def target_size(
 
 
 def fit(
-    image: np.ndarray, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
+    image: np.ndarray | Image.Image, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
 ) -> np.ndarray:
     """Resizes a picture to what the vision tower sees.
 
     Args:
-        image: Picture of shape (H, W, 3), uint8.
+        image: Picture of shape (H, W, 3), uint8, or a PIL image in RGB.
         rules: Pixel budget and conversion rules.
         frame: Whether the picture is a video frame.
         max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
@@ -56,36 +56,47 @@ def fit(
     Returns:
         Picture of shape (*target_size(H, W, ...), 3), uint8.
     """
-    height, width = image.shape[:2]
+    height, width = _size(image)
     target = target_size(height, width, rules, frame=frame, max_pixels=max_pixels)
-    # A picture that the rules squeeze is resized twice, as in the original code.
-    return resize(resize(image, *_squeezed_size(height, width, rules, frame=frame)), *target)
+    squeezed = _squeezed_size(height, width, rules, frame=frame)
+    if squeezed != (height, width):
+        # Resized twice, as in the original code.
+        image = resize(image, *squeezed)
+    return resize(image, *target)
 
 
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarray:
     """Resizes with Pillow's bicubic filter, on uint8, to the same pixels under any version of Pillow.
 
     Rows and columns are two passes with rounding between, so their order shows in the last level. Pillow
     12 always squeezes the width first, Pillow 13 the height where that takes away more; so here, always.
 
     Args:
-        image: Picture of shape (H, W, 3), uint8.
+        image: Picture of shape (H, W, 3), uint8, or a PIL image in RGB.
         height: New height, in pixels.
         width: New width, in pixels.
 
     Returns:
-        Picture of shape (height, width, 3); `image` itself when that is its size.
+        Picture of shape (height, width, 3), uint8; an array of that size is given back as it is.
     """
-    if image.shape[:2] == (height, width):
-        return image
-    rows, columns = image.shape[:2]
+    rows, columns = _size(image)
+    if (rows, columns) == (height, width):
+        return np.asarray(image)
     # Found by comparing 13.0 with both orders: no exception in 593 pairs of sizes.
     height_first = height < rows and 2 * (columns - width) < rows - height
     between = (columns, height) if height_first else (width, rows)
-    picture = Image.fromarray(image)
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     for size in (between, (width, height)):
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     return np.asarray(picture)
+
+
+def _size(image: np.ndarray | Image.Image) -> tuple[int, int]:
+    """Height and width."""
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    height, width = image.shape[:2]
+    return height, width
 
 
 def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -> tuple[int, int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vlm2vec.errors import InputError
 
-__all__ = ["check_sampling", "choose_frames", "uniform_indices"]
+__all__ = ["Sampling", "uniform_indices"]
 
 # Matroska and GIF round times: a frame this much late, in seconds, still counts as on time.
 _ROUNDING = 1e-3
@@ -32,76 +33,101 @@ def uniform_indices(count: int, num_frames: int) -> list[int]:
     return [int(i) for i in np.linspace(0, count - 1, num_frames, dtype=int)]
 
 
-def choose_frames(
-    times: Sequence[float],
-    *,
-    num_frames: int | None = 8,
-    fps: float | None = None,
-    start: float | None = None,
-    end: float | None = None,
-    duration: float | None = None,
-) -> list[int]:
-    """Positions of the frames to look at.
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a clip to look at.
 
     A frame counts from its own time until the next one's: the range from `start` to `end` begins with the
     frame that is on screen at `start` and ends with the one on screen at `end`.
 
-    Args:
-        times: Time of each frame in seconds, increasing, the first being 0.
+    Attributes:
         num_frames: Frames spread evenly over the range; with `fps`, the most that are taken. `None` takes
-            all.
+            all. A clip with fewer is used as it is.
         fps: Frames at `start`, `start + 1 / fps`, and so on; none is taken twice.
         start: Begin of the range in seconds; the clip's begin by default.
         end: End of the range in seconds; the clip's end by default.
-        duration: Length of the clip in seconds; known, it lets `start` lie within the last frame.
-
-    Returns:
-        Increasing positions in `times`.
 
     Raises:
-        InputError: A setting is no positive number, or the range holds nothing of the clip.
+        InputError: A setting is no positive number.
 
     Example:
-        >>> choose_frames([0.0, 0.5, 1.0, 1.5], start=0.6, num_frames=None)
+        >>> Sampling(None, start=0.6).choose([0.0, 0.5, 1.0, 1.5])
         [1, 2, 3]
-        >>> choose_frames([0.0, 0.5, 1.0, 1.5], fps=1)
+        >>> Sampling(fps=1).choose([0.0, 0.5, 1.0, 1.5])
         [0, 2]
     """
-    check_sampling(num_frames=num_frames, fps=fps, start=start, end=end)
-    last_time = max(times[-1], duration or 0.0)
-    first, last = 0, len(times) - 1
-    if start is not None:
-        if start > last_time:
+
+    num_frames: int | None = 8
+    fps: float | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        num_frames = self.num_frames
+        if num_frames is not None and (isinstance(num_frames, bool) or not isinstance(num_frames, int)):
+            raise InputError(f"num_frames is {num_frames!r}", fix="Pass a whole number.")
+        if num_frames is not None and num_frames < 1:
+            raise InputError(f"num_frames is {num_frames}", fix="Pass at least 1.")
+        if self.fps is not None and not (_is_number(self.fps) and self.fps > 0):
+            raise InputError(f"fps is {self.fps!r}", fix="Pass a positive number.")
+        for name, value in (("start", self.start), ("end", self.end)):
+            if value is not None and not (_is_number(value) and value >= 0):
+                raise InputError(f"{name} is {value!r}", fix="Pass a time in seconds, at least 0.")
+        if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(
-                f"start is {start:g} s, and the clip ends at {last_time:g} s", fix="Lower start."
+                f"start is {self.start:g} s and end is {self.end:g} s", fix="Let end be after start."
             )
-        first = max(0, bisect_right(times, start) - 1)
-    if end is not None:
-        last = max(first, bisect_right(times, end) - 1)
-    chosen = list(range(first, last + 1))
-    if fps is not None:
-        until = last_time - _ROUNDING if last_time > times[-1] else last_time
-        chosen = _every(
-            times, chosen, fps, begin=start or 0.0, until=until if end is None else min(end, until)
-        )
-    return chosen if num_frames is None else [chosen[i] for i in uniform_indices(len(chosen), num_frames)]
 
+    @property
+    def by_clock(self) -> str | None:
+        """The first setting for which frames must have times; `None` when they need not."""
+        clock = {"fps": self.fps, "start": self.start, "end": self.end}
+        return next((name for name, value in clock.items() if value is not None), None)
 
-def check_sampling(
-    *, num_frames: int | None, fps: float | None, start: float | None, end: float | None
-) -> None:
-    """Raises InputError unless the settings make sense without knowing the clip."""
-    if num_frames is not None and (isinstance(num_frames, bool) or not isinstance(num_frames, int)):
-        raise InputError(f"num_frames is {num_frames!r}", fix="Pass a whole number.")
-    if num_frames is not None and num_frames < 1:
-        raise InputError(f"num_frames is {num_frames}", fix="Pass at least 1.")
-    if fps is not None and not (_is_number(fps) and fps > 0):
-        raise InputError(f"fps is {fps!r}", fix="Pass a positive number.")
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not (_is_number(value) and value >= 0):
-            raise InputError(f"{name} is {value!r}", fix="Pass a time in seconds, at least 0.")
-    if start is not None and end is not None and end <= start:
-        raise InputError(f"start is {start:g} s and end is {end:g} s", fix="Let end be after start.")
+    def choose(self, times: Sequence[float], duration: float = 0.0) -> list[int]:
+        """Positions of the chosen frames.
+
+        Args:
+            times: Time of each frame in seconds, increasing, the first being 0.
+            duration: Length of the clip in seconds; known, it lets `start` lie within the last frame.
+
+        Returns:
+            Increasing positions in `times`.
+
+        Raises:
+            InputError: The range holds nothing of the clip.
+        """
+        last_time = max(times[-1], duration)
+        first, last = 0, len(times) - 1
+        if self.start is not None:
+            if self.start > last_time:
+                raise InputError(
+                    f"start is {self.start:g} s, and the clip ends at {last_time:g} s", fix="Lower start."
+                )
+            first = max(0, bisect_right(times, self.start) - 1)
+        if self.end is not None:
+            last = max(first, bisect_right(times, self.end) - 1)
+        chosen = list(range(first, last + 1))
+        if self.fps is not None:
+            until = last_time - _ROUNDING if last_time > times[-1] else last_time
+            until = until if self.end is None else min(self.end, until)
+            chosen = _every(times, chosen, self.fps, begin=self.start or 0.0, until=until)
+        if self.num_frames is None:
+            return chosen
+        return [chosen[i] for i in uniform_indices(len(chosen), self.num_frames)]
+
+    def choose_untimed(self, count: int) -> list[int]:
+        """Positions of the chosen ones of `count` frames that have no times.
+
+        Raises:
+            InputError: A setting asks for times.
+        """
+        if self.by_clock is not None:
+            raise InputError(
+                f"{self.by_clock} is given for frames that have no times",
+                fix="Pass a video file, or leave it out.",
+            )
+        return uniform_indices(count, count if self.num_frames is None else self.num_frames)
 
 
 def _every(times: Sequence[float], chosen: list[int], fps: float, *, begin: float, until: float) -> list[int]:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
 from typing import Any
 
 import av.error
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from vlm2vec.media.clip import Frames, joined
 from vlm2vec.media.container import ClipFile, Key, PacketIndex
+from vlm2vec.media.cores import share_of_cores
+from vlm2vec.media.sampling import Sampling
 
-__all__ = ["Choose", "picture", "read_by_seeking"]
-
-# From the time of each frame and the clip's duration, both in seconds, to positions.
-Choose = Callable[[list[float], float], list[int]]
+__all__ = ["picture", "read_by_seeking"]
 
 # What seeking costs, in frames: those decoded behind a found one before it is shown.
 _SEEK_FRAMES = 8
+# What opening the file once more costs, in packets: a thread that decodes fewer is not worth it.
+_PACKETS_PER_THREAD = 32
 # Only in H.264 does a packet say reliably that no other frame needs it.
 _SKIPPABLE = ("h264",)
 
 
-def read_by_seeking(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frames:
+def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
     """The chosen frames, exactly as decoding everything would give them.
 
     Frames that turn out to be damaged leave the index, and the choice is made again from the rest.
@@ -31,23 +36,22 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frame
     Args:
         clip: The open file.
         index: Its packets; `index.seekable` holds.
-        choose: Chooses from the frames' times.
+        sampling: Which frames.
     """
     reader = _Reader(clip, index)
     available = list(index.pts)
     pictures: dict[int, np.ndarray] = {}
     damaged = 0
     while available:
-        chosen = [available[i] for i in choose([index.seconds(p) for p in available], index.duration)]
+        chosen = [available[i] for i in sampling.choose(index.seconds(available), index.duration)]
         missing = [stamp for stamp in chosen if stamp not in pictures]
-        for run in reader.runs(missing):
-            pictures.update(reader.read(run))
+        pictures.update(_side_by_side(reader, list(reader.runs(missing))))
         lost = [stamp for stamp in missing if stamp not in pictures]
         if not lost:
             problem = index.problem
             if damaged:
                 problem = joined(problem, f"damaged frames: at least {damaged} of {len(index.pts)}")
-            return Frames([pictures[p] for p in chosen], [index.seconds(p) for p in chosen], problem)
+            return Frames([pictures[p] for p in chosen], index.seconds(chosen), problem)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
             good, broken = reader.survey(members)
@@ -57,9 +61,14 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, choose: Choose) -> Frame
     return Frames([], [], joined(index.problem, "no frame is intact"))
 
 
-def picture(frame: Any) -> np.ndarray:
-    """A decoded frame, upright, of shape (H, W, 3), uint8 RGB."""
-    rgb: np.ndarray = frame.to_ndarray(format="rgb24")
+def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
+    """A decoded frame, upright, of shape (H, W, 3), uint8 RGB.
+
+    Args:
+        frame: The frame, as PyAV decodes it.
+        reformatter: One for all frames of a clip: making one costs as much as using it.
+    """
+    rgb: np.ndarray = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return rgb
@@ -72,14 +81,49 @@ def picture(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
 
 
+def _side_by_side(reader: _Reader, runs: list[list[int]]) -> dict[int, np.ndarray]:
+    """Pictures of the intact frames of all runs; each run is decoded alone, on a core that no clip uses."""
+    costs = [reader.cost(run) for run in runs]
+    with share_of_cores() as share, ExitStack() as files:
+        threads = min(share, len(runs), sum(costs) // _PACKETS_PER_THREAD)
+        if threads <= 1:
+            return {stamp: image for run in runs for stamp, image in reader.read(run).items()}
+        free: SimpleQueue[_Reader] = SimpleQueue()
+        free.put(reader)
+        for _ in range(threads - 1):
+            free.put(reader.on(files.enter_context(reader.clip.again())))
+
+        def read(run: list[int]) -> dict[int, np.ndarray]:
+            mine = free.get()
+            try:
+                return mine.read(run)
+            finally:
+                free.put(mine)
+
+        # The longest first, so that none is left for the end.
+        order = [run for _, run in sorted(zip(costs, runs, strict=True), reverse=True)]
+        with ThreadPoolExecutor(threads) as pool:
+            return {stamp: image for found in pool.map(read, order) for stamp, image in found.items()}
+
+
 class _Reader:
     """Decodes runs of frames, each from the key frame before it."""
 
     def __init__(self, clip: ClipFile, index: PacketIndex) -> None:
-        self._clip = clip
+        self.clip = clip
+        self._index = index
         self._stamps = index.pts
         self._keys = index.keys
         self._key_stamps = [key.pts for key in index.keys]
+
+    def on(self, clip: ClipFile) -> _Reader:
+        """A reader of the same frames from another opening of the file."""
+        return _Reader(clip, self._index)
+
+    def cost(self, run: list[int]) -> int:
+        """About how many packets are decoded for a run."""
+        key = self._key_stamps[max(0, self.segment(run[0]))]
+        return bisect_left(self._stamps, run[-1]) - bisect_left(self._stamps, key) + 1
 
     def segment(self, stamp: int) -> int:
         """Number of the key frame from which a frame is decoded; -1 for those before the first."""
@@ -122,7 +166,7 @@ class _Reader:
         found: dict[int, np.ndarray | None] = {}
         order: list[tuple[int, bool]] = []  # (stamp, is key) in order of decoding
         broken: set[int] = set()
-        context = self._clip.stream.codec_context
+        context = self.clip.stream.codec_context
         skips = convert and context.name in _SKIPPABLE
         keys_after = 0
 
@@ -131,8 +175,8 @@ class _Reader:
                 if frame.is_corrupt:
                     broken.add(frame.pts)
                 if frame.pts in wanted and frame.pts not in found:
-                    self._clip.check_size(frame.width, frame.height)
-                    found[frame.pts] = picture(frame) if convert else None
+                    self.clip.check_size(frame.width, frame.height)
+                    found[frame.pts] = picture(frame, self.clip.reformatter) if convert else None
 
         for packet in self._packets_from(stamps[0]):
             keys_after += packet.is_keyframe and packet.pts > last
@@ -142,14 +186,14 @@ class _Reader:
             if skips:
                 context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
             try:
-                take(self._clip.decode(packet))
+                take(self.clip.decode(packet))
             except av.error.FFmpegError:
                 broken.add(packet.pts)
             if len(found) == len(wanted):
                 break
         # Frames that wait to be shown may be what a frame in hand was decoded from.
         try:
-            take(self._clip.decode(None))
+            take(self.clip.decode(None))
         except av.error.FFmpegError:
             broken.add(order[-1][0])
         return found, _spread(order, broken)
@@ -158,17 +202,17 @@ class _Reader:
         """Packets from the key frame before a frame on; from the first packet when there is none."""
         number = self.segment(stamp)
         if number < 0:
-            self._clip.restart()
-            yield from self._clip.packets()
+            self.clip.restart()
+            yield from self.clip.packets()
             return
         key = self._keys[number]
-        self._clip.stream.codec_context.flush_buffers()
+        self.clip.stream.codec_context.flush_buffers()
         try:
-            self._clip.container.seek(key.pts, stream=self._clip.stream)
+            self.clip.container.seek(key.pts, stream=self.clip.stream)
         except av.error.FFmpegError:
-            self._clip.restart()
+            self.clip.restart()
         for _ in range(2):
-            packets = self._clip.packets()
+            packets = self.clip.packets()
             for packet in packets:
                 if packet.is_keyframe and packet.pts == key.pts:
                     yield packet
@@ -176,7 +220,7 @@ class _Reader:
                     return
                 if _is_behind(packet, key):
                     break
-            self._clip.restart()
+            self.clip.restart()
 
 
 def _is_behind(packet: Any, key: Key) -> bool:

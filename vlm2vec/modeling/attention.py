@@ -1,13 +1,13 @@
 """Attention over a packed row: several sequences one behind the other, none seeing another.
 
-One function serves the vision tower and the language model, registered with transformers under
-`PACKED_ATTENTION`. On CUDA in half precision it is torch's variable-length kernel, one launch a layer;
-elsewhere it is scaled-dot-product attention, one call for each run of equally long sequences.
+One function serves both towers. On CUDA in half precision it is torch's variable-length kernel, one launch
+a layer; elsewhere it is scaled-dot-product attention, one call for each run of equally long sequences.
+`Segments` says who sees whom; where sequences share a prefix, its keys are computed once and seen by all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import accumulate, groupby
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody uses
 from transformers import AttentionInterface, PreTrainedConfig
 
-__all__ = ["PACKED_ATTENTION", "Segments", "packed_attention", "use_packed_attention"]
+from vlm2vec.modeling.cpu_attention import blocked_attention, prefers_blocks
+
+__all__ = ["PACKED_ATTENTION", "Segments", "attend", "packed_attention", "use_packed_attention"]
 
 PACKED_ATTENTION = "vlm2vec_flash_packed"
 """Registered name. transformers' vision tower hands over whole rows only to names that contain "flash"."""
@@ -26,26 +28,97 @@ PACKED_ATTENTION = "vlm2vec_flash_packed"
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the sequences of a packed row lie.
+    """Where the sequences of a packed row lie, and what each may see.
+
+    A causal query sees the keys up to its own place, counted from the end: the last query sees all keys.
 
     Attributes:
-        lengths: Tokens of each sequence.
-        offsets: `(n + 1,)` int32, first token of each sequence and the end, on the device of the row.
+        lengths: Queries of each sequence.
+        key_lengths: Keys of each sequence; more than queries where a part was computed elsewhere.
+        offsets: `(n + 1,)` int32, first query of each sequence and the end.
+        key_offsets: `(n + 1,)` int32, the same of the keys.
+        key_rows: `(sum of key_lengths,)`, the row of each key; `None` where keys are the rows themselves.
     """
 
     lengths: tuple[int, ...]
+    key_lengths: tuple[int, ...]
     offsets: Tensor
+    key_offsets: Tensor
+    key_rows: Tensor | None = None
 
     @classmethod
-    def of(cls, lengths: list[int], device: torch.device) -> Segments:
-        """Segments of these lengths, one behind the other."""
-        offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
-        return cls(tuple(lengths), offsets)
+    def of(
+        cls, lengths: list[int], *, key_lengths: list[int] | None = None, key_rows: Tensor | None = None
+    ) -> Segments:
+        """Segments of these lengths, one behind the other, on the CPU; each sees itself by default."""
+        offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        if key_lengths is None:
+            return cls(tuple(lengths), tuple(lengths), offsets, offsets)
+        key_offsets = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32)
+        return cls(tuple(lengths), tuple(key_lengths), offsets, key_offsets, key_rows)
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest sequence."""
-        return max(self.lengths)
+    def parts(self) -> Iterator[tuple[slice, Segments]]:
+        """The queries of some segments at a time: keys that many share are not copied for all at once."""
+        count, begin = len(self.lengths), 0
+        if self.key_rows is None or len(self.key_rows) <= _MOST_KEY_ROWS:
+            yield slice(None), self
+            return
+        while begin < count:
+            end, keys = begin + 1, self.key_lengths[begin]
+            while end < count and keys + self.key_lengths[end] <= _MOST_KEY_ROWS:
+                keys += self.key_lengths[end]
+                end += 1
+            first, first_key = sum(self.lengths[:begin]), sum(self.key_lengths[:begin])
+            yield (
+                slice(first, first + sum(self.lengths[begin:end])),
+                Segments(
+                    self.lengths[begin:end],
+                    self.key_lengths[begin:end],
+                    self.offsets[begin : end + 1] - self.offsets[begin],
+                    self.key_offsets[begin : end + 1] - self.key_offsets[begin],
+                    self.key_rows[first_key : first_key + keys],
+                ),
+            )
+            begin = end
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    *,
+    causal: bool,
+    scaling: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend within each segment.
+
+    Args:
+        query: `(tokens, heads, head_dim)`.
+        key: `(rows, key_heads, head_dim)`, `key_heads` a divisor of `heads`.
+        value: As `key`.
+        segments: Where the sequences lie; on the device of the rest.
+        causal: Whether a token sees nothing behind itself.
+        scaling: Factor on the scores.
+        dropout: Probability, in training.
+
+    Returns:
+        `(tokens, heads, head_dim)`.
+    """
+    # Under autocast the rotary embedding leaves queries and keys in float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    outputs: list[Tensor] = []
+    for rows, part in segments.parts():
+        if query.is_cuda and value.dtype in _HALF and not dropout and _kernel_runs_on(value.device):
+            outputs.append(_attend_by_kernel(query[rows], key, value, part, causal=causal, scaling=scaling))
+            continue
+        for q, k, v in _runs(query[rows], key, value, part):
+            # (count, heads, length, head_dim)
+            heads_first = [tensor.transpose(1, 2) for tensor in (q, k, v)]
+            attended = _attend_run(*heads_first, causal=causal, scaling=scaling, dropout=dropout)
+            outputs.append(attended.transpose(1, 2).flatten(0, 1))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def packed_attention(
@@ -60,12 +133,12 @@ def packed_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within each segment, causally where the module is causal.
+    """`attend` as transformers calls it: heads before tokens, and a batch of one packed row.
 
     Args:
         module: The attention layer; its `is_causal` decides.
         query: `(1, heads, tokens, head_dim)`.
-        key: `(1, key_heads, tokens, head_dim)`, `key_heads` a divisor of `heads`.
+        key: `(1, key_heads, tokens, head_dim)`.
         value: As `key`.
         attention_mask: Not used: the segments say who sees whom.
         segments: Where the sequences lie.
@@ -75,41 +148,10 @@ def packed_attention(
     Returns:
         `(1, tokens, heads, head_dim)`, and `None` where transformers expects weights.
     """
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     causal = bool(module.is_causal)
-    # Under autocast the rotary embedding leaves queries and keys in float32.
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    if value.is_cuda and value.dtype in _HALF and not dropout and _kernel_runs_on(value.device):
-        assert _KERNEL is not None  # noqa: S101  # _kernel_runs_on says so
-        output = _KERNEL(
-            *(tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value)),
-            segments.offsets,
-            segments.offsets,
-            segments.longest,
-            segments.longest,
-            scale=scaling,
-            window_size=(-1, 0) if causal else (-1, -1),
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        return output.unsqueeze(0), None
-    settings = {"is_causal": causal, "scale": scaling, "dropout_p": dropout}
-    return _attention_by_runs(query, key, value, segments.lengths, **settings), None
-
-
-def _attention_by_runs(
-    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], **settings: Any
-) -> Tensor:
-    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
-    sizes = [length * count for length, count in runs]
-    # Split once: the gradient of a slice is as large as the whole row, and there may be many runs.
-    parts = zip(*(torch.split(tensor[0], sizes, dim=1) for tensor in (query, key, value)), strict=True)
-    outputs = []
-    for (length, count), part in zip(runs, parts, strict=True):
-        q, k, v = (tensor.reshape(len(tensor), count, length, -1).transpose(0, 1) for tensor in part)
-        attended = F.scaled_dot_product_attention(
-            q, k, v, enable_gqa=q.shape[1] != k.shape[1], **settings
-        )  # (count, heads, length, head_dim)
-        outputs.append(attended.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs).unsqueeze(0)
+    output = attend(query, key, value, segments, causal=causal, scaling=scaling, dropout=dropout)
+    return output.unsqueeze(0), None
 
 
 def use_packed_attention(config: PreTrainedConfig) -> None:
@@ -117,6 +159,71 @@ def use_packed_attention(config: PreTrainedConfig) -> None:
     for part in (config, config.text_config, config.vision_config):
         # The public setter refuses names with "flash" that it does not know (tests/test_compat.py).
         part._attn_implementation_internal = PACKED_ATTENTION
+
+
+def _attend_by_kernel(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, causal: bool, scaling: float
+) -> Tensor:
+    assert _KERNEL is not None  # noqa: S101  # _kernel_runs_on says so
+    if segments.key_rows is not None:
+        key, value = (tensor.index_select(0, segments.key_rows) for tensor in (key, value))
+    # The kernel counts the causal window from the end, as Segments does.
+    return _KERNEL(
+        query,
+        key,
+        value,
+        segments.offsets,
+        segments.key_offsets,
+        max(segments.lengths),
+        max(segments.key_lengths),
+        scale=scaling,
+        window_size=(-1, 0) if causal else (-1, -1),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _runs(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Queries, keys and values of each run of equally long sequences, as `(count, length, heads, dim)`."""
+    shapes = zip(segments.lengths, segments.key_lengths, strict=True)
+    runs = [(*shape, len(list(run))) for shape, run in groupby(shapes)]
+    # Split once: the gradient of a slice is as large as the whole row, and there may be many runs.
+    queries = torch.split(query, [length * count for length, _, count in runs])
+    key_sizes = [length * count for _, length, count in runs]
+    parts: Iterable[tuple[Tensor, Tensor]]
+    if segments.key_rows is None:
+        parts = zip(torch.split(key, key_sizes), torch.split(value, key_sizes), strict=True)
+    else:
+        rows = torch.split(segments.key_rows, key_sizes)
+        parts = ((key.index_select(0, some), value.index_select(0, some)) for some in rows)
+    for (_, _, count), q, (k, v) in zip(runs, queries, parts, strict=True):
+        yield _in_sequences(q, count), _in_sequences(k, count), _in_sequences(v, count)
+
+
+def _in_sequences(rows: Tensor, count: int) -> Tensor:
+    return rows.reshape(count, -1, *rows.shape[1:])
+
+
+def _attend_run(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scaling: float, dropout: float
+) -> Tensor:
+    length, key_length = query.shape[2], key.shape[2]
+    if not dropout and prefers_blocks(query, key):
+        return blocked_attention(query, key, value, causal=causal, scaling=scaling)
+    mask = None
+    if causal and 1 < length < key_length:
+        mask = torch.ones(length, key_length, dtype=torch.bool, device=query.device).tril(key_length - length)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=causal and length == key_length,
+        scale=scaling,
+        dropout_p=dropout,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
 
 
 def _find_kernel() -> Callable[..., Tensor] | None:
@@ -135,5 +242,7 @@ def _kernel_runs_on(device: torch.device) -> bool:
 
 _KERNEL = _find_kernel()
 _HALF = (torch.float16, torch.bfloat16)
+_MOST_KEY_ROWS = 2**16
+"""Rows of keys that are gathered at a time where inputs share a prefix."""
 
 AttentionInterface.register(PACKED_ATTENTION, packed_attention)

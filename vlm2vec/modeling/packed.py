@@ -1,8 +1,9 @@
-"""The forward pass of Qwen2-VL without padding: one flat row of tokens, one flat row of patches.
+"""The forward pass of Qwen2-VL for training, without padding: one flat row of tokens, one of patches.
 
 It drives the layers of transformers' `Qwen2VLModel`, so weights, adapters and gradient checkpointing are
 those of transformers and peft. What it adds: no padding in either tower, the patch projection as a matrix
-product, positions from outside, and no language-model head.
+product, positions from outside, and no language-model head. Encoding goes through
+`vlm2vec.modeling.inference`, which computes the same with less.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from transformers.vision_utils import get_vision_position_ids
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments
+from vlm2vec.modeling.device import to_device
 
 __all__ = ["hidden_states", "media_features"]
 
@@ -56,29 +58,36 @@ def hidden_states(
     return normed.squeeze(0)
 
 
-def media_features(model: Qwen2VLModel, patches: Tensor, grids: Tensor) -> Tensor:
+def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | None, grids: Tensor) -> Tensor:
     """What the language model sees of pictures and clips.
 
     Args:
         model: The network.
-        patches: `(patches, 3 * 2 * 14 * 14)` uint8, pictures and clips one behind the other.
-        grids: `(n, 3)` patches in time, height and width of each.
+        stills: `(patches, 3 * 14 * 14)` uint8, pictures one behind the other, one of the two equal temporal
+            slices of each patch.
+        clips: `(patches, 3 * 2 * 14 * 14)` uint8, clips one behind the other.
+        grids: `(n, 3)` patches in time, height and width of each, pictures first.
 
     Returns:
         `(patches / 4, hidden)`, one row a media token.
     """
     visual = model.visual
     weight = visual.patch_embed.proj.weight
-    hidden = F.linear(_normalise(patches).to(weight.dtype), weight.flatten(1))
+    projected = [
+        F.linear(_normalise(patches).to(weight.dtype), filters.flatten(1))
+        for patches, filters in ((stills, weight.sum(2)), (clips, weight))
+        if patches is not None
+    ]
+    hidden = torch.cat(projected)
     # Frames attend within themselves only, so each grid step in time is a segment of its own.
     lengths = chain.from_iterable([height * width] * time for time, height, width in grids.tolist())
-    segments = Segments.of(list(lengths), hidden.device)
+    segments = to_device(Segments.of(list(lengths)), hidden.device)
     rotary = visual.rotary_pos_emb(hidden, get_vision_position_ids(grids, visual.spatial_merge_size))
     for block in visual.blocks:
         hidden = block(
             hidden,
             cu_seqlens=segments.offsets,
-            max_seqlen=segments.longest,
+            max_seqlen=max(segments.lengths),
             position_embeddings=rotary,
             segments=segments,
         )

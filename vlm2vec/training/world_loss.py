@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.modeling.attention import Segments
+from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import hidden_states, media_features
 from vlm2vec.training.dense_targets import ASPECTS, LETTERS, NOT_ASKED
 
@@ -57,7 +58,7 @@ class WorldLoss(nn.Module):
         """
         (batch,) = features
         network = self.model[0].model
-        media = media_features(network, batch["pixel_values"], batch["grids"])
+        media = media_features(network, None, batch["pixel_values"], batch["grids"])
         dense = self._dense(media, batch)
         if "input_ids" not in batch:
             return {"dense": dense}
@@ -67,7 +68,7 @@ class WorldLoss(nn.Module):
             network,
             batch["input_ids"],
             batch["position_ids"],
-            Segments.of(batch["lengths"].tolist(), media.device),
+            to_device(Segments.of(batch["lengths"].tolist()), media.device),
             images=media[:stills],
             clips=media[stills:],
         )

@@ -1,0 +1,98 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from media_making import clip_bytes, image_bytes, pdf_bytes, random_picture
+
+from vlm2vec.errors import LimitError
+from vlm2vec.media.container import ClipFile
+from vlm2vec.media.deadline import Cancelled, Deadline, cancellable, raise_if_cancelled
+from vlm2vec.media.frames import sample_frames
+from vlm2vec.media.image import load_image
+from vlm2vec.media.pdf import render_page
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.sampling import Sampling
+from vlm2vec.media.shape import clip_shape
+from vlm2vec.media.source import Source
+from vlm2vec.media.video import read_frames
+
+
+def set_event():
+    event = threading.Event()
+    event.set()
+    return event
+
+
+def folder_of_frames(folder):
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(image_bytes(random_picture(seed=i)))
+    return Source.from_path(folder)
+
+
+def animation():
+    return image_bytes(random_picture(), "GIF", save_all=True, append_images=[random_picture(seed=1)])
+
+
+WORK = {
+    "a video": lambda _: read_frames(Source.from_bytes(clip_bytes())),
+    "a video without time stamps": lambda _: read_frames(Source.from_bytes(clip_bytes("h264"))),
+    "a video's shape": lambda _: clip_shape(Source.from_bytes(clip_bytes()), Sampling()),
+    "an animation": lambda _: read_frames(Source.from_bytes(animation())),
+    "a folder": lambda folder: read_frames(folder_of_frames(folder)),
+    "pictures": lambda _: sample_frames(np.zeros((9, 30, 40, 3), np.uint8)),
+    "an image": lambda _: load_image(random_picture()),
+    "a page": lambda _: render_page(Source.from_bytes(pdf_bytes((100, 100))), 1, PixelRules()),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_work_that_was_called_off_stops(name, tmp_path):
+    with cancellable(set_event()), pytest.raises(Cancelled):
+        WORK[name](tmp_path)
+    with cancellable(threading.Event()):
+        WORK[name](tmp_path)
+    WORK[name](tmp_path)
+
+
+def test_a_video_stops_between_two_packets(monkeypatch):
+    event, decoded = threading.Event(), []
+    real = ClipFile.decode
+
+    def decode(clip, packet):
+        decoded.append(packet)
+        if len(decoded) == 5:
+            event.set()
+        return real(clip, packet)
+
+    monkeypatch.setattr(ClipFile, "decode", decode)
+    with cancellable(event), pytest.raises(Cancelled):
+        read_frames(Source.from_bytes(clip_bytes()), Sampling(None))
+    assert len(decoded) == 5
+
+
+def test_cancelling_is_no_error_of_an_input():
+    assert not issubclass(Cancelled, Exception)
+
+
+def test_only_the_thread_inside_the_block_stops():
+    event = set_event()
+    with cancellable(event), ThreadPoolExecutor(1) as pool:
+        pool.submit(raise_if_cancelled).result()
+        with pytest.raises(Cancelled):
+            raise_if_cancelled()
+
+
+def test_the_innermost_block_counts_and_ends():
+    outer, inner = threading.Event(), set_event()
+    with cancellable(outer):
+        with cancellable(inner), pytest.raises(Cancelled):
+            Deadline(60, "working").check()
+        raise_if_cancelled()
+    outer.set()
+    raise_if_cancelled()
+
+
+def test_the_time_limit_is_named():
+    with pytest.raises(LimitError, match=r"working took longer than -1 s\. Raise Limits.decode_seconds"):
+        Deadline(-1, "working").check()

@@ -1,0 +1,131 @@
+"""The inference forward against the training forward, with each of its tricks on and off."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vlm2vec import VLM2Vec
+from vlm2vec.encoding.settings import EngineSettings
+from vlm2vec.media.patches import normalise
+from vlm2vec.modeling import attention
+from vlm2vec.modeling.inference import _project_patches
+
+RANDOM = np.random.default_rng(5)
+PICTURE = RANDOM.integers(0, 256, (70, 100, 3), dtype=np.uint8)
+CLIP = RANDOM.integers(0, 256, (5, 56, 84, 3), dtype=np.uint8)
+INPUTS = [
+    "a short text",
+    "a short text that goes on for a while, and on",
+    {"image": PICTURE, "text": "what is this"},
+    {"image": PICTURE, "text": "what is that, then"},
+    [PICTURE, "then", CLIP],
+    CLIP,
+    PICTURE,
+]
+
+
+def by_training_forward(model: VLM2Vec, inputs: list[object]) -> np.ndarray:
+    with torch.no_grad():
+        return model(model.preprocess(inputs))["sentence_embedding"].numpy()
+
+
+@pytest.fixture(params=["1d", "mrope"])
+def model(request: pytest.FixtureRequest, tiny: VLM2Vec, embedded: VLM2Vec) -> VLM2Vec:
+    return {"1d": tiny, "mrope": embedded}[request.param]
+
+
+@pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))
+def test_equals_the_training_forward(
+    model: VLM2Vec, switches: tuple[bool, bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, pooled, fuse = switches
+    settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
+    monkeypatch.setattr(model, "engine_settings", settings)
+    np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=1e-6)
+
+
+def test_keys_that_are_gathered_in_parts_give_the_same(
+    model: VLM2Vec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [{"image": PICTURE, "text": text} for text in ("what is this", "what is that", "who", "")]
+    whole = model.encode(questions)
+    parts: list[int] = []
+    split = attention.Segments.parts
+    monkeypatch.setattr(attention, "_MOST_KEY_ROWS", 20)
+    monkeypatch.setattr(
+        attention.Segments, "parts", lambda self: parts.append(len(list(split(self)))) or split(self)
+    )
+    np.testing.assert_allclose(model.encode(questions), whole, atol=1e-6)
+    assert max(parts) > 1
+
+
+def test_states_of_all_tokens_equal_those_of_the_training_forward(model: VLM2Vec) -> None:
+    states = model.encode(INPUTS, output_value="token_embeddings")
+    features = model.preprocess(INPUTS)
+    with torch.no_grad():
+        output = model[0](dict(features))
+    expected = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
+    for one, other in zip(states, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=5e-5, rtol=1e-4)
+
+
+def test_a_model_that_has_encoded_trains_and_saves_as_before(golden: Path, tmp_path: Path) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    untouched = copy.deepcopy(model)
+    before = model.encode(INPUTS)
+    for one in (model, untouched):
+        one.train()
+        one(one.preprocess(INPUTS))["sentence_embedding"].std().backward()
+    theirs = dict(untouched.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert parameter.is_leaf
+        if theirs[name].grad is not None:
+            torch.testing.assert_close(parameter.grad, theirs[name].grad)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.step()
+    changed = model.encode(INPUTS)
+    assert np.abs(changed - before).max() > 1e-4
+    np.testing.assert_allclose(changed, by_training_forward(model.eval(), INPUTS), atol=1e-6)
+    model.save_pretrained(str(tmp_path))
+    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(INPUTS), changed, atol=1e-6)
+    np.testing.assert_allclose(copy.deepcopy(model).encode(INPUTS), changed, atol=1e-6)
+
+
+def test_an_adapter_that_is_not_merged_counts(golden: Path) -> None:
+    from peft import LoraConfig
+
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    before = model.encode(INPUTS)
+    model.add_adapter(LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
+    with_adapter = model.encode(INPUTS)
+    assert np.abs(with_adapter - before).max() > 1e-3
+    np.testing.assert_allclose(with_adapter, by_training_forward(model.eval(), INPUTS), atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_folding_the_normalisation_loses_nothing(frames: int) -> None:
+    """Against float64, which neither float32 way reaches: the folded projection is as near as the plain."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(32, 3, 2, 14, 14, generator=generator)
+    patches = torch.randint(0, 256, (20, 3, frames, 196), dtype=torch.uint8, generator=generator)
+    both = patches.expand(-1, -1, 2, -1).reshape(20, -1)
+    pixels = torch.from_numpy(normalise(both.numpy()))
+    exact = pixels.double() @ weight.double().flatten(1).T
+    given = {"stills": None, "clips": None, "clips" if frames == 2 else "stills": patches.flatten(1)}
+    error = (_project_patches(weight, **given) - exact).abs().max()
+    assert error <= 1.5 * (pixels @ weight.flatten(1).T - exact).abs().max() + 1e-6
+
+
+def test_bfloat16_drifts_within_the_documented_bound(embedded: VLM2Vec) -> None:
+    vectors = embedded.encode(INPUTS)
+    half = VLM2Vec(device="cpu", dtype="bfloat16").encode(INPUTS)
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-5)
+    assert np.abs(half - vectors).max() > 0
+    assert (half * vectors).sum(1).min() > 0.999  # docs/encode.md

@@ -1,0 +1,161 @@
+"""Each benchmark runs, at a size that takes seconds, and what it reports is what was measured."""
+
+# ruff: noqa: E402, its subject is a folder of scripts and not an installed package
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "benchmarks"))
+
+import baselines
+import encode
+import flops
+import gpu
+import interleaved
+import memory
+import models
+import readme_table
+import workloads
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.write_model(tmp_path_factory.mktemp("model"), "tiny")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> workloads.Writer:
+    return workloads.Writer(tmp_path / "files", workloads.Sizes(quick=True))
+
+
+def written(module: ModuleType, file: Path, *arguments: str) -> dict[str, Any]:
+    module.main(["--quick", "--json", str(file), *arguments])
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def test_ways_are_timed_in_turn_after_one_run_each() -> None:
+    calls: list[str] = []
+    timed = interleaved.interleave(
+        {name: lambda name=name: calls.append(name) or name for name in "AB"}, runs=2
+    )
+    assert calls == list("ABABAB")
+    assert timed["B"].result == "B"
+
+
+def test_both_ways_get_the_same_vectors_of_every_workload(tiny: Path, tmp_path: Path) -> None:
+    encoders = encode.Encoders(tiny)
+    for name, (_, draw) in workloads.WORKLOADS.items():
+        items = draw(workloads.Writer(tmp_path / name, workloads.Sizes(quick=True)))
+        expected = encoders.reference(items)
+        comparable = [number for number, item in enumerate(items) if item.pdf is None]
+        for way, call in encoders.ways(items, torch.float32).items():
+            rows = slice(None) if way == encode.OURS else comparable
+            np.testing.assert_allclose(call()[rows], expected[rows], atol=5e-7, err_msg=f"{name}, {way}")
+
+
+def test_a_workload_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    one, other = (
+        workloads.mixed(workloads.Writer(tmp_path / name, workloads.Sizes(quick=True))) for name in ("a", "b")
+    )
+    assert [item.text for item in one] == [item.text for item in other]
+    for mine, same in zip(one, other, strict=True):
+        if mine.image:
+            assert mine.image.read_bytes() == same.image.read_bytes()
+
+
+def test_encode_reports_ratios_and_errors(tmp_path: Path) -> None:
+    rows = ["queries", "mixed-bfloat16"]
+    content = written(encode, tmp_path / "encode.json", "--runs", "1", "--rows", *rows)
+    assert [row["name"] for row in content["rows"]] == rows
+    for row in content["rows"]:
+        assert row["ratio"][encode.PADDED] == row["seconds"][encode.PADDED] / row["seconds"][encode.OURS]
+    single, half = content["rows"]
+    assert single["max_abs_error"][encode.OURS] <= 5e-7
+    assert half["min_cosine"][encode.OURS] > 0.999
+    assert content["machine"]["torch"] == torch.__version__
+
+
+def test_memory_counts_what_a_call_takes(tiny: Path, writer: workloads.Writer) -> None:
+    items = [workloads.Item("a text")]
+    for way in (encode.OURS, encode.STOCK):
+        measured = memory.encode_apart(way, tiny, items=items, warm=items, threads=torch.get_num_threads())
+        assert measured["loaded"] > measured["peak"] >= 0
+        assert measured["seconds"] > 0
+
+
+def test_memory_sums_up_growth_and_ratio() -> None:
+    points = [
+        memory.Point("inputs", value, way, seconds=1.0, peak=peak, loaded=500.0)
+        for value, way, peak in ((200, "ours", 100.0), (2000, "ours", 105.0), (200, encode.STOCK, 400.0))
+    ]
+    assert list(memory.summary(points).values()) == [1.05, 4.0]
+
+
+@pytest.mark.slow
+def test_memory_measures_each_point_in_a_process_of_its_own(tmp_path: Path) -> None:
+    content = written(memory, tmp_path / "memory.json", "--curves", "pages of a document")
+    assert [point["way"] for point in content["points"]] == [encode.OURS, encode.STOCK]
+
+
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", exc_type=ImportError)
+    import plots
+
+    points = [{"curve": "inputs", "way": "ours", "value": n, "seconds": n, "peak": 5} for n in (1, 2)]
+    measured = {"machine": {"processor": "a processor", "threads": 2}, "model": "tiny", "points": points}
+    file = tmp_path / "memory.json"
+    file.write_text(json.dumps(measured), encoding="utf-8")
+    plots.main([str(file), "--folder", str(tmp_path)])
+    assert "a processor, 2 threads, model tiny" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
+
+
+def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:
+    rows = ["images", "mixed"]
+    arguments = ["--device", "cpu", "--runs", "1", "--rows", *rows]
+    content = written(gpu, tmp_path / "gpu.json", *arguments)
+    assert [row["name"] for row in content["rows"]] == rows
+    for row in content["rows"]:
+        assert 0 <= row["waiting_share"][encode.OURS] < 1
+        assert row["min_cosine"] > 0.999
+
+
+def test_overlapping_work_counts_once() -> None:
+    assert gpu.covered([(0, 4), (1, 2), (3, 6), (8, 9)]) == 7
+
+
+def test_operations_are_those_that_torch_counts(tiny: Path, writer: workloads.Writer) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    padded = baselines.Padded(tiny, dtype=torch.float32, device="cpu")
+    padded.network.set_attn_implementation("eager")
+    text = padded.network.config.text_config
+    for item in (workloads.Item(writer.prose(30)), workloads.Item(writer.caption(), video=writer.clip(1))):
+        features = padded.features([item])
+        with FlopCounterMode(display=False) as counted, torch.inference_mode():
+            padded.network(**features, use_cache=False)
+        length = features["input_ids"].shape[1]
+        # Eager attention computes what the causal mask then hides.
+        hidden = text.num_hidden_layers * 2 * text.hidden_size * length * (length - 1)
+        assert flops.flops_of(padded.network.config, features) == counted.get_total_flops() - hidden
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    readme_table.main(["--check"])
+
+
+def test_the_readme_keeps_what_is_around_its_table() -> None:
+    text = f"before {readme_table.BEGIN}\nold\n{readme_table.END} after"
+    assert readme_table.filled(text, "new\n") == text.replace("old", "new")
+    with pytest.raises(SystemExit, match="needs the lines"):
+        readme_table.filled("no markers", "new\n")

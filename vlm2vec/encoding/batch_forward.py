@@ -1,0 +1,86 @@
+"""One batch through all modules of a model, and the rows that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.util import truncate_embeddings
+from torch import nn
+
+from vlm2vec.encoding.pack import pack
+from vlm2vec.encoding.prepare import Prepared
+from vlm2vec.encoding.settings import EngineSettings
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.modeling.device import to_device
+
+__all__ = ["BatchForward"]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchForward:
+    """Computes batches; calling it starts one, `collect` fetches its rows.
+
+    Attributes:
+        modules: Of the model, as they follow one another.
+        rules: Pixel rules of the model.
+        device: Where they are.
+        settings: Switches of the engine.
+        save_to_cpu: Whether vectors are fetched from the device.
+        normalize_embeddings: Whether vectors are scaled to unit length, after they are cut.
+        truncate_dim: Components to keep.
+        output_value: As `SentenceTransformer.encode` takes it.
+    """
+
+    modules: nn.Sequential
+    rules: PixelRules
+    device: torch.device
+    settings: EngineSettings
+    save_to_cpu: bool
+    normalize_embeddings: bool
+    truncate_dim: int | None
+    output_value: str | None
+
+    @torch.inference_mode()
+    def __call__(self, batch: Sequence[Prepared]) -> dict[str, Any]:
+        """Start a batch: its vectors, and the states of all tokens where they are asked for."""
+        packed = pack(
+            batch,
+            self.rules,
+            pooled_only=self._reads_last_tokens_alone,
+            share_prefixes=self.settings.share_prefixes,
+        )
+        features = {"packed": to_device(packed, self.device), "fuse": self.settings.fuse_projections}
+        output = self.modules(features)
+        vectors = truncate_embeddings(output["sentence_embedding"], self.truncate_dim)
+        if self.normalize_embeddings:
+            vectors = nn.functional.normalize(vectors, dim=1)
+        if self.output_value == "sentence_embedding":
+            return {"vectors": vectors}
+        return {"vectors": vectors, "tokens": output["token_embeddings"][0], "ends": packed.ends}
+
+    def collect(self, output: dict[str, Any]) -> Sequence[Any]:
+        """A row for each input, in the form that `output_value` names."""
+        vectors = list(output["vectors"].cpu() if self.save_to_cpu else output["vectors"])
+        if self.output_value == "sentence_embedding":
+            return vectors
+        tokens = output["tokens"].split(output["ends"].diff().tolist())
+        if self.output_value == "token_embeddings":
+            return list(tokens)
+        return [
+            {"sentence_embedding": vector, "token_embeddings": states}
+            for vector, states in zip(vectors, tokens, strict=True)
+        ]
+
+    @property
+    def _reads_last_tokens_alone(self) -> bool:
+        pooling = self.modules[1] if len(self.modules) > 1 else None
+        return (
+            self.settings.pooled_only
+            and self.output_value == "sentence_embedding"
+            and isinstance(pooling, Pooling)
+            and pooling.pooling_mode == "lasttoken"
+        )

@@ -1,0 +1,224 @@
+"""The encode engine: plan, prepare ahead, forward, scatter.
+
+Inputs are taken a window at a time. Of each window, equal inputs are dropped, the rest planned and cut into
+batches (`plan`), their media decoded ahead of the model (`ahead`), and each batch computed in one forward
+pass. Rows come out as they are ready, with the place of the input they belong to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+
+from vlm2vec.encoding.ahead import Workers
+from vlm2vec.encoding.batches import Batch, batches
+from vlm2vec.encoding.duplicates import first_of_each
+from vlm2vec.encoding.host_memory import HostMemory
+from vlm2vec.encoding.plan import Failed, Planned
+from vlm2vec.encoding.prepare import Prepared, Preparer
+from vlm2vec.encoding.settings import EngineSettings
+from vlm2vec.errors import OutOfMemoryError, VLM2VecError
+from vlm2vec.inputs.parts import Input
+
+__all__ = ["Budget", "Engine", "in_order"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Item: TypeAlias = "Input | VLM2VecError"
+Copies: TypeAlias = "dict[int, list[tuple[int, Input]]]"  # place -> places of equal inputs, and these
+Launched: TypeAlias = "tuple[list[int], Any]"  # places, and what forward gave or an error
+
+_PLANNED_AT_ONCE = 1024
+_DEFAULT_COST = {"cpu": 4096, "mps": 8192}
+_DEFAULT_COST_ON_GPU = 32_768
+# What torch says on a CPU (Linux, Windows) and on Apple's GPUs, where it has no error of its own for it.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+
+
+class Budget:
+    """How many tokens and patches a forward pass takes, and what was learned about it.
+
+    Attributes:
+        cost: Most tokens and patches of a batch.
+    """
+
+    def __init__(self, cost: int) -> None:
+        self.cost = cost
+        self._was_told = False
+
+    @classmethod
+    def of(cls, device: torch.device) -> Budget:
+        """The default of a device."""
+        return cls(_DEFAULT_COST.get(device.type, _DEFAULT_COST_ON_GPU))
+
+    def failed(self, cost: int) -> None:
+        """Remember that a batch of this cost was too much, unless that is known."""
+        if cost > self.cost:
+            return  # cut before the budget was halved
+        self.cost = max(1, cost // 2)
+        if not self._was_told:
+            logger.warning(
+                "Out of memory with %d tokens and patches in a batch; trying less from here on. "
+                "max_tokens_per_batch=%d avoids the failed attempt.",
+                cost,
+                self.cost,
+            )
+        self._was_told = True
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """Encodes inputs with one model.
+
+    Attributes:
+        preparer: Plans and prepares inputs for the model.
+        forward: Rows of a batch, one for each input; it may still be computing when it returns.
+        collect: Fetches the rows that `forward` gave.
+        budget: What fits.
+        max_inputs: Most inputs of a batch; `None` leaves it to the budget.
+        truncate: Shorten texts that do not fit the context.
+        settings: Switches.
+    """
+
+    preparer: Preparer
+    forward: Callable[[Sequence[Prepared]], Any]
+    collect: Callable[[Any], Sequence[Any]]
+    budget: Budget
+    max_inputs: int | None = None
+    truncate: bool = False
+    settings: EngineSettings = field(default_factory=EngineSettings)
+
+    def rows(self, items: Iterable[Item], *, window: int | None = None) -> Generator[tuple[int, Any]]:
+        """Places and rows of inputs, in the order in which they are ready; of a failed one, its error.
+
+        Args:
+            items: Parsed inputs, or the error that parsing one gave.
+            window: Inputs among which equal ones are looked for, and within which rows leave their order;
+                `None` for all.
+        """
+        copies: Copies = {}
+        memory = HostMemory()
+        with Workers(ahead=self.settings.prepare_ahead) as workers:
+            launched: list[Launched] = []
+            for cost, batch in workers.prepared(self._batches(items, window, workers, copies), self.preparer):
+                failed = [(place, ready) for place, ready in batch if isinstance(ready, VLM2VecError)]
+                yield from _with_copies(failed, copies)
+                good = [(place, ready) for place, ready in batch if isinstance(ready, Prepared)]
+                # The next batch is launched before the last one's rows are waited for.
+                done, launched = launched, self._launch(good, cost)
+                yield from _with_copies(self._collected(done), copies)
+                memory.give_back()
+            yield from _with_copies(self._collected(launched), copies)
+
+    def _batches(
+        self, items: Iterable[Item], window: int | None, workers: Workers, copies: Copies
+    ) -> Iterator[Batch]:
+        """Batches of what is to be encoded; `copies` learns which places get the same row as another."""
+        for part in _parts(enumerate(items), window):
+            firsts: Sequence[int] = range(len(part))
+            if self.settings.deduplicate:
+                firsts = first_of_each([item for _, item in part])
+            for (place, item), first in zip(part, firsts, strict=True):
+                if isinstance(item, Input) and part[first][0] != place:
+                    copies.setdefault(part[first][0], []).append((place, item))
+            unique = [one for number, one in enumerate(part) if firsts[number] == number]
+            for some in _parts(unique, _PLANNED_AT_ONCE):
+                planned = self.preparer.planner.plan(some, truncate=self.truncate, run=workers.map)
+                if failed := [one for one in planned if isinstance(one, Failed)]:
+                    yield Batch(failed, 0)
+                good = [one for one in planned if isinstance(one, Planned)]
+                yield from batches(good, budget=self.budget, max_inputs=self.max_inputs)
+            yield Batch([], 0)  # rows of this window come before more inputs are read
+
+    def _launch(self, batch: Sequence[tuple[int, Prepared]], cost: int) -> list[Launched]:
+        """The forward pass, in as many parts as memory asks for."""
+        if not batch:
+            return []
+        places = [place for place, _ in batch]
+        try:
+            return [(places, self.forward([ready for _, ready in batch]))]
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
+        # Out here nothing refers to the failed pass and its tensors any more.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            return [(places, _too_large(batch[0][1], reason))]
+        self.budget.failed(cost)
+        half = len(batch) // 2
+        parts = batch[:half], batch[half:]
+        costs = (min(cost, sum(ready.cost for _, ready in part)) for part in parts)
+        return [one for part, some in zip(parts, costs, strict=True) for one in self._launch(part, some)]
+
+    def _collected(self, launched: Iterable[Launched]) -> Iterator[tuple[int, Any]]:
+        for places, output in launched:
+            rows = [output] if isinstance(output, VLM2VecError) else self.collect(output)
+            yield from zip(places, rows, strict=True)
+
+
+def in_order(rows: Iterable[tuple[int, T]]) -> Generator[T]:
+    """Rows by their places, each as soon as all before it are there."""
+    waiting: dict[int, T] = {}
+    place = 0
+    for at, row in rows:
+        waiting[at] = row
+        while place in waiting:
+            yield waiting.pop(place)
+            place += 1
+
+
+def _with_copies(rows: Iterable[tuple[int, Any]], copies: Copies) -> Iterator[tuple[int, Any]]:
+    for place, row in rows:
+        yield place, row
+        for copy, item in copies.pop(place, ()):
+            yield copy, _error_of(item, row) if isinstance(row, VLM2VecError) else _cloned(row)
+
+
+def _error_of(item: Input, error: VLM2VecError) -> VLM2VecError:
+    """What went wrong with one input, for another that is equal but for its name."""
+    own = error.copy()
+    own.source = None
+    return own.at(item.index, item.describe())
+
+
+def _cloned(row: Any) -> Any:
+    """A row of its own for an equal input: a caller may write into either."""
+    return {name: _cloned(part) for name, part in row.items()} if isinstance(row, dict) else row.clone()
+
+
+def _parts(items: Iterable[T], size: int | None) -> Iterator[list[T]]:
+    """Some items at a time. An error of the source comes behind what was read before it."""
+    iterator = iter(items)
+    while True:
+        part: list[T] = []
+        try:
+            part.extend(islice(iterator, size))
+        except Exception:
+            if part:
+                yield part
+            raise
+        if not part:
+            return
+        yield part
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the host, had no memory left; torch has no type of its own for the latter."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def _too_large(one: Prepared, reason: str) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"with {len(one.token_ids):,} tokens it does not fit the device's memory, even alone ({reason})",
+        fix="Give fewer pages, frames or max_pixels, a shorter text, or another device.",
+        index=one.item.index,
+        source=one.item.describe(),
+    )

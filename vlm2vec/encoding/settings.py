@@ -1,0 +1,28 @@
+"""What the encode engine does to be fast, each with its switch. None of it changes a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["EngineSettings"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Switches of the encode engine, for tests and to find a fault: `model.engine_settings = ...`.
+
+    Attributes:
+        deduplicate: Encode equal inputs once. Buys as much as there are copies.
+        prepare_ahead: Decode the next batches in worker threads. Buys the time of decoding on a GPU.
+        share_prefixes: Compute a prefix that inputs share once: an instruction, or a picture with several
+            questions. Buys 2 times on short queries with an instruction, the number of questions on pictures.
+        pooled_only: Compute of the last layer what the pooled tokens need. Buys one layer's MLP.
+        fuse_projections: One matrix product for queries, keys and values, and one for gate and up. Buys some
+            per cent.
+    """
+
+    deduplicate: bool = True
+    prepare_ahead: bool = True
+    share_prefixes: bool = True
+    pooled_only: bool = True
+    fuse_projections: bool = True

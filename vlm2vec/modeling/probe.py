@@ -1,0 +1,23 @@
+"""Which of two ways of computing the same is faster on the CPU at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+__all__ = ["is_faster"]
+
+_ROUNDS = 7
+# A way that needs more memory or more code must win by more than the noise of a measurement.
+_MARGIN = 1.3
+
+
+def is_faster(new: Callable[[], object], old: Callable[[], object]) -> bool:
+    """Whether `new` beats `old` clearly, both run in turn a few times. Takes some tens of milliseconds."""
+    seconds: dict[Callable[[], object], list[float]] = {new: [], old: []}
+    for way in (new, old) * _ROUNDS:
+        begin = time.perf_counter()
+        way()
+        seconds[way].append(time.perf_counter() - begin)
+    # The fastest run of each is the one that nothing else on the machine has slowed down.
+    return min(seconds[new]) * _MARGIN < min(seconds[old])

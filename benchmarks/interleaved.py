@@ -1,15 +1,27 @@
-"""Two ways of doing the same work, timed in turn in one process."""
+"""Several ways of doing the same work, timed in turn in one process."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from machine import machine, processor
+
+__all__ = ["Comparison", "Timed", "compare", "interleave", "processor", "report", "write_json"]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Median seconds of one way, by the clock and of all its threads, and what its first run gave."""
+
+    seconds: float
+    cpu_seconds: float
+    result: Any
 
 
 @dataclass(frozen=True)
@@ -23,18 +35,24 @@ class Comparison:
     runs: int
 
 
-def compare(work: str, ours: Callable[[], object], theirs: Callable[[], object], *, runs: int) -> Comparison:
-    """Time both in turn, after one run of each that does not count."""
-    ours()
-    theirs()
-    seconds: tuple[list[float], list[float]] = ([], [])
+def interleave(ways: Mapping[str, Callable[[], Any]], *, runs: int) -> dict[str, Timed]:
+    """Time the ways in turn, A B A B, after one run of each that does not count."""
+    first = {name: way() for name, way in ways.items()}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(runs):
-        for way, taken in zip((ours, theirs), seconds, strict=True):
-            begin = time.perf_counter()
+        for name, way in ways.items():
+            begin = time.perf_counter(), time.process_time()
             way()
-            taken.append(time.perf_counter() - begin)
-    median_ours, median_theirs = (statistics.median(taken) for taken in seconds)
-    return Comparison(work, median_ours, median_theirs, median_theirs / median_ours, runs)
+            taken[name].append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+    medians = {name: map(statistics.median, zip(*of_way, strict=True)) for name, of_way in taken.items()}
+    return {name: Timed(*medians[name], first[name]) for name in ways}
+
+
+def compare(work: str, ours: Callable[[], object], theirs: Callable[[], object], *, runs: int) -> Comparison:
+    """Time two ways in turn."""
+    timed = interleave({"ours": ours, "theirs": theirs}, runs=runs)
+    mine, other = timed["ours"].seconds, timed["theirs"].seconds
+    return Comparison(work, mine, other, other / mine, runs)
 
 
 def report(comparisons: list[Comparison], json_file: Path | None) -> None:
@@ -43,17 +61,10 @@ def report(comparisons: list[Comparison], json_file: Path | None) -> None:
     for one in comparisons:
         print(f"{one.work:44s} {one.ours * 1e3:8.1f} ms {one.theirs * 1e3:8.1f} ms {one.ratio:6.1f}x")
     if json_file is not None:
-        machine = {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-        content = {"machine": machine, "comparisons": [asdict(one) for one in comparisons]}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(json_file, {"machine": machine(), "comparisons": [asdict(one) for one in comparisons]})
 
 
-def processor() -> str:
-    """Name of the processor, as the system knows it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write numbers where they can be read by the plots and the table of the README."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

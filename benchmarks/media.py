@@ -6,8 +6,13 @@ python benchmarks/media.py [--json FILE] [--runs 5]
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -18,7 +23,7 @@ from interleaved import Comparison, compare, report
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlm2vec import profiles
-from vlm2vec.media.image import load_image
+from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import normalise, patchify
 from vlm2vec.media.pdf import render_page
@@ -58,6 +63,20 @@ def decode_all(source: Source) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for number, frame in decoded if number in chosen]
 
 
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Takes all cores but one from this process, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def clips(folder: Path, runs: int) -> list[Comparison]:
     """Eight frames of a clip, against decoding all of it."""
     results = []
@@ -66,14 +85,11 @@ def clips(folder: Path, runs: int) -> list[Comparison]:
         ours = read_frames(source, limits=PATIENT).frames
         if any((one != other).any() for one, other in zip(ours, decode_all(source), strict=True)):
             raise SystemExit("the two ways give different frames")
-        results.append(
-            compare(
-                f"8 frames of {seconds} s, key frame every {key_every}",
-                lambda source=source: read_frames(source, limits=PATIENT),
-                lambda source=source: decode_all(source),
-                runs=runs,
-            )
-        )
+        work = f"8 frames of {seconds} s, GOP {key_every}"
+        ways = (partial(read_frames, source, limits=PATIENT), partial(decode_all, source))
+        results.append(compare(work, *ways, runs=runs))
+        with on_one_core():
+            results.append(compare(f"{work}, 1 core", *ways, runs=runs))
     return results
 
 
@@ -91,11 +107,16 @@ def pages(folder: Path, runs: int) -> Comparison:
 
 
 def pictures(folder: Path, runs: int) -> list[Comparison]:
-    """A JPEG to patches, against transformers' image processor on PIL."""
+    """JPEGs to patches, against transformers' image processor on PIL.
+
+    Eight pictures: worker threads prepare ours, as the engine does; theirs come one after another, as in
+    sentence-transformers. Then one picture in one thread.
+    """
     processor = Qwen2VLImageProcessorPil(
         size={"shortest_edge": RULES.min_pixels, "longest_edge": RULES.max_pixels}
     )
     noise = np.random.default_rng(0)
+    workers = os.cpu_count() or 1
     results = []
     for width, height in ((336, 336), (1024, 768), (4000, 3000)):
         path = folder / f"{width}.jpg"
@@ -103,14 +124,24 @@ def pictures(folder: Path, runs: int) -> list[Comparison]:
         PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
 
         def ours(path: Path = path) -> np.ndarray:
-            return patchify(fit(load_image(Source.from_path(path)), RULES)[None], RULES)[0]
+            return patchify(fit(load_picture(Source.from_path(path)), RULES)[None], RULES)[0]
 
         def theirs(path: Path = path) -> np.ndarray:
             return processor(PIL.Image.open(path), return_tensors="np")["pixel_values"]
 
         if (normalise(ours()) != theirs()).any():
             raise SystemExit("the two ways give different pixels")
-        results.append(compare(f"a JPEG of {width} x {height}", ours, theirs, runs=runs))
+        work = f"JPEG of {width} x {height}"
+        with ThreadPoolExecutor(workers) as pool:
+            results.append(
+                compare(
+                    f"8 {work}, {workers} threads to 1",
+                    lambda pool=pool, ours=ours, path=path: list(pool.map(ours, [path] * 8)),
+                    lambda theirs=theirs, path=path: [theirs(path) for _ in range(8)],
+                    runs=runs,
+                )
+            )
+        results.append(compare(f"1 {work}, 1 thread to 1", ours, theirs, runs=runs))
     return results
 
 

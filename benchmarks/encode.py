@@ -1,0 +1,169 @@
+"""What encoding costs, against sentence-transformers and padded transformers on the same inputs and weights.
+
+python benchmarks/encode.py [--model small] [--rows queries mixed] [--runs 3] [--threads 2] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from baselines import HAS_TORCHVISION, Padded, Stock
+from interleaved import interleave, write_json
+from machine import machine, matrix_rates
+from models import SHAPES, write_model
+from PIL import Image
+from workloads import WORKLOADS, Item, Sizes, Writer
+
+from vlm2vec import VLM2Vec
+from vlm2vec.media.pdf import render_page
+from vlm2vec.media.source import Source
+from vlm2vec.profiles import Profile
+
+OURS, STOCK, PADDED = "ours", "sentence-transformers", "padded transformers"
+
+ROWS = {**{name: (name, "float32") for name in WORKLOADS}, "mixed-bfloat16": ("mixed", "bfloat16")}
+"""By name: the workload, and the type of the weights."""
+
+
+class Encoders:
+    """The three ways, loaded from one folder of weights.
+
+    Args:
+        folder: A saved model.
+        device: Where they compute.
+    """
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
+        self.load = cache(self._load)
+
+    def _load(self, way: str, dtype: torch.dtype) -> Any:
+        if way == OURS:
+            return VLM2Vec(self.folder, device=self.device, model_kwargs={"dtype": dtype})
+        return {STOCK: Stock, PADDED: Padded}[way](self.folder, dtype=dtype, device=self.device)
+
+    def ways(self, items: Sequence[Item], dtype: torch.dtype) -> dict[str, Callable[[], np.ndarray]]:
+        """What is to be timed: sentence-transformers with its default batch size and with a small one."""
+        stock = self.load(STOCK, dtype)
+        return {
+            OURS: partial(encode_ours, self.load(OURS, dtype), items),
+            f"{STOCK}, batch 32": partial(stock.encode, items, batch_size=32),
+            f"{STOCK}, batch 8": partial(stock.encode, items, batch_size=8),
+            PADDED: partial(self.load(PADDED, dtype).encode, items, batch_size=32),
+        }
+
+    def reference(self, items: Sequence[Item]) -> np.ndarray:
+        """One by one in float32, by transformers."""
+        padded = self.load(PADDED, torch.float32)
+        rules = Profile.load(self.folder).pixels
+
+        def our_page(path: Path, page: int) -> Image.Image:
+            # Drawn as this package draws it, so that errors of vectors are not differences of drawing.
+            return Image.fromarray(render_page(Source.from_path(path), page, rules))
+
+        return np.concatenate([padded.encode([item], batch_size=1, draw_page=our_page) for item in items])
+
+
+def encode_ours(model: VLM2Vec, items: Sequence[Item]) -> np.ndarray:
+    """One call, as a user would."""
+    vectors: np.ndarray = model.encode(
+        [item.ours() for item in items],
+        instruction=[item.instruction for item in items],
+        show_progress_bar=False,
+    )
+    return vectors
+
+
+def measure(
+    name: str, encoders: Encoders, writer: Writer, *, runs: int, dtype: str | None = None
+) -> dict[str, Any]:
+    """Time one row and hold its vectors against those of one-by-one encoding."""
+    workload, weights = ROWS[name]
+    weights = dtype or weights
+    what, draw = WORKLOADS[workload]
+    items = draw(writer)
+    # A single call of a single query is short: it takes more of them for a steady median.
+    timed = interleave(
+        encoders.ways(items, getattr(torch, weights)), runs=runs * (10 if len(items) == 1 else 1)
+    )
+    reference = encoders.reference(items)
+    # Theirs draw PDF pages differently, so their vectors of pages have other values.
+    comparable = [number for number, item in enumerate(items) if item.pdf is None]
+    errors, cosines = {}, {}
+    for way, one in timed.items():
+        rows = slice(None) if way == OURS else comparable
+        errors[way] = float(np.abs(one.result - reference)[rows].max())
+        cosines[way] = float((one.result * reference).sum(axis=1)[rows].min())
+    seconds = {way: one.seconds for way, one in timed.items()}
+    best = min(seconds[way] for way in seconds if way.startswith(STOCK))
+    return {
+        "name": name,
+        "work": f"{len(items)} {what}" + (", bfloat16" if weights == "bfloat16" else ""),
+        "dtype": weights,
+        "inputs": len(items),
+        "runs": runs,
+        "seconds": seconds,
+        # Of all threads: steadier than the clock where others use the machine.
+        "cpu_seconds": {way: one.cpu_seconds for way, one in timed.items()},
+        "ratio": {STOCK: best / seconds[OURS], PADDED: seconds[PADDED] / seconds[OURS]},
+        "max_abs_error": errors,
+        "min_cosine": cosines,
+        # How far apart the inputs themselves are: what the errors are small against.
+        "mean_cosine_between_inputs": _mean_cosine(reference),
+    }
+
+
+def _mean_cosine(vectors: np.ndarray) -> float | None:
+    count = len(vectors)
+    return float((vectors @ vectors.T).sum() - count) / (count * (count - 1)) if count > 1 else None
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """One line of the table."""
+    ratio, error = row["ratio"], row["max_abs_error"][OURS]
+    print(
+        f"{row['work']:50s} {row['seconds'][OURS] * 1e3:9.1f} ms {ratio[STOCK]:8.2f}x {ratio[PADDED]:8.2f}x "
+        f"{error:9.1e} {1 - row['min_cosine'][OURS]:9.1e}",
+        flush=True,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=SHAPES, help="size of the model (default: small)")
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=" ".join(ROWS)
+    )
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way (default: 3)")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="weights, in place of the row's own")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--quick", action="store_true", help="a tiny model and tiny inputs, to try the code")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    name = options.model or ("tiny" if options.quick else "small")
+    rates = matrix_rates(quick=options.quick)
+    print(", ".join(f"{product}: {rate:g} GFLOP/s" for product, rate in rates.items()))
+    print(f"{'work':50s} {'ours':>12s} {STOCK[:9]:>9s} {PADDED[:9]:>9s} {'max-abs':>9s} {'1 - cos':>9s}")
+    about = {"machine": machine(), "gflops": rates, "model": name, "torchvision": HAS_TORCHVISION}
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        encoders = Encoders(write_model(Path(scratch), name))
+        for row in options.rows:
+            writer = Writer(Path(scratch) / row, Sizes(options.quick))
+            rows.append(measure(row, encoders, writer, runs=options.runs, dtype=options.dtype))
+            print_row(rows[-1])
+            if options.json:  # after each row: some take minutes, and a run that is cut short has measured
+                write_json(options.json, {**about, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

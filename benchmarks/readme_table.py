@@ -1,0 +1,71 @@
+"""Writes the tables of the README's section on performance from what was measured.
+
+python benchmarks/readme_table.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- performance: written by benchmarks/readme_table.py -->", "<!-- performance: end -->"
+
+
+def section(results: Path) -> str:
+    """Text between the markers: a table for each file of `benchmarks/encode.py`."""
+    files = sorted(results.glob("encode-*.json"))
+    return "\n".join(table(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+
+
+def table(measured: dict[str, Any]) -> str:
+    """What was measured on one machine with one model."""
+    machine, rates = measured["machine"], measured["gflops"]
+    products = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    lines = [
+        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"model `{measured['model']}`. Matrix products in that run, in GFLOP/s: {products}.",
+        "",
+        "| work | against sentence-transformers | against padded transformers | largest error |",
+        "|---|---|---|---|",
+        *(_line(row) for row in measured["rows"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    if row["dtype"] == "float32":
+        error = f"{row['max_abs_error']['ours']:.0e}"
+    else:
+        error = f"cosine {row['min_cosine']['ours']:.5f}"
+    stock, padded = row["ratio"]["sentence-transformers"], row["ratio"]["padded transformers"]
+    return f"| {row['work']} | {stock:.1f}x | {padded:.1f}x | {error} |"
+
+
+def filled(readme: str, text: str) -> str:
+    """The README with that text between its markers."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"README.md needs the lines {BEGIN} and {END}")
+    return f"{before}{begin}\n{text}{end}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, fail where the README differs")
+    options = parser.parse_args(arguments)
+    readme = README.read_text(encoding="utf-8")
+    text = filled(readme, section(RESULTS))
+    if options.check and text != readme:
+        raise SystemExit("README.md differs from what was measured: run benchmarks/readme_table.py")
+    if text != readme:
+        README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

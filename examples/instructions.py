@@ -23,7 +23,7 @@ def main() -> None:
     # One for all: the text and the picture get the same.
     both = model.encode(["a red circle", picture], instruction="Represent the colours.")
 
-    # One per input; None leaves an input without.
+    # One per input; None means the default, which for encode is no instruction.
     each = model.encode([picture, picture], instruction=["Represent the colours.", None])
 
     # Inside an input, where it wins over the argument.

@@ -41,4 +41,8 @@ def main(folder: Path | None = None, query: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(kind(word) for kind, word in zip((Path, str), sys.argv[1:], strict=False)))
+    arguments = sys.argv[1:]
+    if len(arguments) not in (0, 2) or not all(Path(folder).is_dir() for folder in arguments[:1]):
+        print("usage: pdf_search.py [FOLDER QUERY]", file=sys.stderr)
+        sys.exit(2)
+    main(*(kind(word) for kind, word in zip((Path, str), arguments, strict=False)))

@@ -28,6 +28,8 @@ INPUTS = [
     CLIP,
     PICTURE,
 ]
+# Two programs for one network with random weights: CPUs differ in what their products round to.
+ROUNDING = 4e-6
 
 
 def by_training_forward(model: VLM2Vec, inputs: list[object]) -> np.ndarray:
@@ -47,7 +49,7 @@ def test_equals_the_training_forward(
     share, pooled, fuse = switches
     settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
     monkeypatch.setattr(model, "engine_settings", settings)
-    np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=1e-6)
+    np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
 
 
 def test_keys_that_are_gathered_in_parts_give_the_same(
@@ -61,7 +63,7 @@ def test_keys_that_are_gathered_in_parts_give_the_same(
     monkeypatch.setattr(
         attention.Segments, "parts", lambda self: parts.append(len(list(split(self)))) or split(self)
     )
-    np.testing.assert_allclose(model.encode(questions), whole, atol=1e-6)
+    np.testing.assert_allclose(model.encode(questions), whole, atol=ROUNDING)
     assert max(parts) > 1
 
 
@@ -91,10 +93,10 @@ def test_a_model_that_has_encoded_trains_and_saves_as_before(golden: Path, tmp_p
     optimizer.step()
     changed = model.encode(INPUTS)
     assert np.abs(changed - before).max() > 1e-4
-    np.testing.assert_allclose(changed, by_training_forward(model.eval(), INPUTS), atol=1e-6)
+    np.testing.assert_allclose(changed, by_training_forward(model.eval(), INPUTS), atol=ROUNDING)
     model.save_pretrained(str(tmp_path))
-    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(INPUTS), changed, atol=1e-6)
-    np.testing.assert_allclose(copy.deepcopy(model).encode(INPUTS), changed, atol=1e-6)
+    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(INPUTS), changed, atol=ROUNDING)
+    np.testing.assert_allclose(copy.deepcopy(model).encode(INPUTS), changed, atol=ROUNDING)
 
 
 def test_an_adapter_that_is_not_merged_counts(golden: Path) -> None:
@@ -105,7 +107,7 @@ def test_an_adapter_that_is_not_merged_counts(golden: Path) -> None:
     model.add_adapter(LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
     with_adapter = model.encode(INPUTS)
     assert np.abs(with_adapter - before).max() > 1e-3
-    np.testing.assert_allclose(with_adapter, by_training_forward(model.eval(), INPUTS), atol=1e-6)
+    np.testing.assert_allclose(with_adapter, by_training_forward(model.eval(), INPUTS), atol=ROUNDING)
 
 
 @pytest.mark.parametrize("frames", [1, 2])

@@ -8,18 +8,18 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
 * queries, keys and values are one product, as are gate and up (`vlm2vec.modeling.products`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need;
-* the wide middle of each MLP exists for some rows at a time.
+* all but attention is computed for some rows at a time, so nothing wide exists for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
@@ -92,7 +92,7 @@ def language_states(
     hidden = language.embed_tokens(row.token_ids)
     if media is not None:
         hidden[row.media_tokens] = media.index_select(0, row.media_features).to(hidden.dtype)
-    turn = _turn(*language.rotary_emb(hidden[None], row.positions.T[:, None]))
+    turn = _Turn(*language.rotary_emb(hidden[None], row.positions.T[:, None]))
     last = len(language.layers) - 1
     for number, layer in enumerate(language.layers):
         only = row.wanted if number == last else None
@@ -106,22 +106,21 @@ def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) ->
     """What the language model sees of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
     visual = model.visual
     hidden = _project_patches(visual.patch_embed.proj.weight, row.stills, row.clips)
-    cos, sin = visual.rotary_pos_emb(hidden, row.positions)
-    turn = _turn(cos, sin)
+    turn = _Turn(*visual.rotary_pos_emb(hidden, row.positions))
     for block in visual.blocks:
         attention, mlp = block.attn, block.mlp
-        mixed = project([attention.qkv], block.norm1(hidden), fuse=fuse).view(
-            len(hidden), 3, attention.num_heads, -1
+        heads = attention.num_heads
+        query, key, value = _heads(
+            [attention.qkv], hidden, block.norm1, turn, (heads, heads, heads), fuse=fuse
         )
-        # Rotated in float32, whatever the weights are, as transformers does.
-        query, key = turn(mixed[:, :2].float()).to(mixed.dtype).unbind(1)
-        seen = attend(query, key, mixed[:, 2], row.segments, causal=False, scaling=attention.scaling)
-        hidden += project([attention.proj], seen.flatten(1), fuse=fuse)
+        seen = attend(query, key, value, row.segments, causal=False, scaling=attention.scaling)
+        _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
 
-        def middle(rows: Tensor, mlp: Any = mlp) -> Tensor:
-            return project([mlp.fc2], mlp.act(project([mlp.fc1], rows, fuse=fuse)), fuse=fuse)
+        def middle(rows: Tensor, block: Any = block, mlp: Any = mlp) -> Tensor:
+            wide = project([mlp.fc1], block.norm2(rows), fuse=fuse)
+            return project([mlp.fc2], mlp.act(wide), fuse=fuse)
 
-        _add_by_blocks(hidden, block.norm2, middle)
+        _add_by_blocks(hidden, hidden, middle)
     features: Tensor = visual.merger(hidden)
     return features
 
@@ -129,39 +128,60 @@ def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) ->
 def _decoder_layer(
     layer: Any,
     hidden: Tensor,
-    turn: Callable[[Tensor], Tensor],
+    turn: _Turn,
     segments: Segments,
     *,
     only: Tensor | None,
     fuse: bool,
 ) -> Tensor:
     attention, mlp = layer.self_attn, layer.mlp
-    normed = _rms_norm(layer.input_layernorm, hidden)
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    dim = attention.head_dim
-    mixed = project(projections, normed, fuse=fuse).view(len(hidden), -1, dim)
-    heads, key_heads = attention.num_heads, attention.num_key_value_heads
-    turned, value = turn(mixed[:, : heads + key_heads]), mixed[:, heads + key_heads :]
-    query, key = torch.split(turned, [heads, key_heads], dim=1)
+    heads = attention.num_heads, attention.num_key_value_heads, attention.num_key_value_heads
+    norm = partial(_rms_norm, layer.input_layernorm)
+    query, key, value = _heads(projections, hidden, norm, turn, heads, fuse=fuse)
     if only is not None:
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
     seen = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
-    hidden += project([attention.o_proj], seen.flatten(1), fuse=fuse)
+    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.o_proj], fuse=fuse))
 
     def middle(rows: Tensor) -> Tensor:
-        gate, up = project([mlp.gate_proj, mlp.up_proj], rows, fuse=fuse).chunk(2, dim=-1)
+        normed = _rms_norm(layer.post_attention_layernorm, rows)
+        gate, up = project([mlp.gate_proj, mlp.up_proj], normed, fuse=fuse).chunk(2, dim=-1)
         return project([mlp.down_proj], mlp.act_fn(gate).mul_(up), fuse=fuse)
 
-    _add_by_blocks(hidden, lambda rows: _rms_norm(layer.post_attention_layernorm, rows), middle)
+    _add_by_blocks(hidden, hidden, middle)
     return hidden
 
 
-def _add_by_blocks(
-    hidden: Tensor, norm: Callable[[Tensor], Tensor], middle: Callable[[Tensor], Tensor]
-) -> None:
-    """`hidden += middle(norm(hidden))`, some rows at a time: the middle is wide."""
-    for rows in torch.split(hidden, _BLOCK_ROWS.get(hidden.device.type, len(hidden))):
-        rows.add_(middle(norm(rows)))
+def _heads(
+    projections: list[nn.Module],
+    hidden: Tensor,
+    norm: Callable[[Tensor], Tensor],
+    turn: _Turn,
+    counts: tuple[int, int, int],
+    *,
+    fuse: bool,
+) -> Sequence[Tensor]:
+    """Queries, keys and values, `(rows, heads, head_dim)` each, rotated; `counts` heads of each."""
+    turned, mixed = counts[0] + counts[1], hidden.new_empty(0)
+    for rows in _blocks(hidden):
+        part = project(projections, norm(hidden[rows]), fuse=fuse).view(-1, sum(counts), turn.head_dim)
+        if not len(mixed):
+            mixed = part.new_empty(len(hidden), *part.shape[1:])
+        turn(part[:, :turned], rows, out=mixed[rows, :turned])
+        mixed[rows, turned:] = part[:, turned:]
+    return torch.split(mixed, list(counts), dim=1)
+
+
+def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor]) -> None:
+    """`hidden += work(inputs)`, some rows at a time."""
+    for rows in _blocks(hidden):
+        hidden[rows] += work(inputs[rows])
+
+
+def _blocks(rows: Tensor) -> Iterator[slice]:
+    size = _BLOCK_ROWS.get(rows.device.type, len(rows))
+    return (slice(begin, begin + size) for begin in range(0, len(rows), size or 1))
 
 
 def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:
@@ -177,22 +197,26 @@ def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:
     return scaled.mul_(norm.weight)
 
 
-def _turn(cos: Tensor, sin: Tensor) -> Callable[[Tensor], Tensor]:
-    """The rotary embedding, for tensors of shape `(tokens, ..., heads, head_dim)`.
+class _Turn:
+    """The rotary embedding.
 
     Args:
         cos: `(1, tokens, head_dim)` or `(tokens, head_dim)`; its two halves are equal.
         sin: The same of the sine.
     """
-    half = cos.shape[-1] // 2
-    cos, sin = (tensor.reshape(-1, 2 * half)[:, None, :half] for tensor in (cos, sin))
 
-    def turn(heads: Tensor) -> Tensor:
-        c, s = (cos, sin) if heads.ndim == 3 else (cos[:, None], sin[:, None])
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        self.head_dim = cos.shape[-1]
+        half = self.head_dim // 2
+        self._cos, self._sin = (each.reshape(-1, 2 * half)[:, None, :half] for each in (cos, sin))
+
+    def __call__(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
+        """Rotate `(rows, heads, head_dim)` of some rows into `out`, in the precision of the angles."""
+        cos, sin = self._cos[rows], self._sin[rows]
         first, second = heads.chunk(2, dim=-1)
-        return torch.cat((first * c - second * s, second * c + first * s), dim=-1)
-
-    return turn
+        out_first, out_second = out.chunk(2, dim=-1)
+        out_first.copy_(first * cos - second * sin)
+        out_second.copy_(second * cos + first * sin)
 
 
 def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None) -> Tensor:
@@ -205,13 +229,20 @@ def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None
     near, scale, shift = _pixel_constants(weight.device)
     folded = kernel * scale[:, None, None, None]
     rest = (kernel * shift[:, None, None, None]).sum((1, 2, 3, 4))
-    outputs = []
-    for patches, filters in ((stills, folded.sum(2)), (clips, folded)):
-        if patches is not None:
-            levels = patches.view(len(patches), len(MEAN), -1) - near[:, None]
-            outputs.append(F.linear(levels.flatten(1), filters.flatten(1), rest))
-    projected = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return projected.to(weight.dtype)
+    given = [
+        (patches, filters.flatten(1))
+        for patches, filters in ((stills, folded.sum(2)), (clips, folded))
+        if patches is not None
+    ]
+    projected = weight.new_empty(sum(len(patches) for patches, _ in given), len(weight))
+    begin = 0
+    for patches, filters in given:
+        for rows in _blocks(patches):
+            levels = patches[rows].view(-1, len(MEAN), patches.shape[1] // len(MEAN)) - near[:, None]
+            out = projected[begin : begin + len(levels)]
+            out.copy_(F.linear(levels.flatten(1), filters, rest))
+            begin += len(levels)
+    return projected
 
 
 @lru_cache(maxsize=8)

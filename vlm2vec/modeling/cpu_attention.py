@@ -70,7 +70,6 @@ def _blocks_win() -> bool:
     win = is_faster(
         lambda: blocked_attention(query, key, value, causal=False, scaling=0.125),
         lambda: F.scaled_dot_product_attention(query, key, value, scale=0.125),
-        margin=1.1,
     )
     logger.info("Long attention on this CPU: %s", "in blocks" if win else "torch's kernel")
     return win

@@ -2,18 +2,18 @@
 
 Fused (queries, keys and values; gate and up) they read their input once and fill the cores better. The
 weights of the modules become slices of one tensor, so nothing is held twice, and training, saving and
-merging go on as before. On CPUs oneDNN's kernel is tried once against torch's own, which is MKL's. On AMD's
-Zen 4 it is 1.05 to 1.25 times as fast, on Zen 5, with weights packed beforehand, 2 to 3 times; on Intel's it
-gains nothing. Packed copies are kept beside the weights, and so must win clearly.
+merging go on as before. oneDNN's kernel with weights packed beforehand is 2 to 3 times as fast as MKL's on
+AMD's Zen 5; on Zen 4 and on Intel's CPUs it gains a tenth or nothing. It is tried once, and where it wins
+clearly the packed copies are kept beside the weights.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,7 @@ __all__ = ["project"]
 
 logger = logging.getLogger(__name__)
 
-Kernel: TypeAlias = Literal["torch", "onednn", "packed"]
-
+_FEW_ROWS_STEP, _ROWS_STEP = 16, 128
 _PROBES = 64  # elements by which a packed copy is told to be of older weights
 
 
@@ -50,16 +49,25 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) 
     weight = weights[0] if len(weights) == 1 else _joined(weights)
     biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     bias = None if not biases else biases[0] if len(biases) == 1 else torch.cat(biases)
-    exact = weight.dtype == inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    kernel = _fastest_kernel() if exact and weight.device.type == "cpu" else "torch"
-    if kernel == "torch":
+    if weight.device.type != "cpu":
         return F.linear(inputs, weight, bias)
-    return _by_onednn(inputs, _packed(weights, weight) if kernel == "packed" else weight, bias)
+    exact = weight.dtype == inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    packs = exact and _packing_wins()
+    if exact and not packs:
+        return F.linear(inputs, weight, bias)
+    rows, inputs = len(inputs), _rounded_up(inputs)
+    if not packs:  # in half precision torch's own product is oneDNN's as well
+        return F.linear(inputs, weight, bias)[:rows]
+    product = torch.ops.mkldnn._linear_pointwise
+    output: Tensor = product(inputs, _packed(weights, weight), bias, "none", [], "")
+    return output[:rows]
 
 
-def _by_onednn(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-    return output
+def _rounded_up(inputs: Tensor) -> Tensor:
+    """Some rows of zeros added: oneDNN keeps a program for each number of rows that it meets."""
+    step = _FEW_ROWS_STEP if len(inputs) <= 4 * _FEW_ROWS_STEP else _ROWS_STEP
+    missing = -len(inputs) % step
+    return F.pad(inputs, (0, 0, 0, missing)) if missing else inputs
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -111,27 +119,20 @@ def _packed(weights: Sequence[nn.Parameter], joined: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-@torch.inference_mode()
-def _fastest_kernel() -> Kernel:
-    """The product that wins on this CPU, at the size of a batch."""
-    weight, inputs = torch.full((1024, 1024), 0.5), torch.full((512, 1024), 0.5)
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        for each in (weight, packed):
-            _by_onednn(inputs, each, None)
-    except (AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
-        # The operators are private to torch: another release or another CPU may not have them.
-        logger.info("Matrix products on this CPU: torch's own (oneDNN cannot be used: %s)", error)
-        return "torch"
-    ways: dict[Kernel, Callable[[], Tensor]] = {
-        "torch": lambda: F.linear(inputs, weight),
-        "onednn": lambda: _by_onednn(inputs, weight, None),
-        "packed": lambda: _by_onednn(inputs, packed, None),
-    }
-    kernel: Kernel = "torch"
-    if is_faster(ways["onednn"], ways["torch"], margin=1.05):
-        kernel = "onednn"
-    if is_faster(ways["packed"], ways[kernel], margin=1.2):
-        kernel = "packed"
-    logger.info("Matrix products on this CPU: %s", kernel)
-    return kernel
+def _packing_wins() -> bool:
+    """Whether oneDNN's packed product beats torch's own, at the size of a batch."""
+    with torch.inference_mode():
+        weight, inputs = torch.full((1024, 1024), 0.5), torch.full((512, 1024), 0.5)
+        try:
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+            product = torch.ops.mkldnn._linear_pointwise
+            product(inputs, packed, None, "none", [], "")
+        except (AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
+            # The operators are private to torch: another release or another CPU may not have them.
+            logger.info("Matrix products on this CPU: torch's own (oneDNN cannot be used: %s)", error)
+            return False
+        win = is_faster(
+            lambda: product(inputs, packed, None, "none", [], ""), lambda: F.linear(inputs, weight)
+        )
+    logger.info("Matrix products on this CPU: %s", "oneDNN, packed" if win else "torch's own")
+    return win

@@ -1,1 +1,31 @@
-"""Training: for now, of the model inside the package."""
+"""Training: which rows make a batch, and the model inside the package.
+
+Names are loaded when they are first used, so that importing this package needs no torch.
+
+Example:
+    >>> from vlm2vec.training import SubBatchSampler
+    >>> len(next(SubBatchSampler([1000, 50], batch_size=8, sub_batch_size=4)))
+    8
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlm2vec.training.sub_batch_sampler import SubBatchSampler
+
+__all__ = ["SubBatchSampler"]
+
+_HOMES = {"SubBatchSampler": "vlm2vec.training.sub_batch_sampler"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'vlm2vec.training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

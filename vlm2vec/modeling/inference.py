@@ -31,7 +31,7 @@ from vlm2vec.modeling.products import project
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
 _LEVELS = 255
-_BLOCK_ROWS = {"cpu": 1024, "cuda": 16_384}
+_BLOCK_ROWS = {"cpu": 512, "cuda": 16_384}
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def language_states(
     hidden = language.embed_tokens(row.token_ids)
     if media is not None:
         hidden[row.media_tokens] = media.index_select(0, row.media_features).to(hidden.dtype)
-    turn = _Turn(*language.rotary_emb(hidden[None], row.positions.T[:, None]))
+    heads = _Heads(*language.rotary_emb(hidden[None], row.positions.T[:, None]))
     last = len(language.layers) - 1
     for number, layer in enumerate(language.layers):
         only = row.wanted if number == last else None
         segments = row.wanted_segments if only is not None else row.segments
         assert segments is not None  # noqa: S101  # wanted and its segments come together
-        hidden = _decoder_layer(layer, hidden, turn, segments, only=only, fuse=fuse)
+        hidden = _decoder_layer(layer, hidden, heads, segments, only=only, fuse=fuse)
     return _rms_norm(language.norm, hidden)
 
 
@@ -106,13 +106,11 @@ def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) ->
     """What the language model sees of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
     visual = model.visual
     hidden = _project_patches(visual.patch_embed.proj.weight, row.stills, row.clips)
-    turn = _Turn(*visual.rotary_pos_emb(hidden, row.positions))
+    heads = _Heads(*visual.rotary_pos_emb(hidden, row.positions))
     for block in visual.blocks:
         attention, mlp = block.attn, block.mlp
-        heads = attention.num_heads
-        query, key, value = _heads(
-            [attention.qkv], hidden, block.norm1, turn, (heads, heads, heads), fuse=fuse
-        )
+        counts = (attention.num_heads,) * 3
+        query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, fuse=fuse)
         seen = attend(query, key, value, row.segments, causal=False, scaling=attention.scaling)
         _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
 
@@ -128,7 +126,7 @@ def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) ->
 def _decoder_layer(
     layer: Any,
     hidden: Tensor,
-    turn: _Turn,
+    heads: _Heads,
     segments: Segments,
     *,
     only: Tensor | None,
@@ -136,9 +134,9 @@ def _decoder_layer(
 ) -> Tensor:
     attention, mlp = layer.self_attn, layer.mlp
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    heads = attention.num_heads, attention.num_key_value_heads, attention.num_key_value_heads
+    counts = attention.num_heads, attention.num_key_value_heads, attention.num_key_value_heads
     norm = partial(_rms_norm, layer.input_layernorm)
-    query, key, value = _heads(projections, hidden, norm, turn, heads, fuse=fuse)
+    query, key, value = heads.of(projections, norm, hidden, counts, fuse=fuse)
     if only is not None:
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
     seen = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
@@ -151,26 +149,6 @@ def _decoder_layer(
 
     _add_by_blocks(hidden, hidden, middle)
     return hidden
-
-
-def _heads(
-    projections: list[nn.Module],
-    hidden: Tensor,
-    norm: Callable[[Tensor], Tensor],
-    turn: _Turn,
-    counts: tuple[int, int, int],
-    *,
-    fuse: bool,
-) -> Sequence[Tensor]:
-    """Queries, keys and values, `(rows, heads, head_dim)` each, rotated; `counts` heads of each."""
-    turned, mixed = counts[0] + counts[1], hidden.new_empty(0)
-    for rows in _blocks(hidden):
-        part = project(projections, norm(hidden[rows]), fuse=fuse).view(-1, sum(counts), turn.head_dim)
-        if not len(mixed):
-            mixed = part.new_empty(len(hidden), *part.shape[1:])
-        turn(part[:, :turned], rows, out=mixed[rows, :turned])
-        mixed[rows, turned:] = part[:, turned:]
-    return torch.split(mixed, list(counts), dim=1)
 
 
 def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor]) -> None:
@@ -197,24 +175,44 @@ def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:
     return scaled.mul_(norm.weight)
 
 
-class _Turn:
-    """The rotary embedding.
+class _Heads:
+    """Queries, keys and values of a layer, the first two rotated; one buffer serves all layers of a tower.
 
     Args:
-        cos: `(1, tokens, head_dim)` or `(tokens, head_dim)`; its two halves are equal.
+        cos: Of the rotary embedding, `(1, rows, head_dim)` or `(rows, head_dim)`; its two halves are equal.
         sin: The same of the sine.
     """
 
     def __init__(self, cos: Tensor, sin: Tensor) -> None:
-        self.head_dim = cos.shape[-1]
-        half = self.head_dim // 2
+        self._dim = cos.shape[-1]
+        half = self._dim // 2
         self._cos, self._sin = (each.reshape(-1, 2 * half)[:, None, :half] for each in (cos, sin))
+        self._buffer: Tensor | None = None
 
-    def __call__(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
-        """Rotate `(rows, heads, head_dim)` of some rows into `out`, in the precision of the angles."""
+    def of(
+        self,
+        projections: list[nn.Module],
+        norm: Callable[[Tensor], Tensor],
+        hidden: Tensor,
+        counts: tuple[int, int, int],
+        *,
+        fuse: bool,
+    ) -> Sequence[Tensor]:
+        """Three tensors `(rows, heads, head_dim)`, with `counts` heads; good until the next call."""
+        turned = counts[0] + counts[1]
+        for rows in _blocks(hidden):
+            part = project(projections, norm(hidden[rows]), fuse=fuse).view(-1, sum(counts), self._dim)
+            if self._buffer is None:
+                self._buffer = part.new_empty(len(hidden), *part.shape[1:])
+            self._turn(part[:, :turned], rows, out=self._buffer[rows, :turned])
+            self._buffer[rows, turned:] = part[:, turned:]
+        assert self._buffer is not None  # noqa: S101  # there is at least one row
+        return torch.split(self._buffer, list(counts), dim=1)
+
+    def _turn(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
+        """Rotate, in the precision of the angles."""
         cos, sin = self._cos[rows], self._sin[rows]
-        first, second = heads.chunk(2, dim=-1)
-        out_first, out_second = out.chunk(2, dim=-1)
+        (first, second), (out_first, out_second) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
         out_first.copy_(first * cos - second * sin)
         out_second.copy_(second * cos + first * sin)
 

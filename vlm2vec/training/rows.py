@@ -10,7 +10,7 @@ import logging
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.training.row_inputs import check_input, identity
+from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows"]
 
@@ -132,7 +133,7 @@ def check_row(
 
 
 def check_rows(
-    rows: Sequence[Any],
+    rows: Records[Any],
     *,
     source: str = "train",
     on_error: Literal["raise", "skip"] = "raise",
@@ -228,7 +229,7 @@ def _problem(reason: str, cause: str, fix: str) -> _Problem:
 
 
 def _absence(name: str, value: Any) -> _Problem | None:
-    kind = name.split()[0]
+    kind = name.split(maxsplit=1)[0]
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _problem(
             f"without a {kind}", f"the row has no {name}", f'Give "{kind}", or leave the row out.'
@@ -241,7 +242,7 @@ def _absence(name: str, value: Any) -> _Problem | None:
 
 def _unusable(name: str, error: VLM2VecError) -> _Problem:
     missing = isinstance(error, MediaError)
-    reason = "with a missing or broken file" if missing else f"with an unusable {name.split()[0]}"
+    reason = "with a missing or broken file" if missing else f"with an unusable {name.split(maxsplit=1)[0]}"
     described = f"{name} ({shorten(error.source)})" if error.source else name
     return _Problem(reason, type(error)(f"{described}: {error.cause}", fix=error.fix))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from vlm2vec import Video
 from vlm2vec.errors import InputError, MediaError
+from vlm2vec.training import SubBatchSampler
 from vlm2vec.training.mixture import Mixture
 from vlm2vec.training.sources import JsonLines, TrainingSource
 from vlm2vec.training.sources.num_frames import with_num_frames
@@ -299,3 +302,27 @@ def test_memory_does_not_hold_the_rows(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert rows == [2000] * 2000
     assert peak < 2_000_000
+
+
+def test_a_mixture_takes_the_keys_of_the_sampler() -> None:
+    mixed = mixture()
+    batch = next(SubBatchSampler(mixed.sizes, mixed.weights, batch_size=6, sub_batch_size=3))
+    rows = [mixed[key] for key in batch]
+    assert [row in (PETS, NUMBERS)[source] for row, (source, _) in zip(rows, batch, strict=True)] == [
+        True
+    ] * 6
+
+
+def test_reading_a_mixture_loads_no_torch(folder: Path) -> None:
+    (folder / "mix.yaml").write_text("sources: {pets: {loader: rows, file: pets.jsonl}}", encoding="utf-8")
+    code = f"""
+import sys
+from vlm2vec.training import SubBatchSampler
+from vlm2vec.training.mixture import Mixture
+mixture = Mixture.from_yaml({str(folder / "mix.yaml")!r}).checked()
+print(mixture.sizes, [name for name in ("torch", "transformers", "datasets") if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[5] []"

@@ -15,8 +15,7 @@ import pytest
 
 from vlm2vec import Video
 from vlm2vec.errors import InputError, MediaError
-from vlm2vec.training import SubBatchSampler
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training import Mixture, SubBatchSampler
 from vlm2vec.training.sources import JsonLines, TrainingSource
 from vlm2vec.training.sources.num_frames import with_num_frames
 
@@ -317,8 +316,7 @@ def test_reading_a_mixture_loads_no_torch(folder: Path) -> None:
     (folder / "mix.yaml").write_text("sources: {pets: {loader: rows, file: pets.jsonl}}", encoding="utf-8")
     code = f"""
 import sys
-from vlm2vec.training import SubBatchSampler
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training import Mixture
 mixture = Mixture.from_yaml({str(folder / "mix.yaml")!r}).checked()
 print(mixture.sizes, [name for name in ("torch", "transformers", "datasets") if name in sys.modules])
 """

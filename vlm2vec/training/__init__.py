@@ -14,11 +14,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlm2vec.training.mixture import Mixture
     from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 
-__all__ = ["SubBatchSampler"]
+__all__ = ["SubBatchSampler", "Mixture"]
 
-_HOMES = {"SubBatchSampler": "vlm2vec.training.sub_batch_sampler"}
+_HOMES = {
+    "SubBatchSampler": "vlm2vec.training.sub_batch_sampler",
+    "Mixture": "vlm2vec.training.mixture",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -188,7 +188,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     def _train(self, features: Features) -> tuple[Tensor, Tensor]:
         present = features["attention_mask"].bool()
         segments = to_device(Segments.of(present.sum(dim=1).tolist()), present.device)
-        images, clips = self._media(features)
+        images, clips = features["media"] if "media" in features else self.media_features(features)
         hidden = hidden_states(
             self.model,
             features["input_ids"][present],
@@ -199,8 +199,11 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         )
         return hidden, segments.offsets
 
-    def _media(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
-        """Features of pictures and of clips, from one pass through the vision tower."""
+    def media_features(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
+        """What the language model sees of pictures and of clips, from one pass through the vision tower.
+
+        Under `media` in the features of `forward`, they spare it that pass.
+        """
         stills, clips = features.get("pixel_values"), features.get("pixel_values_videos")
         if stills is None and clips is None:
             return None, None

@@ -1,0 +1,48 @@
+"""Rows of all ranks, in rank order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import functional as F  # noqa: N812
+
+__all__ = ["Gathered", "gathered"]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rows of all ranks.
+
+    Attributes:
+        rows: `(sum of sizes, ...)`; gradients reach the rows of this rank.
+        sizes: Number of rows of each rank.
+        rank: Of this process.
+    """
+
+    rows: Tensor
+    sizes: list[int]
+    rank: int
+
+    @property
+    def first(self) -> int:
+        """Where the rows of this rank begin."""
+        return sum(self.sizes[: self.rank])
+
+
+def gathered(rows: Tensor) -> Gathered:
+    """Rows `(n, ...)` of all ranks; `n` may differ. In one process, the rows themselves."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return Gathered(rows, [len(rows)], 0)
+    world, rank = distributed.get_world_size(), distributed.get_rank()
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
+    distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
+    sizes = [int(count) for count in counts]
+    # Collectives want equal shapes.
+    filled = F.pad(rows.detach(), (0, 0) * (rows.ndim - 1) + (0, max(sizes) - len(rows))).contiguous()
+    parts = [torch.empty_like(filled) for _ in range(world)]
+    distributed.all_gather(parts, filled)
+    whole = [part[:size] for part, size in zip(parts, sizes, strict=True)]
+    whole[rank] = rows
+    return Gathered(torch.cat(whole), sizes, rank)

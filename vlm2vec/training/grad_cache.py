@@ -1,0 +1,281 @@
+"""GradCache: the loss and gradients of a large batch in the memory of a small one.
+
+Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (arXiv:2101.06983). A
+batch is embedded in chunks without a graph, the loss is taken over all vectors, and on the way back each
+chunk is embedded once more, with a graph, to receive the gradient of its vectors. Here besides:
+
+* chunks are cut by tokens and patches, and nothing is padded;
+* media are decoded chunk by chunk, ahead of the model, and never held all at once;
+* the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
+* what a frozen vision tower made of a chunk is kept on the host, so it runs once;
+* both passes of a chunk see the same dropout masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from vlm2vec.encoding.ahead import Workers
+from vlm2vec.encoding.batches import Batch
+from vlm2vec.encoding.pack import pad
+from vlm2vec.encoding.plan import Failed, Planned
+from vlm2vec.encoding.prepare import Prepared
+from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.parts import Input
+from vlm2vec.modeling.device import to_device
+from vlm2vec.training.gather import gathered
+from vlm2vec.training.info_nce import InfoNCE
+
+__all__ = ["GradCacheLoss", "Pairs"]
+
+_CHUNK = {"cpu": 4096, "mps": 4096}
+_CHUNK_ON_GPU = 16_384
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch to learn from, of one rank.
+
+    Attributes:
+        queries: Parsed, with their instructions.
+        documents: The same: the document of each query, and hard negatives.
+        positives: For each query, the place of its document.
+        query_ids: Numbers that are equal for equal queries, on all ranks.
+        document_ids: The same for documents, in one numbering with the queries.
+    """
+
+    queries: Sequence[Input]
+    documents: Sequence[Input]
+    positives: Sequence[int]
+    query_ids: Sequence[int]
+    document_ids: Sequence[int]
+
+
+class GradCacheLoss(nn.Module):
+    """InfoNCE over the batches of all ranks, in chunks.
+
+    Without dropout, loss and gradients are those of the whole batch at once, whatever the chunks. Each rank
+    gets the loss of the global batch, and its own part of the gradients of the model, to be summed over
+    ranks; the gradient of a learned temperature is whole on each.
+
+    Args:
+        model: The embedding model, a `VLM2Vec`.
+        info_nce: The loss over vectors.
+        max_tokens_per_chunk: Tokens and patches that are embedded at a time; by default what suits the
+            device. A larger input is a chunk of its own.
+        max_inputs_per_chunk: Inputs that are embedded at a time, where tokens alone shall not decide.
+        kept_tokens: Tokens and patches whose graphs are kept from the first pass.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        info_nce: InfoNCE | None = None,
+        *,
+        max_tokens_per_chunk: int | None = None,
+        max_inputs_per_chunk: int | None = None,
+        kept_tokens: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.info_nce = info_nce or InfoNCE()
+        self.max_tokens_per_chunk = max_tokens_per_chunk
+        self.max_inputs_per_chunk = max_inputs_per_chunk
+        self.kept_tokens = kept_tokens
+
+    def forward(self, pairs: Pairs) -> Tensor:
+        """The loss of the global batch. Its `backward` embeds again what was not kept.
+
+        Raises:
+            VLM2VecError: An input cannot be embedded; its index counts queries, then documents.
+        """
+        vectors = self._embed([*pairs.queries, *pairs.documents])
+        count, device = len(pairs.queries), vectors.device
+        queries, documents = gathered(vectors[:count]), gathered(vectors[count:])
+        positives, query_ids, document_ids = (
+            gathered(torch.tensor(numbers, device=device)).rows
+            for numbers in (
+                [documents.first + place for place in pairs.positives],
+                pairs.query_ids,
+                pairs.document_ids,
+            )
+        )
+        same = _as_right(query_ids, document_ids, positives)
+        loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same)
+        return loss
+
+    def _embed(self, items: Sequence[Input]) -> Tensor:
+        """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
+        chunks = self._chunks(items)
+        learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
+        kept: list[Tensor] = []
+        again: list[tuple[_Chunk, Tensor]] = []
+        with Workers() as workers:
+            for chunk, ready in _decoded(chunks, workers, self.model):
+                # Once one is kept, all that follow are.
+                keeps = learns and left <= self.kept_tokens
+                left -= chunk.batch.cost
+                with torch.set_grad_enabled(keeps):
+                    rows = chunk.embed(self.model, ready)
+                if keeps:
+                    kept.append(rows)
+                else:
+                    again.append((chunk, rows))
+        vectors = [rows for _, rows in again]
+        if learns and again:
+            anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
+            work = _Replay(self.model, [chunk for chunk, _ in again])
+            vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
+        return torch.cat([*vectors, *kept])
+
+    def _chunks(self, items: Sequence[Input]) -> list[_Chunk]:
+        """The inputs in order, cut by what they cost."""
+        device = self.model.device.type
+        budget = self.max_tokens_per_chunk or _CHUNK.get(device, _CHUNK_ON_GPU)
+        chunks: list[_Chunk] = []
+        some: list[Planned] = []
+        cost = 0
+        for one in self.model[0].preparer.planner.plan(list(enumerate(items))):
+            if isinstance(one, Failed):
+                raise one.error
+            own = one.tokens + sum(piece.patches for piece in one.media.values())
+            if some and (cost + own > budget or len(some) == self.max_inputs_per_chunk):
+                chunks.append(_Chunk(Batch(some, cost)))
+                some, cost = [], 0
+            some.append(one)
+            cost += own
+        return [*chunks, _Chunk(Batch(some, cost))] if some else chunks
+
+
+class _Chunk:
+    """Inputs that are embedded together, and what embedding them again needs to know."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.features: dict[str, Any] | None = None
+        self._random: list[Tensor] = []
+
+    def embed(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
+        """Vectors `(n, dim)`, for the first time.
+
+        Args:
+            model: The embedding model.
+            ready: The inputs, decoded.
+        """
+        assert ready is not None  # noqa: S101  # without features, everything is decoded
+        features: dict[str, Any] = dict(pad(ready))
+        on_device = {name: to_device(tensor, model.device) for name, tensor in features.items()}
+        has_pixels = any(name.startswith("pixel_values") for name in features)
+        if not has_pixels:
+            self.features = features
+        elif not any(weight.requires_grad for weight in model[0].model.visual.parameters()):
+            with torch.no_grad():
+                on_device["media"] = model[0].media_features(on_device)
+            texts = {name: tensor for name, tensor in features.items() if not name.startswith("pixel_values")}
+            self.features = {**texts, "media": _moved(on_device["media"], torch.device("cpu"))}
+        self._random = _random_state(model.device)
+        return _vectors(model, on_device)
+
+    def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
+        """The same vectors, under the same dropout masks."""
+        features = self.features if self.features is not None else dict(pad(ready or ()))
+        on_device = {name: _moved(value, model.device) for name, value in features.items()}
+        with _random_numbers(self._random, model.device):
+            return _vectors(model, on_device)
+
+
+class _Replay:
+    """Embeds chunks again, under the autocast of the first time, and hands each its gradient."""
+
+    def __init__(self, model: Any, chunks: Sequence[_Chunk]) -> None:
+        self._model = model
+        self._chunks = chunks
+        device = model.device.type
+        self._autocast: Callable[[], Any] = lambda: torch.autocast(
+            device, dtype=dtype, enabled=enabled, cache_enabled=False
+        )
+        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        with Workers() as workers, torch.enable_grad():
+            decoded = _decoded(self._chunks, workers, self._model)
+            for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
+                with self._autocast():
+                    vectors = chunk.again(self._model, ready)
+                torch.autograd.backward(vectors, gradient)
+
+
+class _EmbedAgain(torch.autograd.Function):
+    """The vectors of the first pass going forward; the second pass going back."""
+
+    @staticmethod
+    def forward(ctx: Any, work: _Replay, anchor: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+        ctx.work = work
+        ctx.set_materialize_grads(True)
+        return tuple(each.clone() for each in vectors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        ctx.work(gradients)
+        return (None, None, *(None for _ in gradients))
+
+
+def _decoded(
+    chunks: Sequence[_Chunk], workers: Workers, model: Any
+) -> Iterator[tuple[_Chunk, list[Prepared] | None]]:
+    """Each chunk with its inputs, decoded a few chunks ahead; `None` where its features are known."""
+    unknown = [chunk for chunk in chunks if chunk.features is None]
+    prepared = workers.prepared((chunk.batch for chunk in unknown), model[0].preparer)
+    for chunk in chunks:
+        if chunk.features is not None:
+            yield chunk, None
+            continue
+        _, batch = next(prepared)
+        ready = []
+        for _, one in batch:
+            if isinstance(one, VLM2VecError):
+                raise one
+            ready.append(one)
+        yield chunk, ready
+
+
+def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
+    return F.normalize(model(features)["sentence_embedding"], dim=1)
+
+
+def _as_right(query_ids: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:
+    """`(q, d)` bool: documents equal to the query, or to the document of an equal query."""
+    equal_queries = query_ids[:, None] == query_ids
+    positive = document_ids[positives][:, None] == document_ids
+    through_equal = equal_queries.float() @ positive.float() > 0
+    return through_equal | (query_ids[:, None] == document_ids)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_moved(each, device) for each in value)
+    return None if value is None else value.to(device)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+@contextmanager
+def _random_numbers(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Draws as from these states; what comes after the block draws on as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.set_rng_state(states[0])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], device)
+        yield

@@ -13,7 +13,7 @@ import torch
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.media.patches import normalise
-from vlm2vec.modeling import attention
+from vlm2vec.modeling import attention, inference
 from vlm2vec.modeling.inference import _project_patches
 
 RANDOM = np.random.default_rng(5)
@@ -40,6 +40,13 @@ def by_training_forward(model: VLM2Vec, inputs: list[object]) -> np.ndarray:
 @pytest.fixture(params=["1d", "mrope"])
 def model(request: pytest.FixtureRequest, tiny: VLM2Vec, embedded: VLM2Vec) -> VLM2Vec:
     return {"1d": tiny, "mrope": embedded}[request.param]
+
+
+@pytest.fixture(autouse=True)
+def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These inputs are small; in blocks of this size most passes have several, and a shorter last one."""
+    monkeypatch.setitem(inference._BLOCK_ROWS, "cpu", 7)
+    assert [block.stop for block in inference._blocks(torch.empty(20, 1))] == [7, 14, 21]
 
 
 @pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))

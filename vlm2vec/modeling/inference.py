@@ -7,8 +7,8 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
   two temporal slices are equal, there is one, and the projection's two are added up beforehand;
 * queries, keys and values are one product, as are gate and up (`vlm2vec.modeling.products`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
-* of the last layer, only what the pooled tokens need;
-* all but attention is computed for some rows at a time, so nothing wide exists for all of them.
+* of the last layer, only what the pooled tokens need, but for its queries;
+* projections and MLPs are computed for some rows at a time, so their wide middle never exists for all.
 """
 
 from __future__ import annotations
@@ -108,19 +108,25 @@ def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) ->
     hidden = _project_patches(visual.patch_embed.proj.weight, row.stills, row.clips)
     heads = _Heads(*visual.rotary_pos_emb(hidden, row.positions))
     for block in visual.blocks:
-        attention, mlp = block.attn, block.mlp
-        counts = (attention.num_heads,) * 3
-        query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, fuse=fuse)
-        seen = attend(query, key, value, row.segments, causal=False, scaling=attention.scaling)
-        _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
-
-        def middle(rows: Tensor, block: Any = block, mlp: Any = mlp) -> Tensor:
-            wide = project([mlp.fc1], block.norm2(rows), fuse=fuse)
-            return project([mlp.fc2], mlp.act(wide), fuse=fuse)
-
-        _add_by_blocks(hidden, hidden, middle)
+        _vision_block(block, hidden, heads, row.segments, fuse=fuse)
     features: Tensor = visual.merger(hidden)
     return features
+
+
+def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments, *, fuse: bool) -> None:
+    """Adds what a block of the vision tower gives to `hidden`, in place."""
+    attention, mlp = block.attn, block.mlp
+    counts = (attention.num_heads,) * 3
+    query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, fuse=fuse)
+    seen = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
+    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
+    del seen  # as large as all rows, and not needed beside the MLP
+
+    def middle(rows: Tensor) -> Tensor:
+        wide = project([mlp.fc1], block.norm2(rows), fuse=fuse)
+        return project([mlp.fc2], mlp.act(wide), fuse=fuse)
+
+    _add_by_blocks(hidden, hidden, middle)
 
 
 def _decoder_layer(
@@ -141,6 +147,7 @@ def _decoder_layer(
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
     seen = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
     _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.o_proj], fuse=fuse))
+    del seen
 
     def middle(rows: Tensor) -> Tensor:
         normed = _rms_norm(layer.post_attention_layernorm, rows)
@@ -157,9 +164,10 @@ def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tens
         hidden[rows] += work(inputs[rows])
 
 
-def _blocks(rows: Tensor) -> Iterator[slice]:
-    size = _BLOCK_ROWS.get(rows.device.type, len(rows))
-    return (slice(begin, begin + size) for begin in range(0, len(rows), size or 1))
+def _blocks(tensor: Tensor) -> Iterator[slice]:
+    """Its rows, some at a time."""
+    size = _BLOCK_ROWS.get(tensor.device.type, _BLOCK_ROWS["cpu"])
+    return (slice(begin, begin + size) for begin in range(0, len(tensor), size))
 
 
 def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:
@@ -202,7 +210,7 @@ class _Heads:
         turned = counts[0] + counts[1]
         for rows in _blocks(hidden):
             part = project(projections, norm(hidden[rows]), fuse=fuse).view(-1, sum(counts), self._dim)
-            if self._buffer is None:
+            if self._buffer is None or self._buffer.dtype != part.dtype:
                 self._buffer = part.new_empty(len(hidden), *part.shape[1:])
             self._turn(part[:, :turned], rows, out=self._buffer[rows, :turned])
             self._buffer[rows, turned:] = part[:, turned:]
@@ -210,7 +218,7 @@ class _Heads:
         return torch.split(self._buffer, list(counts), dim=1)
 
     def _turn(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
-        """Rotate, in the precision of the angles."""
+        """Rotate, in float32 where the angles are, as transformers does in the vision tower."""
         cos, sin = self._cos[rows], self._sin[rows]
         (first, second), (out_first, out_second) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
         out_first.copy_(first * cos - second * sin)

@@ -10,6 +10,7 @@ clearly the packed copies are kept beside the weights.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -26,7 +27,7 @@ __all__ = ["project"]
 
 logger = logging.getLogger(__name__)
 
-_FEW_ROWS_STEP, _ROWS_STEP = 16, 128
+_ROW_STEPS = (128, 16), (256, 32), (math.inf, 64)  # up to how many rows, in what steps
 _PROBES = 64  # elements by which a packed copy is told to be of older weights
 
 
@@ -41,6 +42,16 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) 
     Returns:
         `(rows, sum of the modules' outputs)`.
     """
+    on_cpu = inputs.device.type == "cpu"
+    exact = inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    packs = on_cpu and exact and fuse and _packing_wins()
+    rows = len(inputs)
+    if packs or (on_cpu and not exact):  # in half precision torch's own products are oneDNN's as well
+        inputs = _rounded_up(inputs)
+    return _projected(modules, inputs, fuse=fuse, packs=packs)[:rows]
+
+
+def _projected(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool, packs: bool) -> Tensor:
     if not (fuse and all(_is_plain(module) for module in modules)):
         outputs = [module(inputs) for module in modules]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
@@ -49,23 +60,16 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) 
     weight = weights[0] if len(weights) == 1 else _joined(weights)
     biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     bias = None if not biases else biases[0] if len(biases) == 1 else torch.cat(biases)
-    if weight.device.type != "cpu":
+    if not packs or weight.dtype != torch.float32:
         return F.linear(inputs, weight, bias)
-    exact = weight.dtype == inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    packs = exact and _packing_wins()
-    if exact and not packs:
-        return F.linear(inputs, weight, bias)
-    rows, inputs = len(inputs), _rounded_up(inputs)
-    if not packs:  # in half precision torch's own product is oneDNN's as well
-        return F.linear(inputs, weight, bias)[:rows]
     product = torch.ops.mkldnn._linear_pointwise
     output: Tensor = product(inputs, _packed(weights, weight), bias, "none", [], "")
-    return output[:rows]
+    return output
 
 
 def _rounded_up(inputs: Tensor) -> Tensor:
-    """Some rows of zeros added: oneDNN keeps a program for each number of rows that it meets."""
-    step = _FEW_ROWS_STEP if len(inputs) <= 4 * _FEW_ROWS_STEP else _ROWS_STEP
+    """Some rows of zeros added: oneDNN keeps a program, half a megabyte, for each number of rows it meets."""
+    step = next(step for most, step in _ROW_STEPS if len(inputs) <= most)
     missing = -len(inputs) % step
     return F.pad(inputs, (0, 0, 0, missing)) if missing else inputs
 

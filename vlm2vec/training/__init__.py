@@ -1,4 +1,4 @@
-"""Training: which rows make a batch, and the model inside the package.
+"""Training: rows and their sources, which rows make a batch, its loss; and the model inside the package.
 
 Names are loaded when they are first used, so that importing this package needs no torch.
 
@@ -14,14 +14,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlm2vec.training.grad_cache import GradCacheLoss
     from vlm2vec.training.mixture import Mixture
     from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 
-__all__ = ["SubBatchSampler", "Mixture"]
+__all__ = ["GradCacheLoss", "Mixture", "SubBatchSampler"]
 
 _HOMES = {
-    "SubBatchSampler": "vlm2vec.training.sub_batch_sampler",
+    "GradCacheLoss": "vlm2vec.training.grad_cache",
     "Mixture": "vlm2vec.training.mixture",
+    "SubBatchSampler": "vlm2vec.training.sub_batch_sampler",
 }
 
 

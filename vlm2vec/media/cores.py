@@ -10,7 +10,7 @@ from contextlib import contextmanager
 __all__ = ["core_count", "share_of_cores"]
 
 _LOCK = threading.Lock()
-_takers: list[int] = []
+_takers = 0
 
 
 def core_count() -> int:
@@ -29,12 +29,12 @@ def share_of_cores() -> Iterator[int]:
         ...     1 <= threads <= core_count()
         True
     """
-    taker = threading.get_ident()
+    global _takers  # noqa: PLW0603  # of the whole process, as its cores are
     with _LOCK:
-        _takers.append(taker)
-        share = max(1, core_count() // len(_takers))
+        _takers += 1
+        share = max(1, core_count() // _takers)
     try:
         yield share
     finally:
         with _LOCK:
-            _takers.remove(taker)
+            _takers -= 1

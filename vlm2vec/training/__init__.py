@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlm2vec.training.grad_cache import GradCacheLoss
+    from vlm2vec.training.hard_negatives import mine_hard_negatives
     from vlm2vec.training.mixture import Mixture
+    from vlm2vec.training.row_file import write_rows
     from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 
-__all__ = ["GradCacheLoss", "Mixture", "SubBatchSampler"]
+__all__ = ["GradCacheLoss", "Mixture", "SubBatchSampler", "mine_hard_negatives", "write_rows"]
 
 _HOMES = {
     "GradCacheLoss": "vlm2vec.training.grad_cache",
     "Mixture": "vlm2vec.training.mixture",
     "SubBatchSampler": "vlm2vec.training.sub_batch_sampler",
+    "mine_hard_negatives": "vlm2vec.training.hard_negatives",
+    "write_rows": "vlm2vec.training.row_file",
 }
 
 

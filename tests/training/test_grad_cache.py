@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import distributed, multiprocessing
 
 from vlm2vec import VLM2Vec
+from vlm2vec.encoding.ahead import Workers
+from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.training.grad_cache import GradCacheLoss, Pairs, _as_right
 
@@ -86,7 +88,8 @@ def test_a_frozen_tower_runs_once_and_changes_nothing(golden: Path) -> None:
 def test_chunks_are_cut_by_tokens_and_patches(golden: Path) -> None:
     criterion = GradCacheLoss(tiny(golden), max_tokens_per_chunk=500)
     given = pairs()
-    chunks = criterion._chunks([*given.queries, *given.documents])
+    with Workers() as workers:
+        chunks = criterion._chunks([*given.queries, *given.documents], workers)
     assert len(chunks) > 2
     assert all(chunk.batch.cost <= 500 or len(chunk.batch.inputs) == 1 for chunk in chunks)
     assert [one.place for chunk in chunks for one in chunk.batch.inputs] == list(range(2 * len(PAIRS)))
@@ -94,7 +97,7 @@ def test_chunks_are_cut_by_tokens_and_patches(golden: Path) -> None:
 
 def test_both_passes_see_the_same_dropout(golden: Path) -> None:
     results = []
-    for kept in (0, 10**6):  # with the graphs of the first pass there is but one mask
+    for kept in (0, 300, 10**6):  # with the graphs of the first pass there is but one mask
         model = tiny(golden)
         torch.manual_seed(0)
         targets = ["q_proj", "down_proj"]
@@ -105,10 +108,60 @@ def test_both_passes_see_the_same_dropout(golden: Path) -> None:
         after = torch.rand(1)
         loss.backward()
         results.append((loss.item(), after, gradients(model)))
-    (one, drawn, ours), (other, drawn_too, expected) = results
-    assert one == pytest.approx(other, rel=1e-6)
-    assert torch.equal(drawn, drawn_too)
-    assert distance(ours, expected) <= NEAR
+    expected_loss, expected_draw, expected = results.pop()
+    for one, drawn, ours in results:
+        assert one == pytest.approx(expected_loss, rel=1e-6)
+        assert torch.equal(drawn, expected_draw)
+        assert distance(ours, expected) <= NEAR
+
+
+def test_a_text_with_a_frozen_language_model_teaches_nothing(golden: Path) -> None:
+    model = tiny(golden).train()
+    model[0].model.language_model.requires_grad_(False)
+    GradCacheLoss(model, max_inputs_per_chunk=1)(pairs()).backward()
+    expected = {name: value for name, value in golden_gradients().items() if name.startswith("visual.")}
+    assert distance(gradients(model), expected) <= NEAR
+
+
+def test_losses_that_are_scaled_scale_gradients(golden: Path) -> None:
+    model = tiny(golden).train()
+    criterion = GradCacheLoss(model, max_inputs_per_chunk=3, kept_tokens=300)
+    for _ in range(4):  # as in accumulating gradients
+        (criterion(pairs()) / 4).backward()
+    assert distance(gradients(model), golden_gradients()) <= NEAR
+
+
+def test_hard_negatives_count(golden: Path) -> None:
+    given = pairs()
+    more = parse_input("a text that nobody looks for", index=0)
+    with_negative = Pairs(
+        given.queries, [*given.documents, more], given.positives, given.query_ids, [*given.document_ids, 999]
+    )
+    model = tiny(golden)
+    with torch.no_grad():
+        found = GradCacheLoss(model, max_inputs_per_chunk=2)(with_negative).item()
+    queries, documents = (
+        torch.from_numpy(model.encode([raw_input(pair[side]) for pair in PAIRS])) for side in (0, 1)
+    )
+    documents = torch.cat([documents, torch.from_numpy(model.encode(["a text that nobody looks for"]))])
+    expected = torch.nn.functional.cross_entropy(queries @ documents.T / 0.02, torch.arange(len(PAIRS)))
+    assert found == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_pairs_that_do_not_agree_are_an_error() -> None:
+    text = parse_input("a", index=0)
+    for arguments in (
+        ([text], [text], [0, 0], [1], [2]),
+        ([text], [text], [0], [1], [2, 3]),
+        ([text], [text], [1], [1], [2]),
+    ):
+        with pytest.raises(InputError):
+            Pairs(*arguments)
+
+
+def test_a_batch_without_queries_is_an_error(golden: Path) -> None:
+    with pytest.raises(InputError, match="at least one query"):
+        GradCacheLoss(tiny(golden))(Pairs([], [], [], [], []))
 
 
 def test_without_gradients_there_is_a_loss_alone(golden: Path) -> None:
@@ -144,7 +197,8 @@ def train_on_a_rank(rank: int, world: int, folder: str, golden: Path) -> None:
     # The first rank has a pair less than the last, so that sizes differ.
     bounds = [0, *(each * (i + 1) - 1 for i in range(world - 1)), len(PAIRS)]
     model = tiny(golden).train()
-    loss = GradCacheLoss(model, max_inputs_per_chunk=3)(pairs(bounds[rank], bounds[rank + 1]))
+    criterion = GradCacheLoss(model, max_inputs_per_chunk=3)
+    loss = criterion(pairs(bounds[rank], bounds[rank + 1]))
     loss.backward()
     summed: dict[str, Any] = {}
     for name, weight in model[0].model.named_parameters():
@@ -152,9 +206,18 @@ def train_on_a_rank(rank: int, world: int, folder: str, golden: Path) -> None:
         distributed.all_reduce(summed[name])
     assert loss.item() == pytest.approx(33.62134, abs=1e-4)
     assert distance(summed, golden_gradients()) <= NEAR
+    # A rank that cannot read a file stops all, and the others know why.
+    broken = parse_input({"image": b"\x89PNG\r\n\x1a\n nothing"}, index=0)
+    text = parse_input("a", index=0)
+    kind = MediaError if rank == 0 else VLM2VecError
+    with pytest.raises(kind, match="" if rank == 0 else "another rank"):
+        criterion(Pairs([broken if rank == 0 else text], [text], [0], [0], [1]))
     distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_ranks_together_equal_the_original(world: int, golden: Path, tmp_path: Path) -> None:
-    multiprocessing.spawn(train_on_a_rank, (world, str(tmp_path), golden), nprocs=world)
+    # One process imports torch and the rest, and each rank is a fork of it.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["vlm2vec.training.grad_cache"])
+    arguments = (world, str(tmp_path), golden)
+    multiprocessing.start_processes(train_on_a_rank, arguments, nprocs=world, start_method="forkserver")

@@ -83,6 +83,29 @@ def test_both_directions() -> None:
     assert loss.item() == pytest.approx((one_way + back) / 2, rel=1e-5)
 
 
+def test_a_document_of_two_queries_rejects_neither() -> None:
+    vectors = torch.eye(3)
+    loss = InfoNCE(temperature=0.01, symmetric=True)(vectors[[0, 0, 1]], vectors[:2], torch.tensor([0, 0, 1]))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_autocast_does_not_round_similarities() -> None:
+    near = F.normalize(unit(4, 2) * 0.05 + unit(1, 3), dim=1).requires_grad_()
+    losses = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            losses.append(InfoNCE()(near, DOCUMENTS, POSITIVES))
+    assert losses[0].item() == losses[1].item()
+
+
+def test_ranks_share_the_gradient_of_the_temperature() -> None:
+    whole, part = (InfoNCE(temperature=0.1, learn_temperature=True) for _ in range(2))
+    whole(QUERIES, DOCUMENTS, POSITIVES).backward()
+    part(QUERIES, DOCUMENTS, POSITIVES, ranks=4).backward()
+    assert whole.log_temperature.grad is not None
+    torch.testing.assert_close(4 * part.log_temperature.grad, whole.log_temperature.grad)
+
+
 def test_first_components_are_trained_alone() -> None:
     short = [F.normalize(vectors[:, :3], dim=1) for vectors in (QUERIES, DOCUMENTS)]
     loss = InfoNCE(temperature=0.1, matryoshka_dims=(3,))(QUERIES, DOCUMENTS, POSITIVES)
@@ -103,7 +126,15 @@ def test_a_learned_temperature_gets_the_gradient_of_its_logarithm() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"temperature": 0}, {"temperature": math.inf}, {"matryoshka_dims": (0,)}], ids=str
+    "settings",
+    [
+        {"temperature": 0},
+        {"temperature": math.inf},
+        {"matryoshka_dims": (0,)},
+        {"hardness": math.nan},
+        {"false_negative_margin": "a"},
+    ],
+    ids=str,
 )
 def test_senseless_settings_are_errors(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):

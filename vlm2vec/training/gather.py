@@ -1,4 +1,4 @@
-"""Rows of all ranks, in rank order."""
+"""What ranks tell each other: their rows, and that one of them cannot go on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["Gathered", "gathered"]
+from vlm2vec.errors import VLM2VecError
+
+__all__ = ["Gathered", "gathered", "raise_on_all_ranks"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Gathered:
     rank: int
 
     @property
+    def ranks(self) -> int:
+        """Number of ranks."""
+        return len(self.sizes)
+
+    @property
     def first(self) -> int:
         """Where the rows of this rank begin."""
         return sum(self.sizes[: self.rank])
@@ -33,7 +40,7 @@ class Gathered:
 
 def gathered(rows: Tensor) -> Gathered:
     """Rows `(n, ...)` of all ranks; `n` may differ. In one process, the rows themselves."""
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not _has_ranks():
         return Gathered(rows, [len(rows)], 0)
     world, rank = distributed.get_world_size(), distributed.get_rank()
     counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(world)]
@@ -46,3 +53,26 @@ def gathered(rows: Tensor) -> Gathered:
     whole = [part[:size] for part, size in zip(parts, sizes, strict=True)]
     whole[rank] = rows
     return Gathered(torch.cat(whole), sizes, rank)
+
+
+def raise_on_all_ranks(error: VLM2VecError | None, device: torch.device) -> None:
+    """Raises where any rank has an error, its own if it has one: none waits for one that has stopped.
+
+    Args:
+        error: What went wrong on this rank.
+        device: Where this rank computes.
+
+    Raises:
+        VLM2VecError: This rank has an error, or another one has.
+    """
+    if _has_ranks():
+        failed = torch.tensor(int(error is not None), device=device)
+        distributed.all_reduce(failed, op=distributed.ReduceOp.MAX)
+        if error is None and failed.item():
+            raise VLM2VecError("another rank could not embed one of its inputs", fix="See its own error.")
+    if error is not None:
+        raise error
+
+
+def _has_ranks() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

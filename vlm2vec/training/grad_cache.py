@@ -27,10 +27,10 @@ from vlm2vec.encoding.batches import Batch
 from vlm2vec.encoding.pack import pad
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
-from vlm2vec.training.gather import gathered
+from vlm2vec.training.gather import gathered, raise_on_all_ranks
 from vlm2vec.training.info_nce import InfoNCE
 
 __all__ = ["GradCacheLoss", "Pairs"]
@@ -49,6 +49,9 @@ class Pairs:
         positives: For each query, the place of its document.
         query_ids: Numbers that are equal for equal queries, on all ranks.
         document_ids: The same for documents, in one numbering with the queries.
+
+    Raises:
+        InputError: Their lengths do not agree, or a place lies outside.
     """
 
     queries: Sequence[Input]
@@ -57,13 +60,21 @@ class Pairs:
     query_ids: Sequence[int]
     document_ids: Sequence[int]
 
+    def __post_init__(self) -> None:
+        if not len(self.queries) == len(self.positives) == len(self.query_ids):
+            raise InputError("queries, positives and query_ids differ in length")
+        if len(self.documents) != len(self.document_ids):
+            raise InputError("documents and document_ids differ in length")
+        if wrong := [place for place in self.positives if not 0 <= place < len(self.documents)]:
+            raise InputError(f"positives has {wrong[0]}, and there are {len(self.documents)} documents")
+
 
 class GradCacheLoss(nn.Module):
     """InfoNCE over the batches of all ranks, in chunks.
 
     Without dropout, loss and gradients are those of the whole batch at once, whatever the chunks. Each rank
-    gets the loss of the global batch, and its own part of the gradients of the model, to be summed over
-    ranks; the gradient of a learned temperature is whole on each.
+    gets the loss of the global batch and its own part of all gradients, to be summed over ranks after
+    `backward`. The model is not to be wrapped for that: a wrapper would reduce after every chunk.
 
     Args:
         model: The embedding model, a `VLM2Vec`.
@@ -94,13 +105,21 @@ class GradCacheLoss(nn.Module):
         """The loss of the global batch. Its `backward` embeds again what was not kept.
 
         Raises:
-            VLM2VecError: An input cannot be embedded; its index counts queries, then documents.
+            VLM2VecError: An input cannot be embedded, on this rank or on another.
+            InputError: No rank has a query.
         """
-        vectors = self._embed([*pairs.queries, *pairs.documents])
+        error, vectors = None, torch.empty(0)
+        try:
+            vectors = self._embed([*pairs.queries, *pairs.documents])
+        except VLM2VecError as caught:
+            error = caught
+        raise_on_all_ranks(error, self.model.device)
         count, device = len(pairs.queries), vectors.device
         queries, documents = gathered(vectors[:count]), gathered(vectors[count:])
+        if not len(queries.rows):
+            raise InputError("a batch needs at least one query")
         positives, query_ids, document_ids = (
-            gathered(torch.tensor(numbers, device=device)).rows
+            gathered(torch.tensor(numbers, dtype=torch.int64, device=device)).rows
             for numbers in (
                 [documents.first + place for place in pairs.positives],
                 pairs.query_ids,
@@ -108,41 +127,40 @@ class GradCacheLoss(nn.Module):
             )
         )
         same = _as_right(query_ids, document_ids, positives)
-        loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same)
+        loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same, ranks=queries.ranks)
         return loss
 
     def _embed(self, items: Sequence[Input]) -> Tensor:
         """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
-        chunks = self._chunks(items)
-        learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
-        kept: list[Tensor] = []
-        again: list[tuple[_Chunk, Tensor]] = []
+        vectors: list[Tensor] = []
         with Workers() as workers:
-            for chunk, ready in _decoded(chunks, workers, self.model):
-                # Once one is kept, all that follow are.
-                keeps = learns and left <= self.kept_tokens
+            chunks = self._chunks(items, workers)
+            learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
+            twice = []  # those that are embedded again
+            for chunk in chunks:
+                if learns and left > self.kept_tokens:
+                    twice.append(chunk)
                 left -= chunk.batch.cost
-                with torch.set_grad_enabled(keeps):
-                    rows = chunk.embed(self.model, ready)
-                if keeps:
-                    kept.append(rows)
-                else:
-                    again.append((chunk, rows))
-        vectors = [rows for _, rows in again]
-        if learns and again:
-            anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
-            work = _Replay(self.model, [chunk for chunk, _ in again])
-            vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
-        return torch.cat([*vectors, *kept])
+            for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
+                with torch.set_grad_enabled(learns and number > len(twice)):
+                    vectors.append(chunk.embed(self.model, ready, again=number <= len(twice)))
+                if number == len(twice):
+                    # Before the kept graphs are built: backward goes through these first, and frees them.
+                    anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
+                    work = _Replay(self.model, twice)
+                    vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
+        if not vectors:
+            return torch.zeros(0, self.model.get_embedding_dimension(), device=self.model.device)
+        return torch.cat(vectors)
 
-    def _chunks(self, items: Sequence[Input]) -> list[_Chunk]:
+    def _chunks(self, items: Sequence[Input], workers: Workers) -> list[_Chunk]:
         """The inputs in order, cut by what they cost."""
         device = self.model.device.type
         budget = self.max_tokens_per_chunk or _CHUNK.get(device, _CHUNK_ON_GPU)
         chunks: list[_Chunk] = []
         some: list[Planned] = []
         cost = 0
-        for one in self.model[0].preparer.planner.plan(list(enumerate(items))):
+        for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
             if isinstance(one, Failed):
                 raise one.error
             own = one.tokens + sum(piece.patches for piece in one.media.values())
@@ -162,26 +180,31 @@ class _Chunk:
         self.features: dict[str, Any] | None = None
         self._random: list[Tensor] = []
 
-    def embed(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
+    def embed(self, model: Any, ready: Sequence[Prepared] | None, *, again: bool) -> Tensor:
         """Vectors `(n, dim)`, for the first time.
 
         Args:
             model: The embedding model.
             ready: The inputs, decoded.
+            again: Whether there will be a second time.
         """
         assert ready is not None  # noqa: S101  # without features, everything is decoded
         features: dict[str, Any] = dict(pad(ready))
         on_device = {name: to_device(tensor, model.device) for name, tensor in features.items()}
-        has_pixels = any(name.startswith("pixel_values") for name in features)
-        if not has_pixels:
-            self.features = features
+        if again:
+            self._remember(model, features, on_device)
+        self._random = _random_state(model.device)
+        return _vectors(model, on_device)
+
+    def _remember(self, model: Any, features: dict[str, Any], on_device: dict[str, Any]) -> None:
+        """Keep what spares the second time the decoding, and a frozen tower its second run."""
+        texts = {name: tensor for name, tensor in features.items() if not name.startswith("pixel_values")}
+        if len(texts) == len(features):
+            self.features = texts
         elif not any(weight.requires_grad for weight in model[0].model.visual.parameters()):
             with torch.no_grad():
                 on_device["media"] = model[0].media_features(on_device)
-            texts = {name: tensor for name, tensor in features.items() if not name.startswith("pixel_values")}
             self.features = {**texts, "media": _moved(on_device["media"], torch.device("cpu"))}
-        self._random = _random_state(model.device)
-        return _vectors(model, on_device)
 
     def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
         """The same vectors, under the same dropout masks."""
@@ -209,7 +232,8 @@ class _Replay:
             for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
                 with self._autocast():
                     vectors = chunk.again(self._model, ready)
-                torch.autograd.backward(vectors, gradient)
+                if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM
+                    torch.autograd.backward(vectors, gradient)
 
 
 class _EmbedAgain(torch.autograd.Function):

@@ -54,6 +54,9 @@ class InfoNCE(nn.Module):
         super().__init__()
         if not (isinstance(temperature, (int, float)) and 0 < temperature < math.inf):
             raise InputError(f"temperature is {temperature!r}", fix="Pass a positive number.")
+        for name, value in (("hardness", hardness), ("false_negative_margin", false_negative_margin)):
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+                raise InputError(f"{name} is {value!r}", fix="Pass a number.")
         if any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in matryoshka_dims):
             raise InputError(f"matryoshka_dims is {matryoshka_dims!r}", fix="Pass positive whole numbers.")
         log_temperature = torch.tensor(math.log(temperature))
@@ -73,39 +76,65 @@ class InfoNCE(nn.Module):
         return math.exp(self.log_temperature.item()) if self._fixed is None else self._fixed
 
     def forward(
-        self, queries: Tensor, documents: Tensor, positives: Tensor, *, same: Tensor | None = None
+        self,
+        queries: Tensor,
+        documents: Tensor,
+        positives: Tensor,
+        *,
+        same: Tensor | None = None,
+        ranks: int = 1,
     ) -> Tensor:
-        """The loss.
+        """The loss, in float32 at least: half precision would round similarities before they are divided.
 
         Args:
             queries: `(q, dim)`, of unit length.
             documents: `(d, dim)`, of unit length: positives and hard negatives of all queries.
             positives: `(q,)`, for each query the row of its document.
             same: `(q, d)` bool, documents that are as right as the query's own one, and so no negatives.
+            ranks: Processes that compute this same loss and sum up their gradients; each gives its share of
+                the gradient of a learned temperature.
         """
         whole = queries.shape[1]
         if wrong := [dim for dim in self.matryoshka_dims if dim > whole]:
             raise InputError(f"matryoshka_dims has {wrong[0]}, and vectors have {whole} components")
-        losses = [self._loss(queries, documents, positives, same)]
-        for dim in self.matryoshka_dims:
-            first, second = (F.normalize(vectors[:, :dim], dim=1) for vectors in (queries, documents))
-            losses.append(self._loss(first, second, positives, same))
-        return torch.stack(losses).mean()
+        if self._fixed is None:
+            share = self.log_temperature / ranks
+            temperature: float | Tensor = (share + (self.log_temperature - share).detach()).exp()
+        else:
+            temperature = self._fixed
+        with torch.autocast(queries.device.type, enabled=False):
+            queries, documents = (
+                each if each.dtype == torch.float64 else each.float() for each in (queries, documents)
+            )
+            losses = [self._loss(queries, documents, positives, same, temperature)]
+            for dim in self.matryoshka_dims:
+                short, short_too = (F.normalize(each[:, :dim], dim=1) for each in (queries, documents))
+                losses.append(self._loss(short, short_too, positives, same, temperature))
+            return torch.stack(losses).mean()
 
-    def _loss(self, queries: Tensor, documents: Tensor, positives: Tensor, same: Tensor | None) -> Tensor:
+    def _loss(
+        self,
+        queries: Tensor,
+        documents: Tensor,
+        positives: Tensor,
+        same: Tensor | None,
+        temperature: float | Tensor,
+    ) -> Tensor:
         similarity = queries @ documents.T
         others = torch.ones_like(similarity, dtype=torch.bool).scatter_(1, positives[:, None], False)
         hidden = torch.zeros_like(others) if same is None else same & others
         if self.false_negative_margin is not None:
             own = similarity.detach().gather(1, positives[:, None])
             hidden |= (similarity.detach() > own + self.false_negative_margin) & others
-        scores = similarity / (self._fixed or self.log_temperature.exp())
+        scores = similarity / temperature
         if self.hardness:
             scores = scores + self.hardness * similarity.detach() * others
         scores = scores.masked_fill(hidden, -math.inf)
         loss = F.cross_entropy(scores, positives)
         if not self.symmetric:
             return loss
-        # Each query's document asks all queries; a query whose own document is as right is no negative.
-        own = torch.arange(len(queries), device=positives.device)
-        return (loss + F.cross_entropy(scores[:, positives].T, own)) / 2
+        # Each query's document asks all queries; another query that has the same document is no negative.
+        twins = (positives[:, None] == positives).fill_diagonal_(False)
+        back = scores[:, positives].masked_fill(twins, -math.inf).T
+        own_query = torch.arange(len(queries), device=positives.device)
+        return (loss + F.cross_entropy(back, own_query)) / 2

@@ -10,7 +10,7 @@ __all__ = ["is_faster"]
 _TRIALS = 3
 _ROUNDS = 5
 # A way that needs more memory or more code must win by more than the noise of a measurement.
-_MARGIN = 1.3
+_MARGIN = 1.15
 
 
 def is_faster(new: Callable[[], object], old: Callable[[], object]) -> bool:

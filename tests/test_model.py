@@ -48,14 +48,14 @@ def test_no_inputs_give_no_rows(tiny: VLM2Vec) -> None:
 
 
 def test_any_iterable_is_a_batch(tiny: VLM2Vec) -> None:
-    np.testing.assert_array_equal(tiny.encode(text for text in TEXTS), tiny.encode(TEXTS))
+    np.testing.assert_allclose(tiny.encode(text for text in TEXTS), tiny.encode(TEXTS), atol=1e-6)
 
 
 def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
     vectors = tiny.encode(TEXTS)
     tensor = tiny.encode(TEXTS, convert_to_tensor=True)
     assert isinstance(tensor, torch.Tensor)
-    np.testing.assert_array_equal(tensor.numpy(), vectors)
+    np.testing.assert_allclose(tensor.numpy(), vectors, atol=1e-6)
     rows = tiny.encode(TEXTS, convert_to_numpy=False)
     assert [row.shape for row in rows] == [(64,)] * 3
     assert tiny.encode(TEXTS, precision="ubinary").shape == (3, 8)
@@ -81,7 +81,7 @@ def test_similarity_is_cosine(tiny: VLM2Vec) -> None:
 def test_an_instruction_for_all_or_for_each(tiny: VLM2Vec) -> None:
     plain, other = "Represent this:", "Find:"
     for_all = tiny.encode(MIXED, instruction=plain)
-    np.testing.assert_array_equal(tiny.encode(MIXED, instruction=[plain] * len(MIXED)), for_all)
+    np.testing.assert_allclose(tiny.encode(MIXED, instruction=[plain] * len(MIXED)), for_all, atol=1e-6)
     each = tiny.encode(MIXED, instruction=[plain, other] * 3)
     np.testing.assert_allclose(each[::2], for_all[::2], atol=5e-7)
     assert np.abs(each[1::2] - for_all[1::2]).max() > 1e-3
@@ -98,12 +98,12 @@ def test_prompts_are_instructions_for_inputs_that_have_none(golden: Path) -> Non
         device="cpu",
         prompts={"query": "Find:", "document": ""},
     )
-    np.testing.assert_array_equal(model.encode_query(TEXTS), model.encode(TEXTS, instruction="Find:"))
+    np.testing.assert_allclose(model.encode_query(TEXTS), model.encode(TEXTS, instruction="Find:"), atol=1e-6)
     np.testing.assert_array_equal(
         model.encode_query(TEXTS, instruction="Other:"), model.encode(TEXTS, prompt="Other:")
     )
-    np.testing.assert_array_equal(model.encode_query(TEXTS, instruction=""), model.encode(TEXTS))
-    np.testing.assert_array_equal(model.encode_document(TEXTS), model.encode(TEXTS))
+    np.testing.assert_allclose(model.encode_query(TEXTS, instruction=""), model.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(model.encode_document(TEXTS), model.encode(TEXTS), atol=1e-6)
 
 
 def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
     assert np.isnan(vectors).all(1).tolist() == [False, True, True, False, True]
     np.testing.assert_allclose(vectors[[0, 3]], tiny.encode(TEXTS[:2]), atol=5e-7)
     assert [index for index, _ in told] == [1, 2, 4] == [error.index for _, error in told]
-    np.testing.assert_array_equal(tiny.encode(inputs, on_error="nan"), vectors)
+    np.testing.assert_allclose(tiny.encode(inputs, on_error="nan"), vectors, atol=1e-6)
     with pytest.raises(errors.MediaError, match=r"input 1 \(.*broken.png\)"):
         tiny.encode(inputs)
     assert np.isnan(tiny.encode([None], on_error="nan")).all()
@@ -204,12 +204,12 @@ def test_threads_share_a_model(embedded: VLM2Vec) -> None:
 def test_copies_and_pickles_give_the_same_vectors(tiny: VLM2Vec) -> None:
     vectors = tiny.encode(MIXED)
     for other in (copy.deepcopy(tiny), pickle.loads(pickle.dumps(tiny))):  # noqa: S301
-        np.testing.assert_array_equal(other.encode(MIXED), vectors)
+        np.testing.assert_allclose(other.encode(MIXED), vectors, atol=1e-6)
 
 
 def test_modules_may_be_given(tiny: VLM2Vec) -> None:
     model = VLM2Vec(modules=list(tiny), device="cpu")
-    np.testing.assert_array_equal(model.encode(TEXTS), tiny.encode(TEXTS))
+    np.testing.assert_allclose(model.encode(TEXTS), tiny.encode(TEXTS), atol=1e-6)
     with pytest.raises(ValueError, match="modules="):
         VLM2Vec(modules=list(tiny), profile="vlm2vec-v2")
 
@@ -333,7 +333,7 @@ def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> 
     tiny.save_pretrained(str(tmp_path))
     again = VLM2Vec(tmp_path, device="cpu")
     assert again.profile == tiny.profile
-    np.testing.assert_array_equal(again.encode(MIXED), tiny.encode(MIXED))
+    np.testing.assert_allclose(again.encode(MIXED), tiny.encode(MIXED), atol=1e-6)
 
 
 def test_a_saved_folder_has_the_stock_layout(tiny: VLM2Vec, tmp_path: Path) -> None:

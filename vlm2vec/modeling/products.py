@@ -3,7 +3,7 @@
 Fused (queries, keys and values; gate and up) they read their input once and fill the cores better. The
 weights of the modules become slices of one tensor, so nothing is held twice, and training, saving and
 merging go on as before. oneDNN's kernel with weights packed beforehand is 2 to 3 times as fast as MKL's on
-AMD's Zen 5 and 1.2 to 1.4 times on Zen 4; on Intel's CPUs it gains little. It is tried once, and where it
+AMD's Zen 5 and a quarter faster on Zen 4; on Intel's CPUs it gains little. It is tried once, and where it
 wins clearly the packed copies are kept beside the weights.
 """
 

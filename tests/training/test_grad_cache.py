@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def pairs(first: int = 0, end: int = len(PAIRS)) -> Pairs:
     )
     # Of the golden pairs two have equal targets, which the original counts as negatives of each other.
     numbers = list(range(first, end))
-    return Pairs(queries, documents, range(len(queries)), numbers, [100 + number for number in numbers])
+    ids = [100 + number for number in numbers]
+    return Pairs(queries, documents, range(len(queries)), numbers, numbers, ids)
 
 
 def gradients(model: VLM2Vec) -> dict[str, torch.Tensor]:
@@ -134,8 +136,8 @@ def test_losses_that_are_scaled_scale_gradients(golden: Path) -> None:
 def test_hard_negatives_count(golden: Path) -> None:
     given = pairs()
     more = parse_input("a text that nobody looks for", index=0)
-    with_negative = Pairs(
-        given.queries, [*given.documents, more], given.positives, given.query_ids, [*given.document_ids, 999]
+    with_negative = replace(
+        given, documents=[*given.documents, more], document_ids=[*given.document_ids, 999]
     )
     model = tiny(golden)
     with torch.no_grad():
@@ -151,9 +153,10 @@ def test_hard_negatives_count(golden: Path) -> None:
 def test_pairs_that_do_not_agree_are_an_error() -> None:
     text = parse_input("a", index=0)
     for arguments in (
-        ([text], [text], [0, 0], [1], [2]),
-        ([text], [text], [0], [1], [2, 3]),
-        ([text], [text], [1], [1], [2]),
+        ([text], [text], [0, 0], [1], [1], [2]),
+        ([text], [text], [0], [1], [1, 1], [2]),
+        ([text], [text], [0], [1], [1], [2, 3]),
+        ([text], [text], [1], [1], [1], [2]),
     ):
         with pytest.raises(InputError):
             Pairs(*arguments)
@@ -161,7 +164,7 @@ def test_pairs_that_do_not_agree_are_an_error() -> None:
 
 def test_a_batch_without_queries_is_an_error(golden: Path) -> None:
     with pytest.raises(InputError, match="at least one query"):
-        GradCacheLoss(tiny(golden))(Pairs([], [], [], [], []))
+        GradCacheLoss(tiny(golden))(Pairs([], [], [], [], [], []))
 
 
 def test_without_gradients_there_is_a_loss_alone(golden: Path) -> None:
@@ -174,17 +177,19 @@ def test_without_gradients_there_is_a_loss_alone(golden: Path) -> None:
 def test_documents_that_are_as_right_are_found() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):
-        queries, documents = random.integers(0, 6, 5), random.integers(0, 6, 9)
+        queries, contents = random.integers(0, 6, 5), random.integers(0, 6, 5)
+        documents = random.integers(0, 6, 9)
         positives = random.permutation(9)[:5]
         expected = [
             [
-                document == queries[i]
+                document == contents[i]
                 or any(queries[k] == queries[i] and documents[positives[k]] == document for k in range(5))
                 for document in documents
             ]
             for i in range(5)
         ]
-        found = _as_right(*(torch.from_numpy(numbers) for numbers in (queries, documents, positives)))
+        numbers = queries, contents, documents, positives
+        found = _as_right(*(torch.from_numpy(each) for each in numbers))
         assert found.tolist() == expected
 
 
@@ -211,7 +216,7 @@ def train_on_a_rank(rank: int, world: int, folder: str, golden: Path) -> None:
     text = parse_input("a", index=0)
     kind = MediaError if rank == 0 else VLM2VecError
     with pytest.raises(kind, match="" if rank == 0 else "another rank"):
-        criterion(Pairs([broken if rank == 0 else text], [text], [0], [0], [1]))
+        criterion(Pairs([broken if rank == 0 else text], [text], [0], [0], [0], [1]))
     distributed.destroy_process_group()
 
 

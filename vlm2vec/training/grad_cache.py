@@ -47,8 +47,10 @@ class Pairs:
         queries: Parsed, with their instructions.
         documents: The same: the document of each query, and hard negatives.
         positives: For each query, the place of its document.
-        query_ids: Numbers that are equal for equal queries, on all ranks.
-        document_ids: The same for documents, in one numbering with the queries.
+        query_ids: Numbers that are equal for equal questions, on all ranks: the same content under another
+            instruction is another question.
+        query_contents: Numbers that are equal for equal contents, whatever the instruction.
+        document_ids: The same for documents, in one numbering with `query_contents`.
 
     Raises:
         InputError: Their lengths do not agree, or a place lies outside.
@@ -58,11 +60,13 @@ class Pairs:
     documents: Sequence[Input]
     positives: Sequence[int]
     query_ids: Sequence[int]
+    query_contents: Sequence[int]
     document_ids: Sequence[int]
 
     def __post_init__(self) -> None:
-        if not len(self.queries) == len(self.positives) == len(self.query_ids):
-            raise InputError("queries, positives and query_ids differ in length")
+        of_queries = (self.queries, self.positives, self.query_ids, self.query_contents)
+        if len({len(each) for each in of_queries}) > 1:
+            raise InputError("queries, positives, query_ids and query_contents differ in length")
         if len(self.documents) != len(self.document_ids):
             raise InputError("documents and document_ids differ in length")
         if wrong := [place for place in self.positives if not 0 <= place < len(self.documents)]:
@@ -118,15 +122,16 @@ class GradCacheLoss(nn.Module):
         queries, documents = gathered(vectors[:count]), gathered(vectors[count:])
         if not len(queries.rows):
             raise InputError("a batch needs at least one query")
-        positives, query_ids, document_ids = (
+        positives, query_ids, query_contents, document_ids = (
             gathered(torch.tensor(numbers, dtype=torch.int64, device=device)).rows
             for numbers in (
                 [documents.first + place for place in pairs.positives],
                 pairs.query_ids,
+                pairs.query_contents,
                 pairs.document_ids,
             )
         )
-        same = _as_right(query_ids, document_ids, positives)
+        same = _as_right(query_ids, query_contents, document_ids, positives)
         loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same, ranks=queries.ranks)
         return loss
 
@@ -274,12 +279,12 @@ def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
     return F.normalize(model(features)["sentence_embedding"], dim=1)
 
 
-def _as_right(query_ids: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:
-    """`(q, d)` bool: documents equal to the query, or to the document of an equal query."""
+def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:
+    """`(q, d)` bool: documents with the query's own content, or equal to the document of an equal query."""
     equal_queries = query_ids[:, None] == query_ids
     positive = document_ids[positives][:, None] == document_ids
     through_equal = equal_queries.float() @ positive.float() > 0
-    return through_equal | (query_ids[:, None] == document_ids)
+    return through_equal | (query_contents[:, None] == document_ids)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

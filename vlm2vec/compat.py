@@ -1,4 +1,4 @@
-"""Every name of sentence-transformers that is private to it and that this package touches.
+"""Every name of sentence-transformers, and of the trainer below it, that is private and that is touched here.
 
 Each has a test in `tests/test_compat.py` that fails when a new release renames it or changes what it does.
 The rest of the package uses public names only.
@@ -7,7 +7,9 @@ The rest of the package uses public names only.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,12 +17,15 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.modules.module import Module
-from torch import nn
+from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+from torch import distributed, nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
 __all__ = [
     "STOCK_INPUT_MODULE",
     "HookedSentenceTransformer",
+    "HookedTrainer",
     "check_load_settings",
     "dtype_of",
     "init_transformer",
@@ -158,3 +163,36 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         modules = json.loads(listing.read_text(encoding="utf-8"))
         modules[0]["type"] = STOCK_INPUT_MODULE
         listing.write_text(json.dumps(modules, indent=2), encoding="utf-8")
+
+
+class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """The stock trainer for a loss that embeds in chunks, and sums gradients over ranks by itself."""
+
+    def __init__(self, model: Any, args: SentenceTransformerTrainingArguments, **others: Any) -> None:
+        # One process drives one device: ranks come from a launcher, never from torch's DataParallel.
+        args._n_gpu = min(args.n_gpu, 1)
+        super().__init__(model, args, **others)
+        # torch's wrapper for ranks would sum gradients after every chunk; autocast is all that is left to do.
+        self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+    @abstractmethod
+    def checkpoint_saved(self, folder: Path) -> None:
+        """All files of transformers are in a checkpoint's folder, those of all ranks."""
+
+    @abstractmethod
+    def restore(self, folder: Path) -> None:
+        """Load a checkpoint's weights into the model."""
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.barrier()
+        if self.args.should_save:
+            self.checkpoint_saved(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        self.restore(Path(checkpoint_path))
+
+    def restore_weights(self, folder: Path) -> None:
+        """As the stock trainer: load the folder as a model, and take its weights."""
+        super()._load_from_checkpoint(str(folder))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
 from vlm2vec.profiles import Profile
+
+if TYPE_CHECKING:
+    from vlm2vec.training.result import TrainingResult
 
 __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
 
@@ -232,6 +235,85 @@ class VLM2Vec(HookedSentenceTransformer):
     ) -> Any:
         """`encode` with the model's instruction for documents, if it has one."""
         return super().encode_document(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
+
+    def fit(
+        self,
+        train: Any,
+        *,
+        eval: Any = None,
+        batch_size: int | None = None,
+        sub_batch_size: int | None = None,
+        max_steps: int | None = None,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        temperature: float | None = None,
+        lora: Any = None,
+        output_dir: str | Path | None = None,
+        resume: bool | str | Path = False,
+        **settings: Any,
+    ) -> TrainingResult:
+        """Train this model, in place, on pairs of what belongs together.
+
+        A row is a dict: `query`, `document` (what should be found), optionally `negatives` (a list of what
+        should not), `query_instruction` and `document_instruction`. Each input is anything that `encode`
+        takes. The loss is InfoNCE over the whole batch; its memory does not grow with the batch. What is equal
+        to a row's query or document is no negative of it. Start it with `accelerate launch` for many devices.
+
+        Args:
+            train: Rows: a list, a `datasets.Dataset`, anything with a length and positions; a dict of such by
+                source; or a `vlm2vec.training.Mixture`, whose recipe's settings are then the defaults.
+            eval: Held-out rows, scored by retrieval now and then, or sentence-transformers' evaluators.
+            batch_size: Rows of a batch, over all processes: 64, or all rows if there are fewer.
+            sub_batch_size: Rows of one source that stay together: 64, or the largest divisor of the batch
+                below.
+            max_steps: Optimizer steps.
+            epochs: The same, in passes over the rows; by default 3, and 100 steps at least.
+            learning_rate: At its highest; the default depends on what learns (`FitSettings`).
+            temperature: What similarities are divided by: 0.02.
+            lora: `True` or a `vlm2vec.training.LoRA` trains an adapter, `False` all weights; by default an
+                adapter for networks of a billion parameters or more.
+            output_dir: Where checkpoints and the model are saved; without, nothing is written.
+            resume: Go on from the newest complete checkpoint in `output_dir`, or from the one given here.
+            **settings: Fields of `vlm2vec.training.FitSettings`: `symmetric`, `seed`, `on_error`, ...
+
+        Returns:
+            Steps, losses, scores; `print` shows a summary, `.plot(path)` the training curve.
+
+        Raises:
+            VLM2VecError: A row cannot be used, and `on_error` is "raise"; it is named by source and number.
+            InputError: A setting makes no sense.
+
+        Example:
+            >>> from vlm2vec import VLM2Vec
+            >>> model = VLM2Vec()
+            >>> pairs = {"a flim": "a red circle", "a blat": "a blue cross"}
+            >>> rows = [{"query": query, "document": document} for query, document in pairs.items()]
+            >>> model.fit(rows, max_steps=2, show_progress_bar=False).steps
+            2
+        """
+        from vlm2vec.training.fit import fit
+
+        named = {
+            "batch_size": batch_size,
+            "sub_batch_size": sub_batch_size,
+            "max_steps": max_steps,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "temperature": temperature,
+            "lora": lora,
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        return fit(self, train, eval=eval, output_dir=output_dir, resume=resume, **given, **settings)
+
+    def merge_adapter(self) -> None:
+        """Add a trained adapter to the weights and take it away: as exact, faster, and saved as a whole.
+
+        Raises:
+            InputError: There is no adapter.
+        """
+        from vlm2vec.training.adapters import merge_adapter
+
+        merge_adapter(self)
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
         """Features of a batch, for trainers: see `Qwen2VLInput.preprocess`."""

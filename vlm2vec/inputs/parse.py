@@ -50,7 +50,8 @@ def parse_input(
     """Understand one input.
 
     Args:
-        item: Any row of the table of inputs: text, media, a dict, messages, or a list of parts in order.
+        item: Any row of the table of inputs: text, media, a dict, messages, or a list of parts in order; or
+            what this function has returned.
         index: Its position in the batch.
         instruction: Used unless the input brings its own.
         allow_urls: Whether a string under a media key may be a URL.
@@ -64,7 +65,7 @@ def parse_input(
         'text "what is this?" + array (56, 56, 3) uint8'
     """
     try:
-        content = _parse(item, allow_urls)
+        content = item if isinstance(item, Input) else _parse(item, allow_urls)
         _check_not_empty(content)
         if instruction is not None:
             instruction = check_text(instruction, "the instruction")

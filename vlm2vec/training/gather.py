@@ -10,7 +10,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.errors import VLM2VecError
 
-__all__ = ["Gathered", "gathered", "raise_on_all_ranks"]
+__all__ = ["AnotherRankFailed", "Gathered", "gathered", "raise_on_all_ranks"]
+
+
+class AnotherRankFailed(VLM2VecError):
+    """What a rank raises where another one has the error."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,16 @@ def raise_on_all_ranks(error: VLM2VecError | None, device: torch.device) -> None
         device: Where this rank computes.
 
     Raises:
-        VLM2VecError: This rank has an error, or another one has.
+        VLM2VecError: This rank has an error.
+        AnotherRankFailed: Another one has.
     """
     if _has_ranks():
         failed = torch.tensor(int(error is not None), device=device)
         distributed.all_reduce(failed, op=distributed.ReduceOp.MAX)
         if error is None and failed.item():
-            raise VLM2VecError("another rank could not embed one of its inputs", fix="See its own error.")
+            raise AnotherRankFailed(
+                "another rank could not embed one of its inputs", fix="See its own error."
+            )
     if error is not None:
         raise error
 

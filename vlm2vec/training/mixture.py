@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from vlm2vec.errors import InputError
 from vlm2vec.training.rows import check_rows
-from vlm2vec.training.sources.lazy_rows import LazyRows
+from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource
 
 __all__ = ["Mixture", "MixturePlan", "PlannedSource"]
@@ -204,8 +204,7 @@ class Mixture:
                 source, source=source.name, on_error=on_error, open_files=open_files, allow_urls=allow_urls
             )
             if report.skipped:
-                kept = LazyRows(source.rows, _itself, chosen=report.kept)
-                source = replace(source, rows=kept, cap=None)  # noqa: PLW2901
+                source = replace(source, rows=KeptRows(source.rows, report.kept), cap=None)  # noqa: PLW2901
             sources.append(source)
         return Mixture(
             sources,
@@ -214,7 +213,3 @@ class Mixture:
             profile=self.profile,
             description=self.description,
         )
-
-
-def _itself(row: Any) -> Any:
-    return row

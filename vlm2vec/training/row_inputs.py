@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from vlm2vec import profiles
 from vlm2vec.encoding.prompt import lay_out
@@ -79,6 +80,9 @@ def check_input(
 def identity(value: Any) -> Hashable:
     """What two inputs have in common when they are surely the same; nothing is read or decoded.
 
+    An instruction is no part of it. What is known by nothing but its address, such as a picture that is still to be decoded, is equal to
+    itself alone.
+
     Example:
         >>> identity("a cat") == identity({"text": "a cat"})
         True
@@ -138,12 +142,13 @@ def _identity(value: Any, key: str | None) -> Hashable:
     if isinstance(value, str):
         return ("text", value) if key is None else ("file", value)
     if isinstance(value, Mapping):
-        if len(value) == 1:
-            name, item = next(iter(value.items()))
+        content = {name: item for name, item in value.items() if name != "instruction"}
+        if len(content) == 1:
+            name, item = next(iter(content.items()))
             if name in ("text", *MEDIA_KEYS):
                 return _identity(item, None if name == "text" else name)
         return "dict", tuple(
-            (name, _identity(item, name if name in MEDIA_KEYS else None)) for name, item in value.items()
+            (name, _identity(item, name if name in MEDIA_KEYS else None)) for name, item in content.items()
         )
     if isinstance(value, (list, tuple)):
         if len(value) == 1:
@@ -154,4 +159,18 @@ def _identity(value: Any, key: str | None) -> Hashable:
         return "array", array.shape, array.dtype.str, array.tobytes()
     if value is None or isinstance(value, (bool, int, float, bytes)):
         return "value", value
-    return "object", id(value)
+    if isinstance(value, PIL.Image.Image):
+        return _identity_of_picture(value)
+    if is_dataclass(value):  # a Video, a page of a PDF
+        inside = "video" if isinstance(value, Video) else None
+        parts = tuple(_identity(getattr(value, each.name), inside) for each in fields(value))
+        return type(value).__name__, *parts
+    return "object", os.getpid(), id(value)
+
+
+def _identity_of_picture(picture: PIL.Image.Image) -> Hashable:
+    if getattr(picture, "fp", None) is not None:  # not decoded yet, and not to be decoded for this
+        path = getattr(picture, "filename", None)
+        return ("file", path) if path else ("object", os.getpid(), id(picture))
+    palette = picture.getpalette() if picture.mode == "P" else None
+    return "picture", picture.mode, picture.size, picture.tobytes(), palette and tuple(palette)

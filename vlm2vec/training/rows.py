@@ -22,7 +22,7 @@ from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.training.row_inputs import check_input, identity
 from vlm2vec.training.sources.lazy_rows import Records
 
-__all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows"]
+__all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows", "placed", "read_row"]
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def check_row(
     """
     problem = _find_problem(row, open_files=open_files, allow_urls=allow_urls)
     if problem is not None:
-        raise _placed(problem.error, source, number)
+        raise placed(problem.error, source, number)
     return Row(
         query=row["query"],
         document=row["document"],
@@ -167,14 +167,14 @@ def check_rows(
     disable = None if show_progress_bar else True  # None: silent unless there is a terminal
     for number in tqdm(range(len(rows)), desc=f"Checking {source}", disable=disable, delay=2, leave=False):
         try:
-            problem = _find_problem(rows[number], open_files=open_files, allow_urls=allow_urls)
-        except VLM2VecError as error:  # a loader that cannot read its record
+            problem = _find_problem(read_row(rows, number), open_files=open_files, allow_urls=allow_urls)
+        except VLM2VecError as error:
             problem = _Problem("with an unreadable record", error)
         if problem is None:
             kept.append(number)
             continue
         skipped[problem.reason] += 1
-        first_error = first_error or _placed(problem.error, source, number)
+        first_error = first_error or placed(problem.error, source, number)
         if on_error == "raise":
             raise first_error
     report = RowReport(source, len(rows), kept, dict(skipped))
@@ -189,8 +189,31 @@ def check_rows(
     return report
 
 
-def _placed(error: VLM2VecError, source: str, number: int) -> VLM2VecError:
-    """The same error, told the row it is about."""
+def read_row(rows: Records[Any], number: int) -> Any:
+    """The record at a position; what reading it raises is one of our errors.
+
+    Raises:
+        VLM2VecError: A loader refuses the record, its file cannot be read, or its picture not decoded.
+
+    Example:
+        >>> read_row([{"query": "a cat", "document": "a photo"}], 0)["query"]
+        'a cat'
+    """
+    try:
+        return rows[number]
+    except VLM2VecError:
+        raise
+    except (OSError, ValueError) as error:  # of files, of Pillow, of Arrow
+        raise MediaError(f"the record cannot be read ({error})", fix="Mend it, or leave it out.") from error
+
+
+def placed(error: VLM2VecError, source: str, number: int) -> VLM2VecError:
+    """The same error, told the row it is about.
+
+    Example:
+        >>> print(placed(MediaError("the file is empty", source="cat.jpg"), "pets", 7))
+        pets, row 7: cat.jpg: the file is empty
+    """
     what = f"{error.source}: {error.cause}" if error.source else error.cause
     return type(error)(what, fix=error.fix, source=f"{source}, row {number}")
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["LazyRows", "Records"]
+__all__ = ["KeptRows", "LazyRows", "Records"]
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -53,3 +53,20 @@ class LazyRows(Generic[Item_co]):
 
     def __iter__(self) -> Iterator[Item_co]:
         return (self[index] for index in range(len(self)))
+
+
+class KeptRows(LazyRows[Any]):
+    """The usable ones of some rows, which know their numbers among all.
+
+    Example:
+        >>> rows = KeptRows(["a", "b", "c"], [0, 2])
+        >>> rows[1], rows.chosen[1]
+        ('c', 2)
+    """
+
+    def __init__(self, records: Records[Any], kept: Sequence[int]) -> None:
+        super().__init__(records, _itself, chosen=kept)
+
+
+def _itself(record: Any) -> Any:
+    return record

@@ -10,7 +10,7 @@ from typing import Any
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
-from vlm2vec.training.sources.lazy_rows import Records
+from vlm2vec.training.sources.lazy_rows import KeptRows, Records
 from vlm2vec.training.sources.num_frames import with_num_frames
 
 __all__ = ["TrainingSource"]
@@ -94,6 +94,10 @@ class TrainingSource:
             if isinstance(row.get("negatives"), (list, tuple)):
                 row["negatives"] = [with_num_frames(item, self.num_frames) for item in row["negatives"]]
         return row
+
+    def number(self, index: int) -> int:
+        """Which record of the data the row at a position is, where bad ones were left out."""
+        return self.rows.chosen[index] if isinstance(self.rows, KeptRows) else index
 
     def _wrong(self, name: str, fix: str) -> InputError:
         value = describe_value(getattr(self, name))

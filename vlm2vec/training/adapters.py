@@ -1,0 +1,157 @@
+"""Low-rank adapters: adding one, saving it as it is or merged, loading its weights back.
+
+LoRA (arXiv:2106.09685), and DoRA (arXiv:2402.09353), which the released VLM2Vec models were trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peft import LoraConfig, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
+from torch import nn
+
+from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.inputs.describe import describe_value
+
+if TYPE_CHECKING:
+    from vlm2vec import VLM2Vec
+
+__all__ = ["LoRA", "add_adapter", "has_adapter", "load_adapter_weights", "merge_adapter"]
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Settings of an adapter; by default those of the released VLM2Vec-V2.0.
+
+    Attributes:
+        r: Rank of the update.
+        alpha: Its scale is `alpha / r`.
+        dropout: On its inputs, while it is trained.
+        use_dora: Also learn the length of each row of the updated weight.
+        target_modules: Names of the linear layers, by their ends. The default ones are all in the language
+            model of Qwen2-VL.
+
+    Raises:
+        InputError: A setting makes no sense.
+
+    Example:
+        >>> LoRA(r=8, use_dora=False).alpha
+        64
+    """
+
+    r: int = 16
+    alpha: int = 64
+    dropout: float = 0.1
+    use_dora: bool = True
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        for name in ("r", "alpha"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(
+                    f"lora's {name} is {describe_value(value)}", fix="Pass a positive whole number."
+                )
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"lora's dropout is {self.dropout}", fix="Pass a number from 0 up to 1.")
+        if not self.target_modules or not all(isinstance(name, str) for name in self.target_modules):
+            raise InputError(
+                "lora has no target_modules", fix='Name linear layers, as in ["q_proj", "v_proj"].'
+            )
+
+    @classmethod
+    def of(cls, settings: LoRA | Mapping[str, Any]) -> LoRA:
+        """The settings, given as such or as a mapping of a recipe."""
+        if isinstance(settings, cls):
+            return settings
+        known = [field.name for field in fields(cls)]
+        if not isinstance(settings, Mapping) or (unknown := [key for key in settings if key not in known]):
+            what = (
+                describe_value(settings) if not isinstance(settings, Mapping) else f'unknown "{unknown[0]}"'
+            )
+            raise InputError(f"lora: {what}", fix=f"Pass true, false, or some of {', '.join(known)}.")
+        return cls(**settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
+    """Add an adapter, whose weights are then all that learns.
+
+    Raises:
+        InputError: The network has none of the named layers, or has an adapter already.
+    """
+    if has_adapter(model):
+        raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.use_dora,
+        target_modules=list(lora.target_modules),
+        init_lora_weights="gaussian",  # as the original
+    )
+    try:
+        model.add_adapter(config)
+    except ValueError as error:  # peft's word for names that are not found
+        raise InputError(f"no adapter can be added ({error})", fix="Name layers of the network.") from error
+
+
+def has_adapter(model: VLM2Vec) -> bool:
+    """Whether there is an adapter, not merged."""
+    return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def merge_adapter(model: VLM2Vec) -> None:
+    """Add the adapter's update to the weights, in float32 before it is rounded, and take the adapter away.
+
+    Vectors stay what they are, up to rounding; encoding is as fast as without adapter again.
+
+    Raises:
+        InputError: There is no adapter.
+    """
+    if not has_adapter(model):
+        raise InputError("the model has no adapter", fix="Merge after training one.")
+    network: nn.Module = model[0].model
+    for name, module in list(network.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base = module.get_base_layer()
+            dtype = base.weight.dtype
+            base.weight.data = base.weight.data.float()
+            module.merge(safe_merge=True)
+            base.weight.data = base.weight.data.to(dtype)
+            network.set_submodule(name, base)
+    del network.peft_config
+    network._hf_peft_config_loaded = False
+    network.requires_grad_(True)
+
+
+def load_adapter_weights(model: VLM2Vec, folder: Path) -> None:
+    """Give the model's adapter the weights that were saved from one like it.
+
+    Raises:
+        CheckpointError: The folder has no such adapter, or not all of its weights.
+    """
+    try:
+        weights = load_file(folder / "adapter_model.safetensors")
+    except OSError as error:
+        raise CheckpointError(
+            f"there is no adapter ({error})", fix="Resume with the lora= of the run.", source=str(folder)
+        ) from error
+    network = model[0].model
+    found = set_peft_model_state_dict(
+        network, {key.removeprefix("base_model.model."): value for key, value in weights.items()}
+    )
+    expected = {name for name, weight in network.named_parameters() if "lora_" in name}
+    if found.unexpected_keys or expected & set(found.missing_keys):
+        raise CheckpointError(
+            "its adapter is of other settings", fix="Resume with the lora= of the run.", source=str(folder)
+        )

@@ -1,0 +1,69 @@
+"""Scoring a model on rows that were held out: does each query find its document among all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, TypeAlias
+
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+from vlm2vec.inputs.parse import parse_input
+from vlm2vec.inputs.parts import Input
+from vlm2vec.training.row_inputs import identity
+from vlm2vec.training.rows import check_row
+from vlm2vec.training.sources.lazy_rows import Records
+
+__all__ = ["row_evaluator"]
+
+_Known: TypeAlias = dict[Hashable, tuple[str, Input]]
+
+
+def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = False) -> Any:
+    """sentence-transformers' evaluator of retrieval, over rows.
+
+    Documents that are equal are one, and queries that are equal have all their documents. Hard negatives
+    are documents too.
+
+    Args:
+        rows: As for training.
+        name: Leads the names of the scores.
+        allow_urls: Whether a string under a media key may be a URL.
+
+    Returns:
+        An `InformationRetrievalEvaluator`: `evaluator(model)` gives accuracy, MRR, NDCG by name.
+
+    Raises:
+        VLM2VecError: A row is bad; it is named.
+
+    Example:
+        >>> from vlm2vec import VLM2Vec
+        >>> rows = [{"query": f"a {c} circle", "document": f"one {c} circle"} for c in ("red", "blue")]
+        >>> row_evaluator(rows)(VLM2Vec())["cosine_accuracy@1"]
+        1.0
+    """
+    queries: _Known = {}
+    corpus: _Known = {}
+    relevant: dict[str, set[str]] = {}
+    for number in range(len(rows)):
+        row = check_row(rows[number], source=name or "eval", number=number, allow_urls=allow_urls)
+        query = _added(queries, row.query, row.query_instruction, allow_urls)
+        document = _added(corpus, row.document, row.document_instruction, allow_urls)
+        relevant.setdefault(query, set()).add(document)
+        for negative in row.negatives:
+            _added(corpus, negative, row.document_instruction, allow_urls)
+    return InformationRetrievalEvaluator(
+        dict(queries.values()),
+        dict(corpus.values()),
+        relevant,
+        name=name,
+        accuracy_at_k=[1, 5],
+        precision_recall_at_k=[1],
+        map_at_k=[10],
+        write_csv=False,
+    )
+
+
+def _added(known: _Known, value: Any, instruction: str | None, allow_urls: bool) -> str:
+    """The number of an input among those that are known, which it joins if it is new."""
+    item = parse_input(value, instruction=instruction, allow_urls=allow_urls)
+    return known.setdefault((identity(value), item.instruction), (str(len(known)), item))[0]

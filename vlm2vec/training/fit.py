@@ -1,0 +1,291 @@
+"""`fit`: from rows to a trained model. What each step is made of lies beside this file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvaluator
+from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
+from vlm2vec.training.adapters import add_adapter, has_adapter
+from vlm2vec.training.evaluation import row_evaluator
+from vlm2vec.training.fit_settings import FitSettings
+from vlm2vec.training.grad_cache import GradCacheLoss
+from vlm2vec.training.info_nce import InfoNCE
+from vlm2vec.training.mixture import Mixture
+from vlm2vec.training.result import TrainingResult
+from vlm2vec.training.row_batches import BatchSampler, RowBatches
+from vlm2vec.training.row_pairs import RowParser
+from vlm2vec.training.run_state import newest_checkpoint
+from vlm2vec.training.sources.source import TrainingSource
+from vlm2vec.training.sub_batch_sampler import SubBatchSampler
+from vlm2vec.training.trainer import ContrastiveTrainer
+
+if TYPE_CHECKING:
+    from vlm2vec import VLM2Vec
+
+__all__ = ["fit", "mixture_of"]
+
+
+def fit(
+    model: VLM2Vec,
+    train: Any,
+    *,
+    eval: Any = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    resume: bool | str | os.PathLike[str] = False,
+    callbacks: Sequence[Any] = (),
+    **settings: Any,
+) -> TrainingResult:
+    """Train a model in place; `VLM2Vec.fit` says how.
+
+    Args:
+        model: The model.
+        train: As `mixture_of` takes it.
+        eval: Held-out rows, or sentence-transformers' evaluators.
+        output_dir: Folder for checkpoints and the model.
+        resume: Go on from the newest checkpoint in `output_dir`, or from this one.
+        callbacks: Callbacks of transformers' trainer.
+        **settings: As `FitSettings`; they go before those of a mixture's recipe.
+    """
+    begin = time.perf_counter()
+    mixture = mixture_of(train)
+    chosen = FitSettings.of(mixture.training, settings)
+    if resume and output_dir is None:
+        raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
+    rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
+    if chosen.check_rows:
+        mixture = mixture.checked(on_error=chosen.on_error, allow_urls=model[0].allow_urls)
+    skipped = Counter(
+        {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
+    )
+    torch.manual_seed(chosen.seed)  # for the adapter, and on all ranks alike
+    _choose_what_learns(model, chosen)
+    with _folder(output_dir) as folder:
+        arguments = _arguments(model, chosen, mixture, folder, eval is not None, output_dir is not None)
+        batches = RowBatches(
+            mixture,
+            _sampler(mixture, chosen, arguments),
+            RowParser(model.prompts, allow_urls=model[0].allow_urls),
+            replace=chosen.on_error == "skip",
+            seed=chosen.seed,
+        )
+        trainer = ContrastiveTrainer(
+            model,
+            arguments,
+            loss=_loss(model, chosen),
+            batches=batches,
+            evaluator=_evaluator(model, eval),
+            callbacks=list(callbacks),
+        )
+        try:
+            trainer.train(_checkpoint(output_dir, resume))
+            if output_dir is not None:
+                trainer.save_model(str(output_dir))
+        finally:
+            trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+            model.eval()
+    for each in gather_object([dict(batches.skipped)]):
+        skipped.update(each)
+    state = trainer.state
+    return TrainingResult(
+        steps=state.global_step,
+        rows=state.global_step * chosen.rows_per_batch(len(mixture)),
+        seconds=time.perf_counter() - begin,
+        losses=tuple((entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry),
+        scores=tuple(_scores(state.log_history)),
+        skipped={name: count for name, count in skipped.items() if count},
+        log=tuple(state.log_history),
+        output_dir=None if output_dir is None else str(output_dir),
+    )
+
+
+def mixture_of(train: Any) -> Mixture:
+    """What `fit` is given, as a mixture.
+
+    Args:
+        train: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset` or anything
+            with a length and positions; or a dict of such by source name.
+
+    Raises:
+        InputError: It is none of these, or has no rows.
+
+    Example:
+        >>> mixture_of([{"query": "a cat", "document": "a photo of a cat"}]).names
+        ['train']
+        >>> pets = [{"query": "a cat", "document": "a photo of a cat"}]
+        >>> mixture_of({"pets": pets, "more pets": pets}).sizes
+        [1, 1]
+    """
+    if isinstance(train, Mixture):
+        return train
+    if isinstance(train, TrainingSource):
+        return Mixture([train])
+    if isinstance(train, Mapping):
+        return Mixture(
+            [TrainingSource(name, rows, weight=max(1, _length(rows))) for name, rows in train.items()]
+        )
+    if isinstance(train, (list, tuple)) and train and all(isinstance(one, TrainingSource) for one in train):
+        return Mixture(train)
+    if not _length(train):
+        raise InputError(
+            f"there are no rows to train on ({describe_value(train)})",
+            fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
+        )
+    return Mixture([TrainingSource("train", train)])
+
+
+def _length(rows: Any) -> int:
+    return len(rows) if hasattr(rows, "__len__") and hasattr(rows, "__getitem__") else 0
+
+
+def _choose_what_learns(model: VLM2Vec, chosen: FitSettings) -> None:
+    """Add the adapter; freeze what is not to learn. Weights that learn are float32."""
+    network = model[0].model
+    if not has_adapter(model):
+        lora = chosen.adapter(sum(weight.numel() for weight in network.parameters()))
+        if lora is not None:
+            add_adapter(model, lora)
+    if chosen.freeze_vision:
+        network.visual.requires_grad_(False)
+    for weight in network.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise InputError("nothing in the model learns", fix="Unfreeze some of its weights.")
+
+
+def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:
+    info_nce = InfoNCE(
+        temperature=chosen.temperature,
+        learn_temperature=chosen.learn_temperature,
+        symmetric=chosen.symmetric,
+        false_negative_margin=chosen.false_negative_margin,
+        hardness=chosen.hardness,
+        matryoshka_dims=chosen.matryoshka_dims,
+    )
+    kept = {} if chosen.kept_tokens is None else {"kept_tokens": chosen.kept_tokens}
+    return GradCacheLoss(
+        model,
+        info_nce,
+        max_tokens_per_chunk=chosen.max_tokens_per_chunk,
+        max_inputs_per_chunk=chosen.chunk_size,
+        **kept,
+    )
+
+
+def _sampler(
+    mixture: Mixture, chosen: FitSettings, arguments: SentenceTransformerTrainingArguments
+) -> BatchSampler:
+    rank, ranks = arguments.process_index, arguments.world_size
+    batch_size = chosen.rows_per_batch(len(mixture))
+    sub_batch_size = chosen.rows_per_sub_batch(batch_size)
+    if chosen.sub_batch_size is None and len(mixture.sources) == 1:
+        sub_batch_size = 0  # one source: the same batches, for any number of ranks
+    return SubBatchSampler(
+        mixture.sizes,
+        mixture.weights,
+        batch_size=batch_size,
+        sub_batch_size=sub_batch_size,
+        seed=chosen.seed,
+        rank=rank,
+        world_size=ranks,
+    )
+
+
+def _evaluator(model: VLM2Vec, given: Any) -> Any:
+    if given is None or isinstance(given, BaseEvaluator):
+        return given
+    if isinstance(given, (list, tuple)) and given and all(isinstance(one, BaseEvaluator) for one in given):
+        return SequentialEvaluator(list(given))
+    allow_urls = model[0].allow_urls
+    evaluators = [
+        row_evaluator(source, name=source.name if len(mixture.sources) > 1 else "", allow_urls=allow_urls)
+        for mixture in [mixture_of(given)]
+        for source in mixture.sources
+    ]
+    return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
+
+
+def _arguments(
+    model: VLM2Vec, chosen: FitSettings, mixture: Mixture, folder: Path, evaluates: bool, saves: bool
+) -> SentenceTransformerTrainingArguments:
+    steps = chosen.steps(len(mixture))
+    parameters = sum(weight.numel() for weight in model.parameters())
+    bf16 = chosen.bf16
+    if bf16 is None:
+        bf16 = model.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    show = chosen.show_progress_bar
+    given: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": steps,
+        "learning_rate": chosen.highest_learning_rate(parameters, adapter=has_adapter(model)),
+        "lr_scheduler_type": chosen.lr_scheduler_type,
+        "warmup_steps": chosen.warmup_steps,
+        "weight_decay": chosen.weight_decay,
+        "max_grad_norm": chosen.max_grad_norm,
+        "bf16": bf16,
+        "gradient_checkpointing": chosen.gradient_checkpointing,
+        "seed": chosen.seed,
+        "use_cpu": model.device.type == "cpu",
+        "logging_steps": chosen.logging_steps or max(1, steps // 50),
+        "save_strategy": "steps" if saves else "no",
+        "save_steps": chosen.save_steps or max(1, steps // 10),
+        "save_total_limit": chosen.save_total_limit,
+        "eval_strategy": "steps" if evaluates else "no",
+        "eval_steps": chosen.eval_steps or max(1, steps // 10),
+        "load_best_model_at_end": chosen.keep_best,
+        "report_to": chosen.report_to,
+        "disable_tqdm": show is False,
+        "ignore_data_skip": True,  # the sampler goes to its place by itself
+        "remove_unused_columns": False,
+    }
+    arguments = SentenceTransformerTrainingArguments(**{**given, **chosen.training_arguments})
+    batch_size = chosen.rows_per_batch(len(mixture))
+    if batch_size % arguments.world_size:
+        raise InputError(
+            f"batch_size is {batch_size}, over {arguments.world_size} processes",
+            fix="Pass a multiple of their number.",
+        )
+    arguments.per_device_train_batch_size = batch_size // arguments.world_size
+    return arguments
+
+
+def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> str | None:
+    if resume is False:
+        return None
+    found = newest_checkpoint(Path(output_dir)) if resume is True else Path(resume)
+    return None if found is None else str(found)
+
+
+def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    for entry in history:
+        named = {
+            name.removeprefix("eval_"): value
+            for name, value in entry.items()
+            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
+        }
+        if named:
+            yield entry["step"], named
+
+
+@contextmanager
+def _folder(output_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Where transformers' trainer writes; a folder that goes away if nothing is to stay."""
+    if output_dir is not None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        yield Path(output_dir)
+        return
+    with TemporaryDirectory(prefix="vlm2vec-fit-") as folder:
+        yield Path(folder)

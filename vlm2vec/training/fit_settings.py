@@ -1,0 +1,203 @@
+"""Settings of `fit`: their defaults, what they mean, and which make no sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
+from vlm2vec.training.adapters import LoRA
+
+__all__ = ["FitSettings"]
+
+_LARGE = 10**9  # parameters from which on all weights are not trained unless asked for
+_SMALL = 10**8
+_LEAST_STEPS = 100
+_SUB_BATCH = 64
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Everything about training but the model and the data.
+
+    A recipe's `training` has the same names.
+
+    Attributes:
+        batch_size: Rows of a global batch, over all ranks; 64, or all rows if there are fewer.
+        sub_batch_size: Rows of a sub-batch, all of one source: the largest divisor of the batch up to 64
+            (VLM2Vec-V2, section 3.4). With 0 each row draws its own source.
+        max_steps: Optimizer steps.
+        epochs: The same, in passes over all rows; by default 3, and 100 steps at least.
+        learning_rate: At its highest. By default 5e-5 with an adapter (VLM2Vec-V2's script); else 2e-5, and
+            5e-4 for networks of less than 100 million parameters.
+        temperature: What similarities are divided by (VLM2Vec-V2, section 4.1).
+        learn_temperature: Whether it is learned.
+        symmetric: Also ask each document for its query.
+        false_negative_margin: See `InfoNCE`.
+        hardness: See `InfoNCE`.
+        matryoshka_dims: See `InfoNCE`.
+        lora: `True` or `LoRA(...)` trains an adapter, `False` all weights; `None` an adapter from a billion
+            parameters on. A model that has one goes on training it.
+        freeze_vision: Leave the vision tower as it is. It then runs once a step instead of twice.
+        lr_scheduler_type: As transformers names them.
+        warmup_steps: Steps up to the highest learning rate, or their share where it is below 1.
+        weight_decay: Of AdamW.
+        max_grad_norm: Longer gradients are shortened to it.
+        bf16: Compute in bfloat16, with weights that learn in float32; by default where a GPU has it.
+        gradient_checkpointing: Keep less of each chunk, and compute it again.
+        chunk_size: Inputs that are embedded at a time at most; the result does not depend on it.
+        max_tokens_per_chunk: Tokens and patches that are embedded at a time; by default what suits the
+            device.
+        kept_tokens: Tokens and patches whose graphs are kept and not computed again: more memory, less time.
+        shuffle: Whether rows are drawn in a random order, new in every pass.
+        seed: Of batches, adapters and dropout.
+        check_rows: Look at all rows before training.
+        on_error: What a bad row does: "raise" ends training and names it; "skip" counts it, and another row
+            of its source takes its place.
+        logging_steps: Steps between two entries of the training curve; by default a fiftieth of all.
+        eval_steps: Steps between two evaluations; by default a tenth of all.
+        save_steps: Steps between two checkpoints; by default a tenth of all.
+        save_total_limit: Checkpoints to keep.
+        keep_best: At the end, go back to the checkpoint with the best score of the first evaluation metric.
+        report_to: Where transformers' trainer reports to, such as "wandb".
+        show_progress_bar: By default only in a terminal.
+        training_arguments: Further arguments of `SentenceTransformerTrainingArguments`.
+
+    Raises:
+        InputError: A setting has the wrong type or lies outside its range.
+    """
+
+    batch_size: int | None = None
+    sub_batch_size: int | None = None
+    max_steps: int | None = None
+    epochs: float | None = None
+    learning_rate: float | None = None
+    temperature: float = 0.02
+    learn_temperature: bool = False
+    symmetric: bool = False
+    false_negative_margin: float | None = None
+    hardness: float = 0.0
+    matryoshka_dims: tuple[int, ...] = ()
+    lora: bool | LoRA | Mapping[str, Any] | None = None
+    freeze_vision: bool = False
+    lr_scheduler_type: str = "linear"
+    warmup_steps: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    bf16: bool | None = None
+    gradient_checkpointing: bool = False
+    chunk_size: int | None = None
+    max_tokens_per_chunk: int | None = None
+    kept_tokens: int | None = None
+    shuffle: bool = True
+    seed: int = 42
+    check_rows: bool = True
+    on_error: Literal["raise", "skip"] = "raise"
+    logging_steps: int | None = None
+    eval_steps: int | None = None
+    save_steps: int | None = None
+    save_total_limit: int = 3
+    keep_best: bool = False
+    report_to: str | list[str] = "none"
+    show_progress_bar: bool | None = None
+    training_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_steps", "chunk_size", "max_tokens_per_chunk"):
+            self._check_whole(name, least=1)
+        for name in ("sub_batch_size", "kept_tokens", "seed"):
+            self._check_whole(name, least=0)
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            self._check_whole(name, least=1)
+        # Two, because the older one goes before the newer one is known to be complete.
+        self._check_whole("save_total_limit", least=2)
+        for name in ("epochs", "learning_rate", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+                raise self._wrong(name, "Pass a number above 0.")
+        for name in ("warmup_steps", "weight_decay"):
+            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
+                raise self._wrong(name, "Pass a number of at least 0.")
+        if self.max_steps is not None and self.epochs is not None:
+            raise InputError("both max_steps and epochs are given", fix="Pass one of them.")
+        if self.on_error not in ("raise", "skip"):
+            raise self._wrong("on_error", 'Pass "raise" or "skip".')
+        object.__setattr__(self, "matryoshka_dims", tuple(self.matryoshka_dims))
+        if self.lora is not None and not isinstance(self.lora, bool):
+            object.__setattr__(self, "lora", LoRA.of(self.lora))
+
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> FitSettings:
+        """Settings by name; what a later layer has goes before an earlier one.
+
+        Raises:
+            InputError: A name is unknown, besides what the constructor raises.
+
+        Example:
+            >>> FitSettings.of({"batch_size": 8, "seed": 1}, {"seed": 2}).seed
+            2
+        """
+        known = [each.name for each in fields(cls)]
+        for name in (name for layer in layers for name in layer):
+            if name not in known:
+                close = get_close_matches(str(name), known, n=1)
+                hint = f"Did you mean {close[0]}? " if close else ""
+                raise InputError(f'unknown setting "{name}"', fix=f"{hint}There are {', '.join(known)}.")
+        given = {name: value for layer in layers for name, value in layer.items()}
+        if "max_steps" in layers[-1] or "epochs" in layers[-1]:
+            # One of both in a call replaces the other one of a recipe.
+            given = {
+                name: value
+                for name, value in given.items()
+                if name not in ("max_steps", "epochs") or name in layers[-1]
+            }
+        return cls(**given)
+
+    def rows_per_batch(self, rows: int) -> int:
+        """The size of a global batch."""
+        return self.batch_size if self.batch_size is not None else min(64, rows)
+
+    def rows_per_sub_batch(self, batch_size: int) -> int:
+        """The size of a sub-batch."""
+        if self.sub_batch_size is not None:
+            return self.sub_batch_size
+        return next(size for size in range(min(_SUB_BATCH, batch_size), 0, -1) if batch_size % size == 0)
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps."""
+        if self.max_steps is not None:
+            return self.max_steps
+        epochs = 3 if self.epochs is None else self.epochs
+        steps = math.ceil(epochs * rows / self.rows_per_batch(rows))
+        return steps if self.epochs is not None else max(steps, _LEAST_STEPS)
+
+    def adapter(self, parameters: int) -> LoRA | None:
+        """The adapter to add to a network of so many parameters."""
+        wanted = parameters >= _LARGE if self.lora is None else self.lora
+        if isinstance(wanted, bool):
+            return LoRA() if wanted else None
+        return LoRA.of(wanted)
+
+    def highest_learning_rate(self, parameters: int, *, adapter: bool) -> float:
+        """The learning rate, for a network of so many parameters."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if adapter:
+            return 5e-5
+        return 5e-4 if parameters < _SMALL else 2e-5
+
+    def _check_whole(self, name: str, *, least: int) -> None:
+        value = getattr(self, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise self._wrong(name, f"Pass a whole number of at least {least}.")
+
+    def _wrong(self, name: str, fix: str) -> InputError:
+        return InputError(f"{name} is {describe_value(getattr(self, name))}", fix=fix)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

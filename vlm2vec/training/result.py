@@ -1,0 +1,94 @@
+"""`TrainingResult`: what came of training, in a few lines or as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlm2vec.errors import InputError
+
+__all__ = ["TrainingResult"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of training; `str()` of it is a summary.
+
+    Attributes:
+        steps: Optimizer steps, those before a resume included.
+        rows: Rows that were drawn, repeated ones included.
+        seconds: Of this call.
+        losses: `(step, loss)`, each the mean since the one before.
+        scores: `(step, scores by name)` of each evaluation.
+        skipped: Bad rows by source: left out before training, or replaced while it ran.
+        log: All that transformers' trainer logged.
+        output_dir: Where the model and its checkpoints lie; `None` if nothing was written.
+    """
+
+    steps: int
+    rows: int
+    seconds: float
+    losses: tuple[tuple[int, float], ...]
+    scores: tuple[tuple[int, Mapping[str, float]], ...] = ()
+    skipped: Mapping[str, int] | None = None
+    log: tuple[Mapping[str, Any], ...] = ()
+    output_dir: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.steps:,} steps, {self.rows:,} rows in {_duration(self.seconds)}"]
+        if self.losses:
+            lines.append(
+                f"loss {self.losses[0][1]:.4g} at step {self.losses[0][0]}, {self.losses[-1][1]:.4g} at the end"
+            )
+        for name in self.scores[-1][1] if self.scores else ():
+            values = ", ".join(f"{scores[name]:.4g} (step {step})" for step, scores in self._ends())
+            lines.append(f"{name}: {values}")
+        if self.skipped:
+            parts = ", ".join(f"{count:,} of {name}" for name, count in self.skipped.items())
+            lines.append(f"bad rows left out: {parts}")
+        if self.output_dir:
+            lines.append(f"saved in {self.output_dir}")
+        return "\n".join(lines)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the training curve, and the scores if there are any.
+
+        Args:
+            path: The picture; its suffix says the format: `.png`, `.svg`, `.pdf`.
+
+        Raises:
+            InputError: matplotlib is not installed, or nothing was logged.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise InputError("matplotlib is not installed", fix='pip install "vlm2vec[plots]"') from error
+        if not self.losses:
+            raise InputError("no loss was logged", fix="Train for more steps, or set logging_steps=1.")
+        figure = Figure(figsize=(7, 3.5 if not self.scores else 6), layout="constrained")
+        panels = figure.subplots(2 if self.scores else 1, 1, sharex=True, squeeze=False)[:, 0]
+        panels[0].plot(*zip(*self.losses, strict=True), color="#1f4fd6")
+        panels[0].set(ylabel="loss", ylim=(0, None))
+        if self.scores:
+            for name in self.scores[-1][1]:
+                points = [(step, scores[name]) for step, scores in self.scores if name in scores]
+                panels[1].plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+            panels[1].set(ylabel="score", ylim=(0, None))
+            panels[1].legend(frameon=False, fontsize="small")
+        panels[-1].set(xlabel="step", xlim=(0, None))
+        for panel in panels:
+            panel.grid(alpha=0.3)
+            panel.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path)
+
+    def _ends(self) -> tuple[tuple[int, Mapping[str, float]], ...]:
+        return self.scores if len(self.scores) == 1 else (self.scores[0], self.scores[-1])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

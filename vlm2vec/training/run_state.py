@@ -1,0 +1,65 @@
+"""What a checkpoint says of the run beyond transformers' own files, and which checkpoints are complete."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import CheckpointError
+
+__all__ = ["RunState", "newest_checkpoint"]
+
+_NAME = "vlm2vec_run.json"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands.
+
+    Written last of all files of a checkpoint, so that one without it was cut off.
+
+    Attributes:
+        sampler: The sampler's state, at the batch that comes next.
+        log_temperature: Of the loss.
+    """
+
+    sampler: Mapping[str, Any]
+    log_temperature: float
+
+    def save(self, folder: Path) -> None:
+        """Write the file, in one go."""
+        part = folder / f"{_NAME}.part"
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(folder / _NAME)
+
+    @classmethod
+    def load(cls, folder: Path) -> RunState:
+        """Read the file of a checkpoint.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        try:
+            return cls(**json.loads((folder / _NAME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"this is no complete checkpoint of a run ({error})",
+                fix="Resume from a folder named checkpoint-N that fit() has written.",
+                source=str(folder),
+            ) from error
+
+
+def newest_checkpoint(output_dir: Path) -> Path | None:
+    """The complete checkpoint of most steps in a run's folder."""
+    found = {
+        int(folder.name.rpartition("-")[2]): folder
+        for folder in output_dir.glob("checkpoint-*")
+        if folder.name.rpartition("-")[2].isdecimal() and (folder / _NAME).is_file()
+    }
+    return found[max(found)] if found else None

@@ -1,0 +1,113 @@
+"""`ContrastiveTrainer`: sentence-transformers' trainer, fed by sources of rows.
+
+The loop, optimizer, schedule, logging, evaluation and checkpoints are those of transformers. Its own are
+which rows make a batch, that a bad row is replaced and not lost, how ranks share their gradients, and how
+a run and its adapter come back from a checkpoint.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+from torch import Tensor, nn
+
+from vlm2vec.compat import HookedTrainer
+from vlm2vec.errors import VLM2VecError
+from vlm2vec.training.adapters import has_adapter, load_adapter_weights
+from vlm2vec.training.gather import AnotherRankFailed, raise_on_all_ranks
+from vlm2vec.training.grad_cache import GradCacheLoss
+from vlm2vec.training.gradient_sum import sum_gradients, to_rank_0s_values
+from vlm2vec.training.row_batches import RowBatch, RowBatches
+from vlm2vec.training.run_state import RunState
+
+__all__ = ["ContrastiveTrainer"]
+
+
+class ContrastiveTrainer(HookedTrainer):
+    """Trains a model on batches of rows with `GradCacheLoss`.
+
+    Args:
+        model: A `VLM2Vec`.
+        args: As the stock trainer takes them, with `ignore_data_skip`: the batches begin where they should.
+        loss: Over the batches of all ranks.
+        batches: Batches of this rank, endless; `args.max_steps` says when to stop.
+        **others: `evaluator`, `callbacks`, `optimizers`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: SentenceTransformerTrainingArguments,
+        *,
+        loss: GradCacheLoss,
+        batches: RowBatches,
+        **others: Any,
+    ) -> None:
+        super().__init__(model, args, loss=loss, **others)
+        self.batches = batches
+
+    def get_train_dataloader(self) -> RowBatches:
+        """The batches; they come parsed, and their media go to the device chunk by chunk."""
+        return self.batches
+
+    def train(self, resume_from_checkpoint: str | None = None, **others: Any) -> Any:
+        """Train, from the beginning or from a complete checkpoint of the same run."""
+        if resume_from_checkpoint is not None:
+            self.batches.sampler.load_state_dict(RunState.load(Path(resume_from_checkpoint)).sampler)
+        to_rank_0s_values(self.loss.parameters())
+        return super().train(resume_from_checkpoint, **others)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *_: Any, **__: Any
+    ) -> Tensor:
+        """The loss of the global batch; a row that turns out to be bad is replaced on the way."""
+        batch = inputs["batch"]
+        raise_on_all_ranks(batch if isinstance(batch, VLM2VecError) else None, self.model.device)
+        while True:
+            try:
+                with self.accelerator.autocast():
+                    loss: Tensor = self.loss(batch.pairs)  # type: ignore[union-attr]
+                    return loss
+            except VLM2VecError as error:
+                batch = self._mended(batch, error)  # type: ignore[arg-type]
+
+    def _mended(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
+        """The batch to try next, after all ranks have heard of an error that one of them met."""
+        final: VLM2VecError | None = None
+        if not (isinstance(error, AnotherRankFailed) and self.batches.replace):
+            try:
+                batch = self.batches.without(batch, error)
+            except VLM2VecError as raised:
+                final = raised
+        raise_on_all_ranks(final, self.model.device)
+        return batch
+
+    def training_step(self, *arguments: Any, **others: Any) -> Tensor:
+        """Forward and backward, and then the gradients of all ranks."""
+        loss: Tensor = super().training_step(*arguments, **others)
+        sum_gradients(self.loss.parameters())
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the stock trainer; an epoch is as many rows as there are."""
+        rows = self.state.global_step * self.args.train_batch_size * self.args.world_size
+        self.state.epoch = rows / len(self.batches.mixture)
+        super().log(logs, start_time)
+
+    def checkpoint_saved(self, folder: Path) -> None:
+        """Write what resuming needs besides."""
+        # The sampler is ahead: a batch is read while the one before it is used.
+        sampler = {**self.batches.sampler.state_dict(), "step": self.state.global_step}
+        RunState(sampler, self.loss.info_nce.log_temperature.item()).save(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take the weights of a checkpoint, the adapter's alone where there is one."""
+        if has_adapter(self.model):
+            load_adapter_weights(self.model, folder)
+        else:
+            self.restore_weights(folder)
+        with torch.no_grad():
+            self.loss.info_nce.log_temperature.fill_(RunState.load(folder).log_temperature)

@@ -18,15 +18,30 @@ if TYPE_CHECKING:
     from vlm2vec.training.hard_negatives import mine_hard_negatives
     from vlm2vec.training.mixture import Mixture
     from vlm2vec.training.row_file import write_rows
+    from vlm2vec.training.smart_batch_mining import mine_sub_batches
+    from vlm2vec.training.smart_batch_sampler import SmartBatchSampler
+    from vlm2vec.training.smart_batches import SmartBatches
     from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 
-__all__ = ["GradCacheLoss", "Mixture", "SubBatchSampler", "mine_hard_negatives", "write_rows"]
+__all__ = [
+    "GradCacheLoss",
+    "Mixture",
+    "SmartBatchSampler",
+    "SmartBatches",
+    "SubBatchSampler",
+    "mine_hard_negatives",
+    "mine_sub_batches",
+    "write_rows",
+]
 
 _HOMES = {
     "GradCacheLoss": "vlm2vec.training.grad_cache",
     "Mixture": "vlm2vec.training.mixture",
+    "SmartBatchSampler": "vlm2vec.training.smart_batch_sampler",
+    "SmartBatches": "vlm2vec.training.smart_batches",
     "SubBatchSampler": "vlm2vec.training.sub_batch_sampler",
     "mine_hard_negatives": "vlm2vec.training.hard_negatives",
+    "mine_sub_batches": "vlm2vec.training.smart_batch_mining",
     "write_rows": "vlm2vec.training.row_file",
 }
 

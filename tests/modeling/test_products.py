@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlm2vec.modeling import products
+from vlm2vec.modeling import packed_weights
 from vlm2vec.modeling.products import project
 
 
@@ -23,7 +23,7 @@ def modules() -> list[nn.Linear]:
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "packed" and not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         pytest.skip("this torch has no such operator")
-    monkeypatch.setattr(products, "_packing_wins", lambda: request.param == "packed")
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: request.param == "packed")
     return request.param
 
 
@@ -86,6 +86,6 @@ def test_a_wrapped_module_is_called(modules: list[nn.Linear]) -> None:
 
 def test_without_onednn_torch_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
-    products._packing_wins.cache_clear()
-    assert products._packing_wins() is False
-    products._packing_wins.cache_clear()
+    packed_weights._packing_wins.cache_clear()
+    assert packed_weights._packing_wins() is False
+    packed_weights._packing_wins.cache_clear()

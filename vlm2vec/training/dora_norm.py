@@ -1,0 +1,102 @@
+"""DoRA whose norm of the weights is computed once for all forward passes between two changes of them.
+
+DoRA (Liu et al., arXiv:2402.09353) scales each row of `W + s B A` to a learned length. peft makes that matrix
+in every forward pass to take the lengths of its rows. They follow from products as narrow as the rank:
+
+    ||W_i + s (B A)_i||^2 = ||W_i||^2 + s B_i . (2 W A^T + s B A A^T)_i
+
+As in the paper (section 4.3) and in peft no gradient goes through the norm, so gradients are peft's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from peft.tuners.lora.dora import DoraLinearLayer
+from torch import Tensor, nn
+
+from vlm2vec.modeling.frozen_linear import FrozenLinear, frozen_linear
+from vlm2vec.modeling.packed_weights import looks_of
+
+__all__ = ["OnceNormedDora", "row_norms", "use_dora_norm"]
+
+
+class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
+    """peft's DoRA of a linear layer. What is not plain (quantised, sharded) peft computes itself."""
+
+    _known: tuple[Any, Tensor] | None = None  # what the weights looked like, and their norm
+
+    def forward(
+        self, x: Tensor, *, base_layer: nn.Module, base_result: Tensor | None = None, **adapter: Any
+    ) -> Tensor:
+        """What is added to the output of the base layer.
+
+        Args:
+            x: `(..., in)`.
+            base_layer: What is adapted.
+            base_result: Its output for `x`, where that is known.
+            adapter: `lora_A`, `lora_B` and `scaling`, as peft names them.
+
+        Returns:
+            `(..., out)`.
+        """
+        layers = [base_layer, adapter["lora_A"], adapter["lora_B"]]
+        if self.fan_in_fan_out or not all(_is_plain(layer) for layer in layers):
+            peft: Tensor = super().forward(x, base_layer=base_layer, base_result=base_result, **adapter)
+            return peft
+        base, down, up = (cast(nn.Linear, layer) for layer in layers)
+        scaling: float = adapter["scaling"]
+        norm = self._norm(base.weight, down.weight, up.weight, scaling).to(x.dtype)
+        scale = (self.weight / norm).view(1, -1)
+        if base_result is None:
+            base_result = frozen_linear(x, base.weight.to(x.dtype))
+        elif base.bias is not None:
+            base_result = base_result - base.bias
+        output: Tensor = (scale - 1) * base_result + scale * up(down(x)) * scaling
+        return output
+
+    def _norm(self, *weights_and_scaling: Any) -> Tensor:
+        looks = looks_of(weights_and_scaling[:-1]), weights_and_scaling[-1]
+        if self._known is None or self._known[0] != looks:
+            self._known = looks, row_norms(*weights_and_scaling)
+        return self._known[1]
+
+
+def use_dora_norm(network: nn.Module) -> None:
+    """Make peft's DoRA layers in the network `OnceNormedDora`, in place."""
+    for module in network.modules():
+        if type(module) is DoraLinearLayer:
+            # Not another layer in its place: names of weights and saved files stay what they are.
+            module.__class__ = OnceNormedDora
+
+
+@torch.no_grad()
+def row_norms(weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
+    """Lengths of the rows of `weight + scaling * up @ down`.
+
+    Args:
+        weight: `(out, in)`.
+        down: `(rank, in)`, LoRA's A.
+        up: `(out, rank)`, LoRA's B.
+        scaling: Of their product.
+
+    Returns:
+        `(out,)` float32.
+
+    Example:
+        >>> row_norms(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), torch.ones(1, 1), 2.0)
+        tensor([10.])
+    """
+    weight, down, up = weight.float(), down.float(), up.float()
+    beside = torch.addmm(weight @ down.T, up, down @ down.T, beta=2, alpha=scaling)
+    squares = torch.linalg.vector_norm(weight, dim=1).square() + scaling * (up * beside).sum(1)
+    return squares.clamp_min_(0).sqrt_()
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    # Between forward passes a shard of a weight is flat or empty, or of another class.
+    if type(layer) not in (nn.Linear, FrozenLinear):
+        return False
+    weight = layer.weight
+    return type(weight) is nn.Parameter and weight.ndim == 2 and weight.numel() > 0

@@ -22,8 +22,8 @@ from vlm2vec.world import (
     write_clip,
     write_pages,
 )
-from vlm2vec.world.captions import place, relation
 from vlm2vec.world.clips import reverse
+from vlm2vec.world.places import place, relation
 from vlm2vec.world.scenes import Scene, thing_map
 from vlm2vec.world.shapes import Thing
 from vlm2vec.world.vocabulary import COLOURS, PAPER, SHAPES, WORDS
@@ -78,7 +78,7 @@ def test_clips_move_the_way_they_say_and_stay_inside():
         start, end = clip.at(0).things[0], clip.at(1).things[0]
         dx, dy = end.x - start.x, end.y - start.y
         moved = {"left": -dx, "right": dx, "up": -dy, "down": dy}
-        assert max(moved, key=lambda direction: moved[direction]) == clip.direction
+        assert max(moved, key=lambda direction: moved[direction]) == clip.motions[0]
         for thing in (start, end):
             left, top, right, bottom = thing.box(100)
             assert min(left, top) >= 0 and max(right, bottom) <= 100
@@ -126,7 +126,7 @@ def test_captions_tell_the_truth():
     assert place(left) == "left"
     assert full_caption(Scene((left, right), PAPER[0])) == "a small red star left of a large blue ring"
     clip, page = draw_clip(_rng(0)), draw_page(_rng(0))
-    assert f"{clip.mover.noun} moving {clip.direction}" in full_caption(clip)
+    assert f"{clip.mover.noun} moving {clip.motions[0]}" in full_caption(clip)
     assert page.title_text in full_caption(page) and f"{page.colour} {page.figure}" in full_caption(page)
 
 

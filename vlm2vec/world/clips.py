@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vlm2vec.world.scenes import Scene, is_apart, random_paper, random_thing, render_scene
+from vlm2vec.world.scenes import Pairs, Scene, is_apart, random_paper, random_thing, render_scene
 from vlm2vec.world.shapes import Thing
 from vlm2vec.world.vocabulary import DIRECTIONS
 
@@ -27,72 +27,101 @@ class Clip:
     """What a clip shows.
 
     Attributes:
-        mover: The moving shape, where it is halfway through.
-        direction: Where it moves, one of `DIRECTIONS`.
-        travel: How far it moves, as a fraction of the picture's side.
+        mover: The moving shape, in the middle of the box that its path spans.
+        motions: Where it moves, one after the other, each one of `DIRECTIONS` and as long as the others.
+        travel: How far it moves in each motion, as a fraction of the picture's side.
         bystander: A second shape that stays where it is.
         paper: Background as RGB in 0..255.
     """
 
     mover: Thing
-    direction: str
+    motions: tuple[str, ...]
     travel: float
     bystander: Thing | None
     paper: tuple[int, int, int]
 
+    def motion_at(self, time: float) -> str:
+        """Where the mover moves at a time between 0 (first frame) and 1 (last frame)."""
+        return self.motions[min(int(time * len(self.motions)), len(self.motions) - 1)]
+
     def at(self, time: float) -> Scene:
         """The scene at a time between 0 (first frame) and 1 (last frame); the mover comes first."""
-        dx, dy = DIRECTIONS[self.direction]
-        step = (time - 0.5) * self.travel
-        mover = replace(self.mover, x=self.mover.x + dx * step, y=self.mover.y + dy * step)
+        corners = _corners(self.motions)
+        passed = time * len(self.motions)
+        leg = min(int(passed), len(self.motions) - 1)
+        middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+        place = corners[leg] + (corners[leg + 1] - corners[leg]) * (passed - leg) - middle
+        dx, dy = (place * self.travel).tolist()
+        mover = replace(self.mover, x=self.mover.x + dx, y=self.mover.y + dy)
         return Scene((mover,) if self.bystander is None else (mover, self.bystander), self.paper)
 
 
-def draw_clip(rng: np.random.Generator) -> Clip:
+def draw_clip(rng: np.random.Generator, *, motions: int = 1, pairs: Pairs = "any") -> Clip:
     """A random clip; every second one has a bystander.
+
+    Args:
+        rng: Decides everything.
+        motions: How many motions, each in another direction than the one before.
+        pairs: Which pairs of colour and shape may be in it.
 
     Example:
         >>> draw_clip(np.random.default_rng(1)) == draw_clip(np.random.default_rng(1))
         True
+        >>> draw_clip(np.random.default_rng(1), motions=2).motions
+        ('right', 'up')
     """
-    direction = tuple(DIRECTIONS)[rng.integers(len(DIRECTIONS))]
+    path = [tuple(DIRECTIONS)[rng.integers(len(DIRECTIONS))]]
+    while len(path) < motions:
+        others = [direction for direction in DIRECTIONS if direction != path[-1]]
+        path.append(others[rng.integers(len(others))])
     travel = float(rng.uniform(0.4, 0.55))
-    mover = _centred(random_thing(rng), direction, travel)
-    bystander = None
+    thing = random_thing(rng, pairs)
+    reach = np.ptp(_corners(tuple(path)), axis=0)
+    if motions > 1:
+        travel = min(0.8 * travel, (0.96 - thing.diameter) / float(reach.max()))
+    clip = Clip(_inside(thing, reach * travel), tuple(path), travel, None, (0, 0, 0))
     if rng.random() < 0.5:
         # A narrow lane next to the path may not exist for two large shapes, so the tries are counted.
+        places = [clip.at(time).things[0] for time in np.linspace(0, 1, 4 * motions + 1)]
         for _ in range(20):
-            other = random_thing(rng)
-            path = [
-                Clip(mover, direction, travel, None, (0, 0, 0)).at(t).things[0]
-                for t in (0, 0.25, 0.5, 0.75, 1)
-            ]
-            if all(is_apart(place, other) for place in path):
-                bystander = other
+            other = random_thing(rng, pairs)
+            if all(is_apart(place, other) for place in places):
+                clip = replace(clip, bystander=other)
                 break
-    return Clip(mover, direction, travel, bystander, random_paper(rng))
+    return replace(clip, paper=random_paper(rng))
 
 
-def _centred(thing: Thing, direction: str, travel: float) -> Thing:
+def _corners(motions: tuple[str, ...]) -> np.ndarray:
+    """Where the path begins, turns and ends, in motions: `(len(motions) + 1, 2)`."""
+    return np.cumsum([(0, 0), *(DIRECTIONS[motion] for motion in motions)], axis=0, dtype=float)
+
+
+def _inside(thing: Thing, reach: np.ndarray) -> Thing:
     """The thing moved so that its whole path lies inside the picture."""
-    dx, dy = DIRECTIONS[direction]
-    low = thing.diameter / 2 + 0.02
-    room_x, room_y = low + abs(dx) * travel / 2, low + abs(dy) * travel / 2
+    room_x, room_y = (thing.diameter / 2 + 0.02 + reach / 2).tolist()
     return replace(thing, x=min(max(thing.x, room_x), 1 - room_x), y=min(max(thing.y, room_y), 1 - room_y))
 
 
 def reverse(clip: Clip) -> Clip:
-    """The same clip moving the other way."""
-    return replace(clip, direction=_OPPOSITE[clip.direction])
+    """The same clip played backwards."""
+    return replace(clip, motions=tuple(_OPPOSITE[motion] for motion in reversed(clip.motions)))
 
 
-def render_clip(clip: Clip, side: int = CLIP_SIDE, *, frames: int = 8) -> np.ndarray:
+def render_clip(
+    clip: Clip, side: int = CLIP_SIDE, *, frames: int = 8, span: tuple[float, float] = (0, 1)
+) -> np.ndarray:
     """The frames of a clip.
+
+    Args:
+        clip: What to show.
+        side: Width and height, in pixels.
+        frames: How many frames.
+        span: First and last moment, from 0 (the beginning) to 1 (the end).
 
     Returns:
         `(frames, side, side, 3)` uint8, RGB.
     """
-    times = np.linspace(0, 1, frames)
+    times = np.linspace(*span, frames)
     return np.stack([np.asarray(render_scene(clip.at(float(time)), side)) for time in times])
 
 

@@ -1,4 +1,4 @@
-"""Typeset pages: a title of two words, lines too small to read, and a table or a chart."""
+"""Typeset pages: a title of two words, perhaps a heading, and a table or a chart."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from vlm2vec.world.fonts import FONTS, text_width
+from vlm2vec.world.page_figures import INK, draw_figure
+from vlm2vec.world.page_words import PlacedWord, place_word
 from vlm2vec.world.pdf_canvas import PdfCanvas
-from vlm2vec.world.vocabulary import COLOURS, FIGURES, WORDS
+from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, DIGITS, FIGURES, WORDS
 
-__all__ = ["FIGURE_BOX", "PAGE_SIZE", "Page", "TitleWord", "draw_page", "render_pages", "write_pages"]
+__all__ = ["FIGURE_BOX", "PAGE_SIZE", "Page", "draw_page", "render_pages", "write_pages"]
 
 PAGE_SIZE = (112, 168)
 """Width and height of a page at the embedded model's size, in pixels; the unit of all lengths here."""
@@ -21,26 +23,9 @@ FIGURE_BOX = (0, 84, 112, 168)
 
 _POINTS_PER_UNIT = 4
 _ROW = 28
-_TITLE_SIZES = (17.0, 21.0)
-_INK = (40, 40, 44)
+_TITLE_SIZES, _HEADING_SIZES, _CELL_SIZES = (17.0, 21.0), (14.0, 16.0), (12.5, 14.0)
+_PLAIN_FONTS = 3
 _FAINT = (150, 150, 156)
-
-
-@dataclass(frozen=True)
-class TitleWord:
-    """One word of a title, on a line of its own.
-
-    Attributes:
-        text: One of `WORDS`.
-        x: Left end of the word, in units.
-        baseline: In units from the top.
-        width: In units.
-    """
-
-    text: str
-    x: float
-    baseline: float
-    width: float
 
 
 @dataclass(frozen=True)
@@ -50,60 +35,102 @@ class Page:
     Attributes:
         title: Its two words, top to bottom.
         font: One of `FONTS`.
-        size: Height of the title's letters (em), in units.
         figure: One of `FIGURES`.
         colour: Colour of the figure, one of `COLOURS`.
         values: Sizes of bars, slices and points, each between 0.2 and 1.
-        filler: The small lines between title and figure.
+        filler: Lines too small to read, between title and figure.
+        heading: A word between title and figure.
+        cells: A word and a number for each row of a table that can be read.
     """
 
-    title: tuple[TitleWord, TitleWord]
+    title: tuple[PlacedWord, PlacedWord]
     font: str
-    size: float
     figure: str
     colour: str
     values: tuple[float, ...]
     filler: tuple[str, ...]
+    heading: PlacedWord | None = None
+    cells: tuple[tuple[PlacedWord, PlacedWord], ...] = ()
 
     @property
     def title_text(self) -> str:
         """The title on one line."""
         return " ".join(word.text for word in self.title)
 
+    @property
+    def table_text(self) -> str:
+        """What the table says, such as `apple 3 and cloud 7`."""
+        rows = [f"{word.text} {number.text}" for word, number in self.cells]
+        return " and ".join([", ".join(rows[:-1]), rows[-1]] if len(rows) > 1 else rows)
 
-def draw_page(rng: np.random.Generator) -> Page:
+    @property
+    def words(self) -> tuple[PlacedWord, ...]:
+        """All that can be read, from top to bottom."""
+        heading = () if self.heading is None else (self.heading,)
+        return (*self.title, *heading, *(word for row in self.cells for word in row))
+
+
+def draw_page(rng: np.random.Generator, *, texts: bool = False) -> Page:
     """A random page.
+
+    Args:
+        rng: Decides everything.
+        texts: Whether there is more to read than the title, in more words and fonts: most pages have a
+            heading then, and each table has two or three rows of a word and a number.
 
     Example:
         >>> page = draw_page(np.random.default_rng(3))
         >>> page == draw_page(np.random.default_rng(3)), len(page.title_text.split())
         (True, 2)
     """
-    words = [WORDS[index] for index in rng.choice(len(WORDS), size=2, replace=False)]
-    font = tuple(FONTS)[rng.integers(len(FONTS))]
+    vocabulary = ALL_WORDS if texts else WORDS
+    words = [vocabulary[index] for index in rng.choice(len(vocabulary), size=2, replace=False)]
+    fonts = tuple(FONTS) if texts else tuple(FONTS)[:_PLAIN_FONTS]
+    font = fonts[rng.integers(len(fonts))]
     size = float(rng.uniform(*_TITLE_SIZES))
     widest = max(text_width(word, font) for word in words)
     size = min(size, (PAGE_SIZE[0] - 8) / widest)
     left = float(rng.uniform(4, 8))
-    title = tuple(
-        TitleWord(
+    first, second = (
+        place_word(
             word,
-            min(left, PAGE_SIZE[0] - 3 - text_width(word, font) * size),
-            row * _ROW + 20 + float(rng.uniform(-1.5, 2)),
-            text_width(word, font) * size,
+            font,
+            x=left,
+            baseline=row * _ROW + 20 + float(rng.uniform(-1.5, 2)),
+            size=size,
+            right=PAGE_SIZE[0] - 3,
+            shrink=False,
         )
         for row, word in enumerate(words)
     )
-    lines = tuple(" ".join(WORDS[i] for i in rng.integers(len(WORDS), size=4)) for _ in range(3))
+    lines = tuple(" ".join(vocabulary[i] for i in rng.integers(len(vocabulary), size=4)) for _ in range(3))
+    figure = FIGURES[rng.integers(len(FIGURES))]
+    colour = tuple(COLOURS)[rng.integers(len(COLOURS))]
+    values = tuple(rng.uniform(0.2, 1, size=int(rng.integers(3, 6))).tolist())
+    if not texts:
+        return Page((first, second), font, figure, colour, values, lines)
+    others = iter(rng.permutation([word for word in vocabulary if word not in words])[:4].tolist())
+    heading = _heading(next(others), font, rng) if rng.random() < 0.7 else None
+    rows = int(rng.integers(2, 4)) if figure == "table" else 0
+    cells = tuple(_row(next(others), number, font, rng) for number in range(rows))
     return Page(
-        title=(title[0], title[1]),
-        font=font,
-        size=size,
-        figure=FIGURES[rng.integers(len(FIGURES))],
-        colour=tuple(COLOURS)[rng.integers(len(COLOURS))],
-        values=tuple(rng.uniform(0.2, 1, size=int(rng.integers(3, 6))).tolist()),
-        filler=lines,
+        (first, second), font, figure, colour, values, () if heading is not None else lines, heading, cells
     )
+
+
+def _heading(text: str, font: str, rng: np.random.Generator) -> PlacedWord:
+    size, x = float(rng.uniform(*_HEADING_SIZES)), float(rng.uniform(6, 12))
+    baseline = 2 * _ROW + 19 + float(rng.uniform(-1, 2))
+    return place_word(text, font, x=x, baseline=baseline, size=size, right=PAGE_SIZE[0] - 4)
+
+
+def _row(text: str, number: int, font: str, rng: np.random.Generator) -> tuple[PlacedWord, PlacedWord]:
+    """The word and the number of a row. Numbers have a column of tokens of their own."""
+    baseline, size = (3 + number) * _ROW + 19 + float(rng.uniform(-1, 1)), float(rng.uniform(*_CELL_SIZES))
+    word = place_word(text, font, x=float(rng.uniform(9, 11)), baseline=baseline, size=size, right=83)
+    digit = DIGITS[rng.integers(len(DIGITS))]
+    x = float(rng.uniform(90, 96))
+    return word, place_word(digit, font, x=x, baseline=baseline, size=size, right=PAGE_SIZE[0] - 4)
 
 
 def write_pages(pages: list[Page], path: Path) -> None:
@@ -113,8 +140,7 @@ def write_pages(pages: list[Page], path: Path) -> None:
         pages: At least one.
         path: The file to write.
     """
-    canvas = lay_out(pages)
-    canvas.save(path)
+    lay_out(pages).save(path)
 
 
 def render_pages(pages: list[Page]) -> np.ndarray:
@@ -134,60 +160,13 @@ def lay_out(pages: list[Page]) -> PdfCanvas:
     for page in pages:
         canvas.new_page(*PAGE_SIZE)
         _lay_out_text(canvas, page)
-        _FIGURE_DRAWERS[page.figure](canvas, page)
+        draw_figure(canvas, page)
         canvas.finish_page()
     return canvas
 
 
 def _lay_out_text(canvas: PdfCanvas, page: Page) -> None:
-    for word in page.title:
-        canvas.text(word.text, (word.x, word.baseline), font=page.font, size=page.size, colour=_INK)
+    for word in (*page.title, *([] if page.heading is None else [page.heading])):
+        canvas.text(word.text, (word.x, word.baseline), font=page.font, size=word.size, colour=INK)
     for row, line in enumerate(page.filler):
         canvas.text(line, (8, 63 + 7 * row), font=page.font, size=4.2, colour=_FAINT)
-
-
-def _bar_chart(canvas: PdfCanvas, page: Page) -> None:
-    canvas.line([(12, 90), (12, 156), (102, 156)], _INK, 1)
-    step = 86 / len(page.values)
-    for index, value in enumerate(page.values):
-        height = 60 * value
-        canvas.rectangle(16 + step * index, 156 - height, step * 0.7, height, COLOURS[page.colour])
-
-
-def _line_chart(canvas: PdfCanvas, page: Page) -> None:
-    canvas.line([(12, 90), (12, 156), (102, 156)], _INK, 1)
-    step = 80 / (len(page.values) - 1)
-    points = [(17 + step * index, 154 - 58 * value) for index, value in enumerate(page.values)]
-    canvas.line(points, COLOURS[page.colour], 4)
-
-
-def _pie_chart(canvas: PdfCanvas, page: Page) -> None:
-    canvas.disc(56, 124, 33, COLOURS[page.colour])
-    shares = np.cumsum(page.values) / np.sum(page.values)
-    for share in shares:
-        angle = 2 * np.pi * float(share)
-        canvas.line([(56, 124), (56 + 33 * np.sin(angle), 124 - 33 * np.cos(angle))], (255, 255, 255), 1.5)
-
-
-def _table(canvas: PdfCanvas, page: Page) -> None:
-    rows, columns, left, top, width, height = len(page.values), 3, 10.0, 94.0, 92.0, 64.0
-    row_height = height / (rows + 1)
-    canvas.rectangle(left, top, width, row_height, COLOURS[page.colour])
-    for row in range(rows + 2):
-        canvas.line([(left, top + row * row_height), (left + width, top + row * row_height)], _INK, 0.7)
-    for column in range(columns + 1):
-        x = left + column * width / columns
-        canvas.line([(x, top), (x, top + height)], _INK, 0.7)
-    for row, value in enumerate(page.values, start=1):
-        for column in range(columns):
-            number = f"{value * (column + 1) * 10:.1f}"
-            at = (left + column * width / columns + 5, top + (row + 0.75) * row_height)
-            canvas.text(number, at, font=page.font, size=min(8.0, row_height * 0.7), colour=_INK)
-
-
-_FIGURE_DRAWERS = {
-    "bar chart": _bar_chart,
-    "line chart": _line_chart,
-    "pie chart": _pie_chart,
-    "table": _table,
-}

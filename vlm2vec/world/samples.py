@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlm2vec.world.captions import full_caption
+from vlm2vec.world.captions import full_caption, motion_text
 from vlm2vec.world.clips import Clip, draw_clip, reverse, write_clip
 from vlm2vec.world.pages import Page, draw_page, write_pages
 from vlm2vec.world.scenes import Scene, draw_scene, render_scene
@@ -72,7 +72,8 @@ def _write_clips(folder: Path, rng: np.random.Generator) -> list[Sample]:
     samples = []
     # Each clip has a twin that differs in nothing but the direction: frames alone do not tell them apart.
     for clip in [one for pair in clips for one in (pair, reverse(pair))]:
-        path = folder / f"clip-{clip.mover.noun.replace(' ', '-')}-moving-{clip.direction}.mp4"
+        name = f"clip-{clip.mover.noun}-moving-{motion_text(clip.motions)}.mp4"
+        path = folder / name.replace(",", "").replace(" ", "-")
         write_clip(clip, path)
         samples.append(_sample(path, clip))
     return samples

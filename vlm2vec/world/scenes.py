@@ -1,21 +1,27 @@
-"""Still pictures: one to three coloured shapes on plain paper."""
+"""Still pictures: coloured shapes on plain paper."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from vlm2vec.world.shapes import Thing, draw_shape
-from vlm2vec.world.vocabulary import COLOURS, PAPER, SHAPES, SIZES
+from vlm2vec.world.vocabulary import COLOURS, COUNTS, PAPER, SHAPES, SIZES, UNSEEN_PAIRS
 
-__all__ = ["Scene", "draw_scene", "render_scene", "thing_map"]
+__all__ = ["Pairs", "Scene", "draw_scene", "render_scene", "thing_map"]
 
 SCENE_SIDE = 112
 """Side of a scene at the embedded model's size, in pixels."""
 
+Pairs: TypeAlias = Literal["any", "seen", "unseen"]
+"""Which pairs of colour and shape may be drawn: all, those of training, or `UNSEEN_PAIRS`."""
+
 _DIAMETERS = {"small": (0.17, 0.22), "large": (0.34, 0.42)}
+_MOST_KINDS, _MOST_THINGS, _CROWDED = 4, 6, 4
+_GAP = 0.02
 
 
 @dataclass(frozen=True)
@@ -30,19 +36,39 @@ class Scene:
     things: tuple[Thing, ...]
     paper: tuple[int, int, int]
 
+    @property
+    def groups(self) -> tuple[tuple[Thing, ...], ...]:
+        """Things of the same size, colour and shape together, in the order of their first."""
+        groups: dict[tuple[str, str], list[Thing]] = {}
+        for thing in self.things:
+            groups.setdefault((thing.size, thing.noun), []).append(thing)
+        return tuple(map(tuple, groups.values()))
 
-def draw_scene(rng: np.random.Generator) -> Scene:
-    """A random scene.
+
+def draw_scene(rng: np.random.Generator, *, pairs: Pairs = "any", counted: bool = False) -> Scene:
+    """A random scene of one to three things, no two of the same colour and shape.
+
+    Args:
+        rng: Decides everything.
+        pairs: Which pairs of colour and shape may be in it.
+        counted: Two to six things instead, of up to four kinds, with up to four things of a kind.
 
     Example:
         >>> scene = draw_scene(np.random.default_rng(0))
         >>> scene == draw_scene(np.random.default_rng(0))
         True
+        >>> [len(group) for group in draw_scene(np.random.default_rng(3), counted=True).groups]
+        [2, 1]
     """
+    if counted:
+        things = None
+        while things is None:  # until they find room
+            things = _groups(rng, pairs)
+        return Scene(tuple(things), random_paper(rng))
     count = int(rng.integers(1, 4))
-    things: list[Thing] = []
+    things = []
     while len(things) < count:
-        thing = random_thing(rng)
+        thing = random_thing(rng, pairs)
         if all(is_apart(thing, other) for other in things):
             things.append(thing)
     return Scene(tuple(things), random_paper(rng))
@@ -53,20 +79,67 @@ def random_paper(rng: np.random.Generator) -> tuple[int, int, int]:
     return PAPER[rng.integers(len(PAPER))]
 
 
-def random_thing(rng: np.random.Generator) -> Thing:
+def random_thing(rng: np.random.Generator, pairs: Pairs = "any", *, sizes: tuple[str, ...] = SIZES) -> Thing:
     """A random shape, wholly inside the picture."""
-    size = SIZES[rng.integers(len(SIZES))]
+    size = sizes[rng.integers(len(sizes))]
     diameter = float(rng.uniform(*_DIAMETERS[size]))
-    x, y = rng.uniform(diameter / 2 + 0.02, 0.98 - diameter / 2, size=2).tolist()
-    colour = tuple(COLOURS)[rng.integers(len(COLOURS))]
-    return Thing(colour, SHAPES[rng.integers(len(SHAPES))], size, x, y, diameter)
+    x, y = _random_place(rng, diameter)
+    while True:
+        colour = tuple(COLOURS)[rng.integers(len(COLOURS))]
+        shape = SHAPES[rng.integers(len(SHAPES))]
+        if is_allowed(colour, shape, pairs):
+            return Thing(colour, shape, size, x, y, diameter)
+
+
+def is_allowed(colour: str, shape: str, pairs: Pairs) -> bool:
+    """Whether things of this colour and shape may be drawn."""
+    return pairs == "any" or ((colour, shape) in UNSEEN_PAIRS) == (pairs == "unseen")
 
 
 def is_apart(thing: Thing, other: Thing) -> bool:
     """Whether two shapes keep clear of each other, and differ in colour or shape."""
-    reach = (thing.diameter + other.diameter) / 2 + 0.02
-    clear = max(abs(thing.x - other.x), abs(thing.y - other.y)) > reach
-    return clear and thing.noun != other.noun
+    return _is_clear(thing, other) and thing.noun != other.noun
+
+
+def _is_clear(thing: Thing, other: Thing) -> bool:
+    reach = (thing.diameter + other.diameter) / 2 + _GAP
+    return max(abs(thing.x - other.x), abs(thing.y - other.y)) > reach
+
+
+def _random_place(rng: np.random.Generator, diameter: float) -> tuple[float, float]:
+    x, y = rng.uniform(diameter / 2 + _GAP, 1 - _GAP - diameter / 2, size=2).tolist()
+    return x, y
+
+
+def _groups(rng: np.random.Generator, pairs: Pairs) -> list[Thing] | None:
+    """Some things of some kinds, or `None` if they find no room."""
+    kinds = int(rng.integers(1, _MOST_KINDS + 1))
+    # Every second kind is a single thing: many kinds and many of each would not fit.
+    counts = np.where(rng.random(kinds) < 0.5, 1, rng.integers(2, len(COUNTS) + 1, size=kinds))
+    if not 2 <= counts.sum() <= _MOST_THINGS:
+        return None
+    things: list[Thing] = []
+    for count in counts:
+        single = count == 1 and counts.sum() < _CROWDED
+        first = random_thing(rng, pairs, sizes=SIZES if single else SIZES[:1])
+        if any(thing.noun == first.noun for thing in things):
+            return None
+        for _ in range(count):
+            placed = _with_room(first, things, rng)
+            if placed is None:
+                return None
+            things.append(placed)
+    return things
+
+
+def _with_room(thing: Thing, others: list[Thing], rng: np.random.Generator) -> Thing | None:
+    """The thing somewhere clear of the others, or `None` if a few tries find no such place."""
+    for _ in range(20):
+        x, y = _random_place(rng, thing.diameter)
+        placed = replace(thing, x=x, y=y)
+        if all(_is_clear(placed, other) for other in others):
+            return placed
+    return None
 
 
 def render_scene(scene: Scene, side: int = SCENE_SIDE, *, oversampling: int = 2) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The fonts of typeset pages: DejaVu, cut down to printable ASCII."""
+"""The fonts of typeset pages: DejaVu in five styles, cut down to printable ASCII."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from PIL import ImageFont
 
 __all__ = ["FONTS", "text_width"]
 
-FONTS = {
-    name: Path(__file__).with_name(f"{name}.ttf") for name in ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono")
-}
+_NAMES = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "DejaVuSans-Bold", "DejaVuSerif-Italic")
+
+FONTS = {name: Path(__file__).with_name(f"{name}.ttf") for name in _NAMES}
 """Name of each font and its TrueType file."""
 
 

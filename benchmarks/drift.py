@@ -40,7 +40,7 @@ def drift(model: str, folder: Path, sizes: Sizes) -> dict[str, Any]:
     }
     if model == "embedded" and not sizes.quick:
         for dtype, one in zip(TYPES, models, strict=True):
-            found[f"Hit@1, {dtype}"] = {task: np.mean(hits) for task, hits in held_out_scores(one).items()}
+            found[f"Hit@1, {dtype}"] = {task: score.percent for task, score in held_out_scores(one).items()}
     return found
 
 

@@ -6,7 +6,8 @@ import pytest
 from transformers import AutoTokenizer, Qwen2Tokenizer
 
 from vlm2vec.training.embedded_tokenizer import SPECIAL_TOKENS, build_tokenizer
-from vlm2vec.world.vocabulary import COLOURS, SHAPES, WORDS
+from vlm2vec.training.world_sources import world_texts
+from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, COUNTS, SHAPES, WORDS
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +38,10 @@ def test_it_is_saved_in_the_stock_layout(tokenizer, tmp_path):
     assert isinstance(loaded, Qwen2Tokenizer)
     text = "a small red circle left of a blue square<|im_end|>"
     assert loaded.encode(text) == tokenizer.encode(text)
+
+
+def test_learned_from_the_rows_of_the_world_all_its_words_are_single_tokens():
+    tokenizer = build_tokenizer(("Find what is described.\n",), world_texts(rows=300))
+    for word in (*COLOURS, *SHAPES, *ALL_WORDS, *COUNTS[1:], "then", "heading"):
+        assert len(tokenizer.encode(f"x {word}")) == 2
+    assert len(tokenizer) < 2000

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from vlm2vec.training.dense_targets import ASPECTS
 from vlm2vec.training.embedded import new_model
 from vlm2vec.training.embedded_network import NetworkSize
 from vlm2vec.training.video_colours import blur_colours
 from vlm2vec.training.world_batches import NO_LABEL, Mixture, WorldCollator, pack_world
 from vlm2vec.world import draw_clip, draw_page, draw_scene, full_caption, render_clip
+from vlm2vec.world.vocabulary import UNSEEN_PAIRS
 
 TINY = NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32)
 
@@ -60,13 +62,22 @@ def test_labels_are_the_next_tokens_and_spell_the_captions(model):
     assert all(thing.noun in captions[0] for thing in items[0].things)
 
 
-def test_half_of_the_clips_are_the_others_in_reverse(model):
+def test_half_of_the_clips_are_twins_of_the_others(model):
     collate = WorldCollator(model.tokenizer, model.profile, Mixture(1, 4, 1), seed=0, with_text=False)
-    batch = collate([{"step": 0}])
-    motion = batch["world_dense"][16 + 24 :, 3].reshape(4, 36)
-    directions = [set(row.tolist()) - {0, 1} for row in motion]
-    opposite = {2: 3, 3: 2, 4: 5, 5: 4}
-    assert [{opposite[d] for d in row} for row in directions[:2]] == directions[2:]
+    for step in range(10):
+        dense = collate([{"step": step}])["world_dense"][16 + 24 :].reshape(4, 36, -1)
+        shown = [[set(clip[:, aspect].tolist()) - {0} for aspect in (0, 1)] for clip in dense]
+        motions = [clip[:, 3].reshape(4, 9).max(dim=1).values.tolist() for clip in dense]
+        assert shown[:2] == shown[2:]
+        assert all(one != other for one, other in zip(motions[:2], motions[2:], strict=True))
+
+
+def test_no_batch_shows_a_pair_that_is_kept_for_scoring(model):
+    collate = WorldCollator(model.tokenizer, model.profile, Mixture(30, 10, 1), seed=0, with_text=False)
+    dense = collate([{"step": 0}])["world_dense"]
+    stills = dense[: 30 * 16]
+    shown = {(ASPECTS["colour"][c], ASPECTS["shape"][s]) for c, s in stills[:, :2].tolist() if c}
+    assert len(shown) > 20 and not shown & UNSEEN_PAIRS
 
 
 def test_colours_are_averaged_over_blocks_and_brightness_is_kept():

@@ -66,3 +66,13 @@ def test_items_with_the_same_caption_have_the_same_story():
         stories = {}
         for item in items:
             assert stories.setdefault(full_caption(item), story(item)) == story(item)
+
+
+def test_movers_of_twins_stay_inside_and_clear_of_the_bystander():
+    for _, other in _pairs("clip", 300):
+        for time in np.linspace(0, 1, 20):
+            mover, *bystander = other.at(float(time)).things
+            assert min(mover.box(1)) >= -0.01 and max(mover.box(1)) <= 1.01
+            for still in bystander:
+                distance = max(abs(mover.x - still.x), abs(mover.y - still.y))
+                assert distance > (mover.diameter + still.diameter) / 2 - 0.02

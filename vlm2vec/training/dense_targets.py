@@ -9,9 +9,10 @@ import numpy as np
 
 from vlm2vec.world.clips import CLIP_SIDE, Clip
 from vlm2vec.world.fonts import text_width
+from vlm2vec.world.page_words import PlacedWord
 from vlm2vec.world.pages import FIGURE_BOX, PAGE_SIZE, Page
 from vlm2vec.world.scenes import SCENE_SIDE, Scene, thing_map
-from vlm2vec.world.vocabulary import COLOURS, DIRECTIONS, FIGURES, SHAPES, SIZES, WORDS
+from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, DIGITS, DIRECTIONS, FIGURES, SHAPES, SIZES
 
 __all__ = ["ASPECTS", "LETTERS", "NOT_ASKED", "dense_targets", "ink_targets", "letter_targets"]
 
@@ -22,12 +23,12 @@ ASPECTS: dict[str, tuple[str, ...]] = {
     "shape": (_NOTHING, *SHAPES, *FIGURES),
     "size": (_NOTHING, *SIZES),
     "motion": (_NOTHING, "still", *DIRECTIONS),
-    "word": (_NOTHING, *WORDS),
+    "word": (_NOTHING, *ALL_WORDS, *DIGITS),
 }
 """What is asked about each token, and the possible answers; the first is that there is nothing."""
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-"""What titles are written with."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz" + "".join(DIGITS)
+"""What pages are written with."""
 
 NOT_ASKED = -100
 """In place of an answer, where the question makes no sense; what torch's cross entropy leaves out."""
@@ -36,6 +37,9 @@ _CELL = 28
 _INK_PARTS = 7
 _LEAST_INK = 30
 """Pixels of a thing in a cell from which on the cell shows it."""
+
+_STEPS = tuple((2 * step + 0.5) / 7 for step in range(4))
+"""Times of the four grid steps of a clip: each holds two of eight frames, and lies halfway between them."""
 
 
 def dense_targets(item: Scene | Clip | Page) -> np.ndarray:
@@ -55,7 +59,7 @@ def dense_targets(item: Scene | Clip | Page) -> np.ndarray:
     if isinstance(item, Scene):
         return _asked(_of_scene(item, SCENE_SIDE, moving=None), "colour", "shape", "size")
     if isinstance(item, Clip):
-        steps = [_of_scene(scene, CLIP_SIDE, moving=item.direction) for scene in _steps(item)]
+        steps = [_of_scene(item.at(t), CLIP_SIDE, moving=item.motion_at(t)) for t in _STEPS]
         return _asked(np.concatenate(steps), "colour", "shape", "size", "motion")
     return _asked(_of_page(item), "colour", "shape", "word")
 
@@ -67,28 +71,23 @@ def ink_targets(item: Scene | Clip) -> np.ndarray:
         `(tokens, 49)` float32 in 0..1.
     """
     if isinstance(item, Clip):
-        return np.concatenate([_ink(scene, CLIP_SIDE) for scene in _steps(item)])
+        return np.concatenate([_ink(item.at(time), CLIP_SIDE) for time in _STEPS])
     return _ink(item, SCENE_SIDE)
 
 
 def letter_targets(page: Page) -> np.ndarray:
-    """Which letters of the title each token holds.
+    """Which letters and digits each token holds, of those large enough to be read.
 
     Returns:
-        `(tokens, 26)` float32, 0 or 1.
+        `(tokens, 35)` float32, 0 or 1.
     """
     shown = np.zeros((PAGE_SIZE[1] // _CELL, PAGE_SIZE[0] // _CELL, len(LETTERS)), dtype=np.float32)
-    for row, word in enumerate(page.title):
+    for word in page.words:
         edges = [text_width(word.text[:end], page.font) for end in range(len(word.text) + 1)]
         for letter, left, right in zip(word.text, edges, edges[1:], strict=False):
-            middle = word.x + (left + right) / 2 * page.size
-            shown[row, int(middle // _CELL), LETTERS.index(letter)] = 1
+            middle = word.x + (left + right) / 2 * word.size
+            shown[_row(word), int(middle // _CELL), LETTERS.index(letter)] = 1
     return shown.reshape(-1, len(LETTERS))
-
-
-def _steps(clip: Clip, count: int = 4) -> list[Scene]:
-    """The scene of each grid step, which holds two frames, halfway between them."""
-    return [clip.at((2 * step + 0.5) / (2 * count - 1)) for step in range(count)]
 
 
 def _asked(answers: np.ndarray, *aspects: str) -> np.ndarray:
@@ -124,10 +123,15 @@ def _of_scene(scene: Scene, side: int, *, moving: str | None) -> np.ndarray:
 def _of_page(page: Page) -> np.ndarray:
     rows, columns = PAGE_SIZE[1] // _CELL, PAGE_SIZE[0] // _CELL
     answers = np.zeros((rows, columns, len(ASPECTS)), dtype=np.int64)
-    top = FIGURE_BOX[1] // _CELL
-    answers[top:, :, 0] = ASPECTS["colour"].index(page.colour)
-    answers[top:, :, 1] = ASPECTS["shape"].index(page.figure)
-    for row, word in enumerate(page.title):
+    figure = slice(FIGURE_BOX[1] // _CELL, FIGURE_BOX[1] // _CELL + (len(page.cells) or rows))
+    answers[figure, :, 0] = ASPECTS["colour"].index(page.colour)
+    answers[figure, :, 1] = ASPECTS["shape"].index(page.figure)
+    for word in page.words:
         first, last = int(word.x // _CELL), int((word.x + word.width - 4) // _CELL)
-        answers[row, first : last + 1, 4] = ASPECTS["word"].index(word.text)
+        answers[_row(word), first : last + 1, 4] = ASPECTS["word"].index(word.text)
     return answers.reshape(rows * columns, len(ASPECTS))
+
+
+def _row(word: PlacedWord) -> int:
+    """The row of tokens that a word stands in."""
+    return int(word.baseline // _CELL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -22,15 +22,16 @@ SPECIAL_TOKENS = (
 """Qwen2-VL's control tokens, in its order."""
 
 _CAPTIONS = 3000
-_GREATEST_VOCABULARY = 768
+_GREATEST_VOCABULARY = 2048
 _CONTEXT = 4096
 
 
-def build_tokenizer(instructions: tuple[str, ...]) -> Qwen2Tokenizer:
-    """Learn merges from captions; bytes are tokens too, so every text has a tokenisation.
+def build_tokenizer(instructions: tuple[str, ...], texts: Iterable[str] | None = None) -> Qwen2Tokenizer:
+    """Learn merges from texts; bytes are tokens too, so every text has a tokenisation.
 
     Args:
         instructions: Texts that should take few tokens as well.
+        texts: What to learn from; captions of plain scenes, clips and pages by default.
 
     Returns:
         A tokenizer in the stock layout of Qwen2.
@@ -48,7 +49,7 @@ def build_tokenizer(instructions: tuple[str, ...]) -> Qwen2Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    learned.train_from_iterator(_corpus(instructions), trainer)
+    learned.train_from_iterator(_corpus(_captions() if texts is None else texts, instructions), trainer)
     bpe = json.loads(learned.to_str())["model"]
     vocabulary = bpe["vocab"] | {token: len(bpe["vocab"]) + k for k, token in enumerate(SPECIAL_TOKENS)}
     return Qwen2Tokenizer(
@@ -62,9 +63,14 @@ def build_tokenizer(instructions: tuple[str, ...]) -> Qwen2Tokenizer:
     )
 
 
-def _corpus(instructions: tuple[str, ...]) -> Iterator[str]:
+def _corpus(texts: Iterable[str], instructions: tuple[str, ...]) -> Iterator[str]:
+    yield from texts
+    for _ in range(_CAPTIONS):
+        yield from instructions
+
+
+def _captions() -> Iterator[str]:
     rng = np.random.default_rng(0)
     for _ in range(_CAPTIONS):
         for draw in (draw_scene, draw_clip, draw_page):
             yield describe(draw(rng), rng)
-        yield from instructions

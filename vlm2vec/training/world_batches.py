@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,15 +14,16 @@ from vlm2vec.media.patches import patchify
 from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 from vlm2vec.training.dense_targets import dense_targets, ink_targets, letter_targets
-from vlm2vec.training.video_colours import blur_colours
+from vlm2vec.training.world_sources.ink import with_ink
+from vlm2vec.training.world_sources.retrieval import varied
 from vlm2vec.world.captions import describe, full_caption
-from vlm2vec.world.clips import Clip, draw_clip, render_clip, reverse
-from vlm2vec.world.pages import Page, draw_page, render_pages
-from vlm2vec.world.scenes import Scene, draw_scene, render_scene
+from vlm2vec.world.clips import Clip
+from vlm2vec.world.items import Item, any_clip, any_page, any_scene
+from vlm2vec.world.pages import Page
+from vlm2vec.world.scenes import Scene
+from vlm2vec.world.twins import twin
 
 __all__ = ["Mixture", "WorldCollator", "pack_world"]
-
-Item: TypeAlias = Scene | Clip | Page
 
 NO_LABEL = -100
 """Where a token is not to be predicted; what torch's cross entropy leaves out."""
@@ -92,13 +92,13 @@ def pack_world(
 
     Returns:
         `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
-        `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 26)`. With text also a packed row
+        `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With text also a packed row
         of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
         `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)` the token that comes next in a
         caption, and `pooled` `(2n,)` the place of each vector, documents first, row i of both halves
         belonging to item i.
     """
-    visuals = [patchify(frames, profile.pixels) for frames in _frames(items, rng)]
+    visuals = [patchify(_frames(item, rng), profile.pixels) for item in items]
     features = {
         "pixel_values": _rows([patches for patches, _ in visuals]),
         "grids": torch.tensor([grid for _, grid in visuals]),
@@ -115,7 +115,7 @@ def pack_world(
         for item, grid in zip(items, grids, strict=True)
     ]
     queries = [
-        writer.query(_varied(describe(item, rng), rng), instructed=bool(rng.random() < _INSTRUCTED))
+        writer.query(varied(describe(item, rng), rng), instructed=bool(rng.random() < _INSTRUCTED))
         for item in items
     ]
     return features | _packed(documents, queries)
@@ -198,32 +198,17 @@ def _longest(documents: Sequence[_Prompt], *, like: _Prompt) -> int:
 
 
 def _draw(mixture: Mixture, rng: np.random.Generator) -> list[Item]:
-    scenes = [draw_scene(rng) for _ in range(mixture.scenes)]
-    clips = [draw_clip(rng) for _ in range(mixture.clips // 2)]
-    # Each clip comes with its reverse, the one negative that only motion tells apart.
-    clips += [reverse(clip) for clip in clips]
-    items: list[Item] = [*scenes, *(draw_page(rng) for _ in range(mixture.pages)), *clips]
-    return sorted(items, key=lambda item: (isinstance(item, Clip), isinstance(item, Page)))
+    clips = [any_clip(rng) for _ in range(mixture.clips // 2)]
+    # Each clip comes with its twin, the one negative that only motion tells apart.
+    clips += [twin(clip, rng) for clip in clips]
+    scenes = [any_scene(rng) for _ in range(mixture.scenes)]
+    return [*scenes, *(any_page(rng) for _ in range(mixture.pages)), *clips]
 
 
-def _frames(items: Sequence[Item], rng: np.random.Generator) -> list[np.ndarray]:
-    """Frames `(t, height, width, 3)` of each item, a little brighter or darker, a little warmer or colder."""
-    pages = iter(render_pages([item for item in items if isinstance(item, Page)]))
-    frames = []
-    for item in items:
-        if isinstance(item, Scene):
-            pixels = np.asarray(render_scene(item, oversampling=int(rng.integers(2, 5))))[None]
-        elif isinstance(item, Clip):
-            pixels = render_clip(item)
-            if rng.random() < 0.7:
-                pixels = blur_colours(pixels)
-        else:
-            pixels = next(pages)[None]
-        contrast, shift = rng.uniform(0.95, 1.05), rng.uniform(-8, 8, size=3)
-        levels = (np.arange(256)[:, None] - 127.5) * contrast + 127.5 + shift
-        table = levels.round().clip(0, 255).astype(np.uint8)
-        frames.append(np.stack([table[pixels[..., channel], channel] for channel in range(3)], axis=-1))
-    return frames
+def _frames(item: Item, rng: np.random.Generator) -> np.ndarray:
+    """The item in ink: `(t, height, width, 3)`, a little brighter or darker, a little warmer or colder."""
+    shown = with_ink(item, rng)
+    return np.asarray(shown)[None] if not isinstance(item, Clip) else np.asarray(shown.frames)
 
 
 def _from_left_to_right(item: Item) -> Item:
@@ -231,10 +216,3 @@ def _from_left_to_right(item: Item) -> Item:
     if not isinstance(item, Scene):
         return item
     return replace(item, things=tuple(sorted(item.things, key=lambda thing: thing.x)))
-
-
-def _varied(text: str, rng: np.random.Generator) -> str:
-    """Sometimes with a capital, sometimes with a full stop, as people write."""
-    if rng.random() < 0.1:
-        text = text[0].upper() + text[1:]
-    return f"{text}." if rng.random() < 0.1 else text

@@ -82,13 +82,18 @@ def draw_clip(rng: np.random.Generator, *, motions: int = 1, pairs: Pairs = "any
     clip = Clip(_inside(thing, reach * travel), tuple(path), travel, None, (0, 0, 0))
     if rng.random() < 0.5:
         # A narrow lane next to the path may not exist for two large shapes, so the tries are counted.
-        places = [clip.at(time).things[0] for time in np.linspace(0, 1, 4 * motions + 1)]
         for _ in range(20):
-            other = random_thing(rng, pairs)
-            if all(is_apart(place, other) for place in places):
-                clip = replace(clip, bystander=other)
+            accompanied = replace(clip, bystander=random_thing(rng, pairs))
+            if is_clear(accompanied):
+                clip = accompanied
                 break
     return replace(clip, paper=random_paper(rng))
+
+
+def is_clear(clip: Clip) -> bool:
+    """Whether the mover keeps clear of the bystander all along, and differs from it in colour or shape."""
+    places = [clip.at(float(time)).things for time in np.linspace(0, 1, 4 * len(clip.motions) + 1)]
+    return clip.bystander is None or all(is_apart(mover, other) for mover, other in places)
 
 
 def _corners(motions: tuple[str, ...]) -> np.ndarray:

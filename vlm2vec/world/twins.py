@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from vlm2vec.world.clips import Clip, reverse
+from vlm2vec.world.clips import Clip, is_clear, reverse
 from vlm2vec.world.items import Item
 from vlm2vec.world.page_words import PlacedWord, place_word
 from vlm2vec.world.pages import Page
@@ -52,8 +52,9 @@ def twin(item: AnItem, rng: np.random.Generator, *, pairs: Pairs = "seen") -> An
 def _clips(clip: Clip) -> Iterator[Clip]:
     backwards = reverse(clip)
     for motions in {backwards.motions: None, clip.motions[::-1]: None}:
-        if motions != clip.motions:
-            yield replace(clip, motions=motions)
+        other = replace(clip, motions=motions)
+        if motions != clip.motions and is_clear(other):
+            yield other
 
 
 def _scenes(scene: Scene, pairs: Pairs) -> Iterator[Scene]:

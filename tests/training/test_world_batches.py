@@ -9,9 +9,8 @@ import torch
 from vlm2vec.training.dense_targets import ASPECTS
 from vlm2vec.training.embedded import new_model
 from vlm2vec.training.embedded_network import NetworkSize
-from vlm2vec.training.video_colours import blur_colours
 from vlm2vec.training.world_batches import NO_LABEL, Mixture, WorldCollator, pack_world
-from vlm2vec.world import draw_clip, draw_page, draw_scene, full_caption, render_clip
+from vlm2vec.world import draw_clip, draw_page, draw_scene, full_caption
 from vlm2vec.world.vocabulary import UNSEEN_PAIRS
 
 TINY = NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32)
@@ -78,14 +77,3 @@ def test_no_batch_shows_a_pair_that_is_kept_for_scoring(model):
     stills = dense[: 30 * 16]
     shown = {(ASPECTS["colour"][c], ASPECTS["shape"][s]) for c, s in stills[:, :2].tolist() if c}
     assert len(shown) > 20 and not shown & UNSEEN_PAIRS
-
-
-def test_colours_are_averaged_over_blocks_and_brightness_is_kept():
-    frames = render_clip(draw_clip(np.random.default_rng(0)))
-    blurred = blur_colours(frames)
-    weights = np.array([0.299, 0.587, 0.114])
-    difference = blurred @ weights - frames @ weights
-    assert blurred.shape == frames.shape
-    assert np.quantile(np.abs(difference), 0.99) < 12
-    assert np.abs(difference).mean() < 0.5
-    assert (blurred != frames).any()

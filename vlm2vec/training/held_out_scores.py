@@ -135,7 +135,8 @@ def _draw_scores(model: Any, seed: int, pools: Pools) -> Iterator[tuple[str, Sco
     rng = np.random.default_rng([seed, len(_NAMES)])
     unseen = candidates("scene", rng, count=pools.unseen, twins=pools.unseen // 5, pairs="unseen")
     yield from _both_ways(model, unseen, "image of unseen pairs")
-    for number, pairs in enumerate(("seen", "unseen")):
+    all_pairs: tuple[Pairs, ...] = ("seen", "unseen")
+    for number, pairs in enumerate(all_pairs):
         rng = np.random.default_rng([seed, len(_NAMES) + 1 + number])
         suffix = "" if pairs == "seen" else ", unseen pairs"
         yield f"one image, two instructions{suffix}", _instructed(model, rng, pools.instructed, pairs)

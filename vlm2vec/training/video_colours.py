@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 __all__ = ["blur_colours"]
-
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Shares of red, green and blue in brightness (ITU-R BT.601)."""
 
 
 def blur_colours(frames: np.ndarray) -> np.ndarray:
@@ -19,10 +17,9 @@ def blur_colours(frames: np.ndarray) -> np.ndarray:
     Returns:
         The same shape, uint8.
     """
-    pixels = frames.astype(np.float32)
-    brightness = (pixels @ _LUMA)[..., None]
-    time, height, width, _ = frames.shape
-    colours = (pixels - brightness).reshape(time, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
-    blurred = brightness + colours.repeat(2, axis=1).repeat(2, axis=2)
-    rounded: np.ndarray = blurred.round().clip(0, 255).astype(np.uint8)
-    return rounded
+    # All frames as one picture, one above the other.
+    stack = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).convert("YCbCr")
+    brightness, *colours = stack.split()
+    blocks = [colour.reduce(2).resize(stack.size, Image.Resampling.NEAREST) for colour in colours]
+    blurred = Image.merge("YCbCr", (brightness, *blocks)).convert("RGB")
+    return np.asarray(blurred).reshape(frames.shape)

@@ -29,7 +29,7 @@ def full_caption(item: Scene | Clip | Page) -> str:
         >>> full_caption(draw_scene(np.random.default_rng(5)))
         'a large black circle right of a small green square and a small pink cross'
         >>> full_caption(draw_scene(np.random.default_rng(3), counted=True))
-        'two small ...'
+        'a small green square and two small purple diamonds'
     """
     if isinstance(item, Scene):
         return _scene(item.groups, sized=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -46,13 +47,11 @@ class Clip:
 
     def at(self, time: float) -> Scene:
         """The scene at a time between 0 (first frame) and 1 (last frame); the mover comes first."""
-        corners = _corners(self.motions)
         passed = time * len(self.motions)
         leg = min(int(passed), len(self.motions) - 1)
-        middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
-        place = corners[leg] + (corners[leg + 1] - corners[leg]) * (passed - leg) - middle
-        dx, dy = (place * self.travel).tolist()
-        mover = replace(self.mover, x=self.mover.x + dx, y=self.mover.y + dy)
+        (x, y), (dx, dy) = _corners(self.motions)[leg], DIRECTIONS[self.motions[leg]]
+        x, y = x + dx * (passed - leg), y + dy * (passed - leg)
+        mover = replace(self.mover, x=self.mover.x + x * self.travel, y=self.mover.y + y * self.travel)
         return Scene((mover,) if self.bystander is None else (mover, self.bystander), self.paper)
 
 
@@ -76,10 +75,11 @@ def draw_clip(rng: np.random.Generator, *, motions: int = 1, pairs: Pairs = "any
         path.append(others[rng.integers(len(others))])
     travel = float(rng.uniform(0.4, 0.55))
     thing = random_thing(rng, pairs)
-    reach = np.ptp(_corners(tuple(path)), axis=0)
+    reach_x, reach_y = (max(places) for places in zip(*_corners(tuple(path)), strict=True))
     if motions > 1:
-        travel = min(0.8 * travel, (0.96 - thing.diameter) / float(reach.max()))
-    clip = Clip(_inside(thing, reach * travel), tuple(path), travel, None, (0, 0, 0))
+        travel = min(0.8 * travel, (0.48 - thing.diameter / 2) / max(reach_x, reach_y))
+    mover = _inside(thing, reach_x * travel, reach_y * travel)
+    clip = Clip(mover, tuple(path), travel, None, (0, 0, 0))
     if rng.random() < 0.5:
         # A narrow lane next to the path may not exist for two large shapes, so the tries are counted.
         for _ in range(20):
@@ -92,18 +92,24 @@ def draw_clip(rng: np.random.Generator, *, motions: int = 1, pairs: Pairs = "any
 
 def is_clear(clip: Clip) -> bool:
     """Whether the mover keeps clear of the bystander all along, and differs from it in colour or shape."""
-    places = [clip.at(float(time)).things for time in np.linspace(0, 1, 4 * len(clip.motions) + 1)]
-    return clip.bystander is None or all(is_apart(mover, other) for mover, other in places)
+    if clip.bystander is None:
+        return True
+    times = np.linspace(0, 1, 4 * len(clip.motions) + 1).tolist()
+    return all(is_apart(*clip.at(time).things) for time in times)
 
 
-def _corners(motions: tuple[str, ...]) -> np.ndarray:
-    """Where the path begins, turns and ends, in motions: `(len(motions) + 1, 2)`."""
-    return np.cumsum([(0, 0), *(DIRECTIONS[motion] for motion in motions)], axis=0, dtype=float)
+@cache
+def _corners(motions: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+    """Where the path begins, turns and ends, in motions from the middle of the box that it spans."""
+    corners = np.cumsum([(0, 0), *(DIRECTIONS[motion] for motion in motions)], axis=0)
+    centred = corners - (corners.min(axis=0) + corners.max(axis=0)) / 2
+    return tuple((x, y) for x, y in centred.tolist())
 
 
-def _inside(thing: Thing, reach: np.ndarray) -> Thing:
-    """The thing moved so that its whole path lies inside the picture."""
-    room_x, room_y = (thing.diameter / 2 + 0.02 + reach / 2).tolist()
+def _inside(thing: Thing, reach_x: float, reach_y: float) -> Thing:
+    """The thing moved so far into the picture that it can go that far to all sides."""
+    low = thing.diameter / 2 + 0.02
+    room_x, room_y = low + reach_x, low + reach_y
     return replace(thing, x=min(max(thing.x, room_x), 1 - room_x), y=min(max(thing.y, room_y), 1 - room_y))
 
 

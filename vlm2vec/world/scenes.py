@@ -58,7 +58,7 @@ def draw_scene(rng: np.random.Generator, *, pairs: Pairs = "any", counted: bool 
         >>> scene == draw_scene(np.random.default_rng(0))
         True
         >>> [len(group) for group in draw_scene(np.random.default_rng(3), counted=True).groups]
-        [2, 1]
+        [1, 2]
     """
     if counted:
         things = None

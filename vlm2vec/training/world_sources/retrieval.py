@@ -22,7 +22,7 @@ _WITH_TWIN = 0.5
 def text_to_item(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     """A description, and the scene, clip or page it is of; often with a twin as hard negative."""
     item, text, other, others_text = _described(kind, rng)
-    row = {"query": varied(text, rng), "document": item}
+    row: dict[str, Any] = {"query": varied(text, rng), "document": item}
     if others_text != text and rng.random() < _WITH_TWIN:
         row["negatives"] = [other]
     return row | _instructions(rng, query=None)

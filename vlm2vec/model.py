@@ -256,8 +256,8 @@ class VLM2Vec(HookedSentenceTransformer):
 
         A row is a dict: `query`, `document` (what should be found), optionally `negatives` (a list of what
         should not), `query_instruction` and `document_instruction`. Each input is anything that `encode`
-        takes. The loss is InfoNCE over the whole batch; its memory does not grow with the batch. What is equal
-        to a row's query or document is no negative of it. Start it with `accelerate launch` for many devices.
+        takes. The loss is InfoNCE over the whole batch, in memory that does not grow with the batch. What is
+        equal to a row's query or document is no negative of it. `accelerate launch` spreads it over devices.
 
         Args:
             train: Rows: a list, a `datasets.Dataset`, anything with a length and positions; a dict of such by

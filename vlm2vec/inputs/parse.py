@@ -65,7 +65,7 @@ def parse_input(
         'text "what is this?" + array (56, 56, 3) uint8'
     """
     try:
-        content = item if isinstance(item, Input) else _parse(item, allow_urls)
+        content = _parse(item, allow_urls)
         _check_not_empty(content)
         if instruction is not None:
             instruction = check_text(instruction, "the instruction")
@@ -159,6 +159,8 @@ def _unequal(instructions: str, inputs: str) -> InputError:
 
 
 def _parse(item: Any, allow_urls: bool) -> Content:
+    if isinstance(item, Input):
+        return Content(item.parts, item.instruction, item.prompt)
     if isinstance(item, str) or is_media(item):
         return Content(_parse_part(item, allow_urls))
     if is_message(item):

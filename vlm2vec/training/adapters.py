@@ -120,7 +120,7 @@ def merge_adapter(model: VLM2Vec) -> None:
     """
     if not has_adapter(model):
         raise InputError("the model has no adapter", fix="Merge after training one.")
-    network: nn.Module = model[0].model
+    network: Any = model[0].model
     for name, module in list(network.named_modules()):
         if isinstance(module, BaseTunerLayer):
             base = module.get_base_layer()

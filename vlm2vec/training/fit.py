@@ -31,6 +31,7 @@ from vlm2vec.training.run_state import newest_checkpoint
 from vlm2vec.training.sources.source import TrainingSource
 from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.trainer import ContrastiveTrainer
+from vlm2vec.training.trainer_arguments import trainer_arguments
 
 if TYPE_CHECKING:
     from vlm2vec import VLM2Vec
@@ -73,7 +74,14 @@ def fit(
     torch.manual_seed(chosen.seed)  # for the adapter, and on all ranks alike
     _choose_what_learns(model, chosen)
     with _folder(output_dir) as folder:
-        arguments = _arguments(model, chosen, mixture, folder, eval is not None, output_dir is not None)
+        arguments = trainer_arguments(
+            chosen,
+            model,
+            rows=len(mixture),
+            folder=folder,
+            evaluates=eval is not None,
+            saves=output_dir is not None,
+        )
         batches = RowBatches(
             mixture,
             _sampler(mixture, chosen, arguments),
@@ -216,50 +224,6 @@ def _evaluator(model: VLM2Vec, given: Any) -> Any:
         for source in mixture.sources
     ]
     return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
-
-
-def _arguments(
-    model: VLM2Vec, chosen: FitSettings, mixture: Mixture, folder: Path, evaluates: bool, saves: bool
-) -> SentenceTransformerTrainingArguments:
-    steps = chosen.steps(len(mixture))
-    parameters = sum(weight.numel() for weight in model.parameters())
-    bf16 = chosen.bf16
-    if bf16 is None:
-        bf16 = model.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    show = chosen.show_progress_bar
-    given: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": steps,
-        "learning_rate": chosen.highest_learning_rate(parameters, adapter=has_adapter(model)),
-        "lr_scheduler_type": chosen.lr_scheduler_type,
-        "warmup_steps": chosen.warmup_steps,
-        "weight_decay": chosen.weight_decay,
-        "max_grad_norm": chosen.max_grad_norm,
-        "bf16": bf16,
-        "gradient_checkpointing": chosen.gradient_checkpointing,
-        "seed": chosen.seed,
-        "use_cpu": model.device.type == "cpu",
-        "logging_steps": chosen.logging_steps or max(1, steps // 50),
-        "save_strategy": "steps" if saves else "no",
-        "save_steps": chosen.save_steps or max(1, steps // 10),
-        "save_total_limit": chosen.save_total_limit,
-        "eval_strategy": "steps" if evaluates else "no",
-        "eval_steps": chosen.eval_steps or max(1, steps // 10),
-        "load_best_model_at_end": chosen.keep_best,
-        "report_to": chosen.report_to,
-        "disable_tqdm": show is False,
-        "ignore_data_skip": True,  # the sampler goes to its place by itself
-        "remove_unused_columns": False,
-    }
-    arguments = SentenceTransformerTrainingArguments(**{**given, **chosen.training_arguments})
-    batch_size = chosen.rows_per_batch(len(mixture))
-    if batch_size % arguments.world_size:
-        raise InputError(
-            f"batch_size is {batch_size}, over {arguments.world_size} processes",
-            fix="Pass a multiple of their number.",
-        )
-    arguments.per_device_train_batch_size = batch_size // arguments.world_size
-    return arguments
 
 
 def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> str | None:

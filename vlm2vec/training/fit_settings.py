@@ -62,7 +62,8 @@ class FitSettings:
         eval_steps: Steps between two evaluations; by default a tenth of all.
         save_steps: Steps between two checkpoints; by default a tenth of all.
         save_total_limit: Checkpoints to keep.
-        keep_best: At the end, go back to the checkpoint with the best score of the first evaluation metric.
+        keep_best: A score of the evaluation, such as "cosine_ndcg@10": at the end, go back to the checkpoint
+            where it was highest. It needs `eval` and `output_dir`.
         report_to: Where transformers' trainer reports to, such as "wandb".
         show_progress_bar: By default only in a terminal.
         training_arguments: Further arguments of `SentenceTransformerTrainingArguments`.
@@ -101,7 +102,7 @@ class FitSettings:
     eval_steps: int | None = None
     save_steps: int | None = None
     save_total_limit: int = 3
-    keep_best: bool = False
+    keep_best: str | None = None
     report_to: str | list[str] = "none"
     show_progress_bar: bool | None = None
     training_arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -174,6 +175,10 @@ class FitSettings:
         epochs = 3 if self.epochs is None else self.epochs
         steps = math.ceil(epochs * rows / self.rows_per_batch(rows))
         return steps if self.epochs is not None else max(steps, _LEAST_STEPS)
+
+    def warmup(self, steps: int) -> int:
+        """Steps up to the highest learning rate, of so many."""
+        return int(self.warmup_steps * steps if self.warmup_steps < 1 else self.warmup_steps)
 
     def adapter(self, parameters: int) -> LoRA | None:
         """The adapter to add to a network of so many parameters."""

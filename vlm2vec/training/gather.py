@@ -10,10 +10,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.errors import VLM2VecError
 
-__all__ = ["AnotherRankFailed", "Gathered", "gathered", "raise_on_all_ranks"]
+__all__ = ["OtherRankError", "Gathered", "gathered", "raise_on_all_ranks"]
 
 
-class AnotherRankFailed(VLM2VecError):
+class OtherRankError(VLM2VecError):
     """What a rank raises where another one has the error."""
 
 
@@ -68,15 +68,13 @@ def raise_on_all_ranks(error: VLM2VecError | None, device: torch.device) -> None
 
     Raises:
         VLM2VecError: This rank has an error.
-        AnotherRankFailed: Another one has.
+        OtherRankError: Another one has.
     """
     if _has_ranks():
         failed = torch.tensor(int(error is not None), device=device)
         distributed.all_reduce(failed, op=distributed.ReduceOp.MAX)
         if error is None and failed.item():
-            raise AnotherRankFailed(
-                "another rank could not embed one of its inputs", fix="See its own error."
-            )
+            raise OtherRankError("another rank could not embed one of its inputs", fix="See its own error.")
     if error is not None:
         raise error
 

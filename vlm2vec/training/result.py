@@ -39,9 +39,8 @@ class TrainingResult:
     def __str__(self) -> str:
         lines = [f"{self.steps:,} steps, {self.rows:,} rows in {_duration(self.seconds)}"]
         if self.losses:
-            lines.append(
-                f"loss {self.losses[0][1]:.4g} at step {self.losses[0][0]}, {self.losses[-1][1]:.4g} at the end"
-            )
+            (step, first), (_, last) = self.losses[0], self.losses[-1]
+            lines.append(f"loss {first:.4g} at step {step}, {last:.4g} at the end")
         for name in self.scores[-1][1] if self.scores else ():
             values = ", ".join(f"{scores[name]:.4g} (step {step})" for step, scores in self._ends())
             lines.append(f"{name}: {values}")

@@ -42,7 +42,7 @@ class BatchSampler(Protocol):
 
 class _Drawn(NamedTuple):
     source: int
-    index: int
+    place: int
     row: Row
 
 
@@ -124,13 +124,13 @@ class RowBatches:
         place = owner_of(error.index, [each.row for each in drawn])
         bad = drawn[place]
         origin = self.mixture.sources[bad.source]
-        self._leave_out(bad.source, bad.index, placed(error, origin.name, origin.number(bad.index)))
+        self._leave_out(bad.source, bad.place, placed(error, origin.name, origin.number(bad.place)))
         others = [*drawn[:place], *drawn[place + 1 :]]
-        return [*drawn[:place], self._drawn(bad.source, bad.index, others), *drawn[place + 1 :]]
+        return [*drawn[:place], self._drawn(bad.source, bad.place, others), *drawn[place + 1 :]]
 
     def _drawn(self, source: int, index: int, others: Sequence[_Drawn]) -> _Drawn:
         """The row, or the first usable one in an order that is the same for any number of ranks."""
-        taken = {(each.source, each.index) for each in others}
+        taken = {(each.source, each.place) for each in others}
         for candidate in self._candidates(source, index, taken):
             try:
                 return _Drawn(source, candidate, self._checked(source, candidate))

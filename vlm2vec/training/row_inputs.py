@@ -80,8 +80,8 @@ def check_input(
 def identity(value: Any) -> Hashable:
     """What two inputs have in common when they are surely the same; nothing is read or decoded.
 
-    An instruction is no part of it. What is known by nothing but its address, such as a picture that is still to be decoded, is equal to
-    itself alone.
+    An instruction is no part of it. What is known by nothing but its address, such as a picture that is
+    still to be decoded, is equal to itself alone.
 
     Example:
         >>> identity("a cat") == identity({"text": "a cat"})

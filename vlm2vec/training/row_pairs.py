@@ -24,7 +24,7 @@ class RowParser:
         allow_urls: Whether a string under a media key may be a URL.
 
     Example:
-        >>> rows = [Row("a cat", "a photo of a cat"), Row("a dog", "a photo of a dog", ("a photo of a wolf",))]
+        >>> rows = [Row("a cat", "a picture of a cat"), Row("a dog", "a picture of a dog", ("a wolf",))]
         >>> pairs = RowParser({"query": "Find it."})(rows)
         >>> [item.instruction for item in pairs.queries], len(pairs.documents), list(pairs.positives)
         (['Find it.', 'Find it.'], 3, [0, 1])

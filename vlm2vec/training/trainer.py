@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
+from transformers import PrinterCallback
 
 from vlm2vec.compat import HookedTrainer
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.training.adapters import has_adapter, load_adapter_weights
-from vlm2vec.training.gather import AnotherRankFailed, raise_on_all_ranks
+from vlm2vec.training.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.grad_cache import GradCacheLoss
 from vlm2vec.training.gradient_sum import sum_gradients, to_rank_0s_values
 from vlm2vec.training.row_batches import RowBatch, RowBatches
@@ -48,6 +49,7 @@ class ContrastiveTrainer(HookedTrainer):
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
         self.batches = batches
+        self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
 
     def get_train_dataloader(self) -> RowBatches:
         """The batches; they come parsed, and their media go to the device chunk by chunk."""
@@ -77,7 +79,7 @@ class ContrastiveTrainer(HookedTrainer):
     def _mended(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
         """The batch to try next, after all ranks have heard of an error that one of them met."""
         final: VLM2VecError | None = None
-        if not (isinstance(error, AnotherRankFailed) and self.batches.replace):
+        if not (isinstance(error, OtherRankError) and self.batches.replace):
             try:
                 batch = self.batches.without(batch, error)
             except VLM2VecError as raised:

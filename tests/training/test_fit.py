@@ -1,0 +1,304 @@
+"""`fit`, as a user calls it: it learns, in place, from rows of anything, and names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from sentence_transformers.base.evaluation import BaseEvaluator
+from transformers import TrainerCallback
+
+from vlm2vec import VLM2Vec
+from vlm2vec.errors import CheckpointError, InputError, MediaError, VLM2VecError
+from vlm2vec.training import LoRA, Mixture, SubBatchSampler
+from vlm2vec.training.evaluation import row_evaluator
+from vlm2vec.training.sources import TrainingSource
+
+COLOURS = {"red": (220, 40, 40), "blue": (40, 60, 220), "green": (40, 180, 70), "black": (10, 10, 10)}
+WORDS = {"red": "flim", "blue": "blat", "green": "quop", "black": "zarn"}
+
+
+def picture(colour: str, size: int = 56) -> PIL.Image.Image:
+    return PIL.Image.new("RGB", (size, size), COLOURS[colour])
+
+
+def rows() -> list[dict[str, Any]]:
+    return [
+        {"query": WORDS[colour], "document": picture(colour, size)}
+        for colour in COLOURS
+        for size in (56, 84, 112, 140)
+    ]
+
+
+def quiet(model: VLM2Vec, train: Any, **settings: Any) -> Any:
+    return model.fit(train, **{"max_steps": 3, "show_progress_bar": False, **settings})
+
+
+def weights(model: VLM2Vec) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def losses(result: Any) -> list[float]:
+    return [loss for _, loss in result.losses]
+
+
+def assert_encodes(model: VLM2Vec, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(model.encode(["flim", picture("red")]), expected, atol=4e-6)
+
+
+class Stop(TrainerCallback):  # type: ignore[misc]
+    """Ends training as a killed process would, without a last word."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_new_words_are_learned() -> None:
+    model = VLM2Vec()
+    scores = row_evaluator(rows())
+    before = scores(model)["cosine_accuracy@1"]
+    result = quiet(model, rows(), max_steps=40, logging_steps=1)
+    after = scores(model)["cosine_accuracy@1"]
+    assert before < 0.8
+    assert after == 1.0
+    assert result.steps == 40
+    assert result.rows == 40 * 16
+    assert losses(result)[-1] < 0.5 * losses(result)[0]
+    assert not model.training
+
+
+def test_training_is_a_function_of_its_seed() -> None:
+    results = []
+    for seed in (1, 1, 2):
+        model = VLM2Vec()
+        results.append(losses(quiet(model, rows(), batch_size=8, logging_steps=1, seed=seed)))
+    assert results[0] == results[1] != results[2]
+
+
+def test_chunks_do_not_change_what_is_learned() -> None:
+    results = []
+    for settings in ({"chunk_size": 1, "kept_tokens": 0}, {"chunk_size": 16, "kept_tokens": 10**6}):
+        model = VLM2Vec()
+        results.append((losses(quiet(model, rows(), logging_steps=1, **settings)), weights(model)))
+    (one, first), (other, second) = results
+    assert one == pytest.approx(other, rel=1e-5)
+    for name, weight in first.items():
+        # AdamW turns the rounding of a gradient near 0 into a step of any sign.
+        assert (weight - second[name]).abs().mean() < 1e-5, name
+
+
+def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    quiet(VLM2Vec(), rows(), max_steps=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_holds_the_trained_model(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    result = quiet(model, rows(), output_dir=tmp_path / "run", save_steps=2)
+    assert result.output_dir == str(tmp_path / "run")
+    again = VLM2Vec(tmp_path / "run")
+    np.testing.assert_allclose(again.encode(["flim"]), model.encode(["flim"]), atol=5e-7)
+    assert (tmp_path / "run" / "checkpoint-2").is_dir()
+
+
+@pytest.mark.parametrize("settings", [{}, {"lora": LoRA(r=4, dropout=0.3)}, {"learn_temperature": True}])
+def test_resuming_equals_the_straight_run(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {"batch_size": 8, "max_steps": 6, "save_steps": 2, "logging_steps": 1, **settings}
+    straight = VLM2Vec()
+    expected = quiet(straight, rows(), **settings)
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        quiet(VLM2Vec(), rows(), output_dir=folder, callbacks=[Stop(3)], **settings)
+    resumed = VLM2Vec()
+    result = quiet(resumed, rows(), output_dir=folder, resume=True, **settings)
+    assert result.steps == 6
+    assert losses(result)[-4:] == pytest.approx(losses(expected)[-4:], abs=1e-6)
+    for name, weight in weights(straight).items():
+        torch.testing.assert_close(weights(resumed)[name], weight, atol=1e-6, rtol=0)
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path: Path) -> None:
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, save_steps=2)
+    (tmp_path / "checkpoint-4" / "vlm2vec_run.json").unlink()
+    steps: list[int] = []
+
+    class First(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            steps.append(state.global_step)
+
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=True, callbacks=[First()])
+    assert steps == [2]
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=tmp_path)
+
+
+def test_resuming_with_other_rows_is_an_error(tmp_path: Path) -> None:
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1)
+    with pytest.raises(InputError, match="other source_sizes"):
+        quiet(VLM2Vec(), rows()[1:], output_dir=tmp_path, max_steps=2, resume=True)
+
+
+def test_bad_rows_are_found_before_training(tmp_path: Path) -> None:
+    good = rows()
+    for bad, message in (
+        ({"query": "flim", "document": tmp_path / "missing.png"}, "does not exist"),
+        ({"query": "", "document": "a red circle"}, "the query is empty"),
+        ({"document": "a red circle"}, "no query"),
+        ({"query": "flim", "document": "a", "negatives": ["a"]}, "is the document itself"),
+    ):
+        model = VLM2Vec()
+        before = weights(model)
+        with pytest.raises(VLM2VecError, match=f"pets, row 5: .*{message}"):
+            quiet(model, {"pets": [*good[:5], bad, *good[5:]]})
+        assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
+
+
+def test_skipped_rows_are_counted_and_batches_stay_whole(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    given = [*rows(), {"query": "flim"}, {"query": "blat", "document": broken}]
+    sizes: list[int] = []
+
+    class Sizes(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            sizes.append(len(seen[-1].queries))
+
+    seen: list[Any] = []
+    model = VLM2Vec()
+    import vlm2vec.training.fit as module
+
+    class Seeing(module.GradCacheLoss):
+        def forward(self, pairs: Any) -> torch.Tensor:
+            loss = super().forward(pairs)
+            seen.append(pairs)
+            return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "GradCacheLoss", Seeing)
+        result = quiet(model, given, batch_size=8, max_steps=6, on_error="skip", callbacks=[Sizes()])
+    assert sizes == [8] * 6
+    assert result.skipped == {"train": 2}
+    with pytest.raises(MediaError, match=r"train, row 16: .*broken.png"):
+        quiet(VLM2Vec(), [*rows(), given[-1]], batch_size=17)
+
+
+def test_sources_and_recipes_give_the_settings() -> None:
+    mixture = Mixture(
+        [TrainingSource("pets", rows()), TrainingSource("more", rows(), weight=3)],
+        training={"batch_size": 8, "sub_batch_size": 4, "max_steps": 2, "temperature": 0.1},
+    )
+    result = VLM2Vec().fit(mixture, show_progress_bar=False)
+    assert (result.steps, result.rows) == (2, 16)
+    assert VLM2Vec().fit(mixture, epochs=0.5, show_progress_bar=False).steps == 2
+
+
+def test_a_sub_batch_is_of_one_source() -> None:
+    sampler = SubBatchSampler([16, 16], batch_size=8, sub_batch_size=4, seed=42)
+    assert all(len({source for source, _ in batch[:4]}) == 1 for batch in (next(sampler) for _ in range(9)))
+
+
+def test_an_adapter_is_trained_saved_and_merged(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    before = weights(model)
+    quiet(model, rows(), lora=LoRA(r=4), output_dir=tmp_path / "adapter", learning_rate=1e-2)
+    learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert learned
+    assert all("lora_" in name for name in learned)
+    for name, weight in weights(model).items():
+        if (plain := name.replace(".base_layer", "")) in before:
+            assert torch.equal(weight, before[plain])
+    trained = model.encode(["flim", picture("red")])
+    assert np.abs(trained - VLM2Vec().encode(["flim", picture("red")])).max() > 1e-3
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+    assert_encodes(VLM2Vec(tmp_path / "adapter"), trained)
+    model.merge_adapter()
+    assert set(weights(model)) == set(before)
+    assert_encodes(model, trained)
+    model.save_pretrained(str(tmp_path / "merged"))
+    assert_encodes(VLM2Vec(tmp_path / "merged"), trained)
+    quiet(model, rows(), max_steps=1)
+
+
+def test_a_frozen_vision_tower_stays_as_it_is() -> None:
+    model = VLM2Vec()
+    before = weights(model)
+    quiet(model, rows(), freeze_vision=True)
+    changed = {name for name, weight in weights(model).items() if not torch.equal(weight, before[name])}
+    assert changed
+    assert not any(".visual." in name for name in changed)
+
+
+def test_gradient_checkpointing_learns_the_same() -> None:
+    results = []
+    for checkpointing in (False, True):
+        model = VLM2Vec()
+        results.append(losses(quiet(model, rows(), gradient_checkpointing=checkpointing, logging_steps=1)))
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_bfloat16_learns_with_weights_in_float32() -> None:
+    model = VLM2Vec()
+    result = quiet(model, rows(), bf16=True, max_steps=10, logging_steps=1)
+    assert losses(result)[-1] < losses(result)[0]
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    exact = VLM2Vec()
+    np.testing.assert_allclose(losses(result)[0], losses(quiet(exact, rows(), max_steps=1))[0], rtol=0.05)
+
+
+def test_held_out_rows_are_scored_meanwhile(tmp_path: Path) -> None:
+    result = quiet(VLM2Vec(), rows(), eval=rows()[::4], max_steps=4, eval_steps=2)
+    assert [step for step, _ in result.scores] == [2, 4]
+    assert "cosine_accuracy@1" in result.scores[0][1]
+    assert "cosine_accuracy@1" in str(result)
+    result.plot(tmp_path / "curve.png")
+    assert PIL.Image.open(tmp_path / "curve.png").size[0] > 300
+
+
+class Falling(BaseEvaluator):  # type: ignore[misc]
+    """An evaluator of sentence-transformers to whom every step makes the model worse."""
+
+    def __call__(self, model: Any, output_path: Any = None, epoch: float = -1, steps: int = -1) -> Any:
+        return {"score": -float(steps)}
+
+
+def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    settings = {"max_steps": 3, "eval_steps": 1, "save_steps": 1, "keep_best": "score"}
+    result = quiet(model, rows(), eval=Falling(), output_dir=tmp_path, **settings)
+    assert [scores["score"] for _, scores in result.scores] == [-1, -2, -3]
+    best = weights(VLM2Vec(tmp_path / "checkpoint-1"))
+    assert all(torch.equal(weight, best[name]) for name, weight in weights(model).items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_sise": 4}, "Did you mean batch_size"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"max_steps": 3, "epochs": 1}, "both max_steps and epochs"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"lora": {"rank": 4}}, "rank"),
+        ({"lora": LoRA(target_modules=("no_such_layer",))}, "no adapter can be added"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"resume": True}, "output_dir"),
+        ({"sub_batch_size": 5, "batch_size": 8}, "multiple of sub_batch_size"),
+    ],
+)
+def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        quiet(VLM2Vec(), rows(), **settings)
+
+
+@pytest.mark.parametrize("train", [[], None, 7, "rows.jsonl", {"pets": []}])
+def test_what_is_no_rows_is_an_error(train: Any) -> None:
+    with pytest.raises(InputError):
+        quiet(VLM2Vec(), train)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlm2vec.training.held_out_draws import candidates, write_files
 from vlm2vec.training.held_out_scores import HELD_OUT_SEEDS, Pools, Score, held_out_scores, scores_table
@@ -61,8 +62,6 @@ def test_both_answers_of_a_picture_must_be_right():
                     return np.eye(16)[[_colour(picture) for picture in seen]]
                 return np.eye(16)[[8] * len(inputs)]  # always a circle
             return super().encode_query(inputs, instruction)
-
-    from PIL import Image
 
     def _colour(picture):
         pixels = np.asarray(picture).reshape(-1, 1, 3).astype(int)

@@ -192,3 +192,7 @@ def test_texts_hold_every_word_and_every_instruction():
     words = {word for text in texts for word in text.split()}
     assert set(ALL_WORDS) <= words
     assert {text for wordings in INSTRUCTIONS.values() for text in wordings} <= set(texts)
+
+
+def test_seeds_of_training_are_even():
+    assert all(source.rows.seed[0] % 2 == 0 for seed in (0, 1, 7) for source in world_sources(seed, size=1))

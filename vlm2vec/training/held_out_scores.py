@@ -33,10 +33,10 @@ class Pools:
     """How many candidates, or rows, each draw has.
 
     Attributes:
-        image: Pictures; a fifth of them are twins of others, which differ in one thing.
+        image: Pictures; a tenth of them are twins of others, which differ in one thing.
         clip: Clips; half of them are twins, which differ in the direction or order of motion.
         page: Pages; half of them are twins, which differ in one word, number or chart.
-        unseen: Pictures of pairs of colour and shape that were never trained; a fifth are twins.
+        unseen: Pictures of pairs of colour and shape that were never trained; a tenth are twins.
         instructed: Pictures that are asked for their colour and for their shape.
         rows: Rows of each other task.
     """
@@ -126,14 +126,14 @@ def _draw_scores(model: Any, seed: int, pools: Pools) -> Iterator[tuple[str, Sco
     queries, documents = [], []
     for number, (kind, name) in enumerate(_NAMES):
         count = getattr(pools, name)
-        twins = count // 5 if kind == "scene" else count // 2
+        twins = count // 10 if kind == "scene" else count // 2
         items = candidates(kind, np.random.default_rng([seed, number]), count=count, twins=twins)
         vectors = yield from _both_ways(model, items, name)
         queries.append(vectors[0])
         documents.append(vectors[1])
     yield "text to all three", _hits(np.concatenate(queries), np.concatenate(documents))
     rng = np.random.default_rng([seed, len(_NAMES)])
-    unseen = candidates("scene", rng, count=pools.unseen, twins=pools.unseen // 5, pairs="unseen")
+    unseen = candidates("scene", rng, count=pools.unseen, twins=pools.unseen // 10, pairs="unseen")
     yield from _both_ways(model, unseen, "image of unseen pairs")
     all_pairs: tuple[Pairs, ...] = ("seen", "unseen")
     for number, pairs in enumerate(all_pairs):

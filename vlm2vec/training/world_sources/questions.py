@@ -134,7 +134,7 @@ def about_page(page: Page) -> list[Question]:
     questions = [
         _question("What is the title?", page.title_text, words[2:]),
         _question(f"What colour is the {page.figure}?", page.colour, ()),
-        _question("What is below the title?", with_article(page.figure), words[2:]),
+        _question("What does the page show?", with_article(page.figure), words[2:]),
     ]
     if page.heading is not None:
         questions += [_question("What is the heading?", page.heading.text, words)] * 2

@@ -11,8 +11,7 @@ from vlm2vec.training.number_lists import Numbers
 
 __all__ = ["grow_groups"]
 
-_WINDOW = 256  # rows that are looked at for the start of a group
-_REFRESHES = 100  # how often the rows are put in order anew for that
+_WINDOW = 256  # rows that are looked at for a new beginning that clashes with nothing
 
 
 def grow_groups(
@@ -20,16 +19,16 @@ def grow_groups(
 ) -> npt.NDArray[np.int64]:
     """Groups of rows with many links among them.
 
-    A group begins with the free row that has fewest free neighbours, because those would be left behind.
-    Then it takes the row with most links to it, again and again. Where no link leads on, it begins anew
-    elsewhere. Rows that clash with the group come only when nothing else is at hand.
+    A group begins with a free row drawn at random. Then it takes the free row with most links to it, again
+    and again. Where no link leads on, it begins anew elsewhere. Rows that clash with the group come only when
+    nothing else is at hand.
 
     The work is about that of reading each link once for each group that its document is in.
 
     Args:
         graph: The graph.
         size: Rows of each group.
-        seed: Decides between rows that are equally good.
+        seed: Of the draws.
         show_progress_bar: By default where there is a terminal and it takes longer than two seconds.
 
     Returns:
@@ -40,8 +39,6 @@ def grow_groups(
     groups = np.empty((count, size), dtype=np.int64)
     disable = None if show_progress_bar is None else not show_progress_bar
     for number in tqdm(range(count), desc="Grouping", disable=disable, delay=2):
-        if number % max(1, count // _REFRESHES) == 0:
-            growth.refresh()
         groups[number] = growth.grow(size)
     return groups
 
@@ -53,9 +50,7 @@ class _Growth:
         self._free = np.ones(rows, dtype=bool)
         self._copies = np.bincount(graph.documents, minlength=documents)  # free rows of each document
         self._first = graph.holders.starts[:-1].copy()  # where in `holders` the first of them stands
-        # How many near documents are still to be had, and a part below one that decides between equals.
-        self._left = (graph.near < documents).sum(axis=1) + np.random.default_rng(seed).random(rows) / 2
-        self._queue: Numbers = np.empty(0, dtype=np.int64)
+        self._order = np.random.default_rng(seed).permutation(rows)  # in which rows begin a group
         self._next = 0
         # Of the group that grows: its links to rows, as those that rank its documents, and to documents.
         self._row_score = np.zeros(rows, dtype=np.int32)
@@ -64,12 +59,6 @@ class _Growth:
         self._barred_questions = np.zeros(len(graph.answers.starts) - 1, dtype=bool)
         self._seen = np.zeros(rows, dtype=bool)
         self._pool: Numbers = np.empty(0, dtype=np.int64)  # rows with links to it
-
-    def refresh(self) -> None:
-        """Put the free rows in order, those with fewest free neighbours first."""
-        free = np.flatnonzero(self._free)
-        self._queue = free[np.argsort(self._left[free])]
-        self._next = 0
 
     def grow(self, size: int) -> list[int]:
         """The rows of the next group."""
@@ -90,19 +79,15 @@ class _Growth:
         if not pool.size:
             return None
         scores = self._row_score[pool] + self._document_score[self._graph.documents[pool]]
-        if scores.max() <= 0:
-            return None
-        # Among equals the row with fewest free neighbours: it has least chances elsewhere.
-        return int(pool[np.argmax(scores - self._left[pool] / (self._graph.ranked.shape[1] + 1))])
+        best = scores.argmax()
+        return int(pool[best]) if scores[best] > 0 else None
 
     def _elsewhere(self) -> int:
-        while not self._free[self._queue[self._next]]:
+        while not self._free[self._order[self._next]]:
             self._next += 1
-        window = self._queue[self._next : self._next + _WINDOW]
-        window = window[self._free[window]]
+        window = self._order[self._next : self._next + _WINDOW]
         unbarred = window[self._open(window)]
-        choice = unbarred if unbarred.size else window
-        return int(choice[np.argmin(self._left[choice])])
+        return int(unbarred[0] if unbarred.size else window[0])
 
     def _open(self, rows: Numbers) -> npt.NDArray[np.bool_]:
         """Which rows are free and clash with none of the group."""
@@ -118,25 +103,24 @@ class _Growth:
         near = graph.near[row]
         near = near[near < graph.document_count]
         near = near[self._copies[near] > 0]
-        linked = [graph.holders.values[self._first[near]]]  # other rows with the document would be as good
+        self._add_to_pool(graph.holders.values[self._first[near]])  # one row with each: the others equal it
         if not self._barred_documents[document]:
-            rankers, ranks = np.divmod(graph.rankers[document], graph.ranked.shape[1])
-            self._row_score[rankers] += graph.weights[ranks]
-            linked.append(rankers[ranks >= graph.skip])
+            places = graph.rankers[document]
+            rankers = places // graph.ranked.shape[1]
+            weights = graph.weights[places - rankers * graph.ranked.shape[1]]
+            self._row_score[rankers] += weights
+            self._add_to_pool(rankers[weights > 0])
             self._barred_questions[graph.askers[document]] = True
         self._barred_documents[graph.answers[int(graph.questions[row])]] = True
-        new = np.unique(np.concatenate(linked))
-        new = new[self._free[new] & ~self._seen[new]]
+
+    def _add_to_pool(self, rows: Numbers) -> None:
+        new = rows[self._free[rows] & ~self._seen[rows]]
         self._seen[new] = True
         self._pool = np.concatenate([self._pool, new])
 
     def _use_up(self, row: int, document: int) -> None:
-        graph = self._graph
         self._free[row] = False
         self._copies[document] -= 1
         if self._copies[document]:
-            while not self._free[graph.holders.values[self._first[document]]]:
+            while not self._free[self._graph.holders.values[self._first[document]]]:
                 self._first[document] += 1
-            return
-        rankers, ranks = np.divmod(graph.rankers[document], graph.ranked.shape[1])
-        self._left[rankers[ranks >= graph.skip]] -= 1

@@ -42,9 +42,9 @@ class GroupLinks:
         asker, rank = np.nonzero(columns >= 0)
         counts[asker, columns[asker, rank]] = graph.weights[rank]
         right = np.zeros(counts.shape, dtype=bool)
-        asker, answers = graph.answers.of(graph.questions[rows])
+        place, answers = graph.answers.of(graph.questions[rows])
         columns = self._column[answers]
-        right[asker[columns >= 0], columns[columns >= 0]] = True
+        right[place[columns >= 0], columns[columns >= 0]] = True
         self._column[documents] = -1
         links, clashes = counts[:, column], right[:, column]
         links, clashes = links + links.T, clashes | clashes.T

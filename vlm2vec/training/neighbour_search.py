@@ -40,7 +40,7 @@ class EmbeddedRows:
         answers: For each question the documents that are right, or equal to the query.
     """
 
-    numbers: Numbers
+    numbers: npt.NDArray[np.int64]
     queries: Vectors
     vectors: Vectors
     questions: Numbers
@@ -175,8 +175,8 @@ def _questions(
     with_content = NumberLists(
         np.array([contents[content] for content in documents]), np.arange(len(documents)), size=len(contents)
     )
-    place, answers = with_content.of(pairs[:, 1])
-    return questions, NumberLists(pairs[place, 0], answers, size=len(numbers))
+    asked, answers = with_content.of(pairs[:, 1])
+    return questions, NumberLists(pairs[asked, 0], answers, size=len(numbers))
 
 
 def _content(value: Any) -> Hashable:

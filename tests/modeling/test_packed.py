@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from golden_cases import GOLDEN, raw_input
 from safetensors.torch import load_file
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 
@@ -82,6 +85,60 @@ def test_gradients_equal_those_of_the_original_code(golden: Path) -> None:
     total = sum(float(gradient.double().pow(2).sum()) for gradient in expected.values())
     assert total**0.5 == pytest.approx(207.8466, abs=1e-3)
     assert (sum(squares) / total) ** 0.5 <= 1e-5
+
+
+class Called(nn.Module):
+    """A layer that something wraps, as sharding does."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *arguments: Any, **settings: Any) -> Any:
+        return self.layer(*arguments, **settings)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_last_tokens_alone_are_the_same_and_teach_the_same(golden: Path, wrapped: bool) -> None:
+    pairs = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
+    inputs = [raw_input(side) for pair in pairs for side in pair]
+    found = []
+    for last_only in (False, True):
+        model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+        if last_only and wrapped:
+            layers = model[0].model.language_model.layers
+            layers[-1] = Called(layers[-1])
+        vectors = model({**model.preprocess(inputs), "last_only": last_only})["sentence_embedding"]
+        vectors.backward(torch.linspace(-1, 1, vectors.numel()).view_as(vectors))
+        gradients = {
+            name.replace(".layer.", "."): weight.grad for name, weight in model[0].model.named_parameters()
+        }
+        found.append((vectors.detach(), gradients))
+    (expected_vectors, expected), (vectors, gradients) = found
+    torch.testing.assert_close(vectors, expected_vectors, atol=1e-6, rtol=1e-5)
+    for name, gradient in expected.items():
+        assert (gradients[name] - gradient).norm() <= 2e-5 * gradient.norm(), name
+
+
+def test_the_last_layer_computes_no_more_than_last_tokens_need(tiny: VLM2Vec) -> None:
+    rows: list[int] = []
+    gate = tiny[0].model.language_model.layers[-1].mlp.gate_proj
+    hook = gate.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape[1]))
+    tiny({**tiny.preprocess(["a text", "another text"]), "last_only": True})
+    hook.remove()
+    assert rows == [2]
+
+
+def test_a_frozen_tower_builds_no_graph_and_gives_the_same(golden: Path) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
+    features = model.preprocess([np.full((70, 100, 3), 99, np.uint8), np.full((3, 56, 84, 3), 7, np.uint8)])
+    expected = model[0].media_features(features)
+    model[0].model.visual.requires_grad_(False)
+    frozen = model[0].media_features(features)
+    for ours, one in zip(frozen, expected, strict=True):
+        assert one.requires_grad
+        assert not ours.requires_grad
+        torch.testing.assert_close(ours, one, atol=1e-5, rtol=1e-4)
 
 
 def _old_name(name: str) -> str:

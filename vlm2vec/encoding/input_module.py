@@ -166,7 +166,8 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
 
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
-                is computed without a graph, and `fuse`, as the inference forward takes it.
+                is computed without a graph, and `fuse`, as the inference forward takes it. With `last_only`
+                the states are those of the last token of each input.
         """
         if "packed" in features:
             hidden, ends = self._encode(features["packed"], fuse=features.get("fuse", True))
@@ -185,10 +186,11 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         states = inference.language_states(self.model, packed.language, media, fuse=fuse)
         return states.index_select(0, packed.rows), packed.ends
 
-    def _train(self, features: Features) -> tuple[Tensor, Tensor]:
+    def _train(self, features: dict[str, Any]) -> tuple[Tensor, Tensor]:
         present = features["attention_mask"].bool()
         segments = to_device(Segments.of(present.sum(dim=1).tolist()), present.device)
         images, clips = features["media"] if "media" in features else self.media_features(features)
+        last_only = features.get("last_only", False)
         hidden = hidden_states(
             self.model,
             features["input_ids"][present],
@@ -196,8 +198,10 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             segments,
             images=images,
             clips=clips,
+            last_only=last_only,
         )
-        return hidden, segments.offsets
+        ends = torch.arange(len(hidden) + 1, device=hidden.device) if last_only else segments.offsets
+        return hidden, ends
 
     def media_features(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
         """What the language model sees of pictures and of clips, from one pass through the vision tower.

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up
 
-__all__ = ["FrozenLinear", "use_frozen_linear"]
+__all__ = ["FrozenLinear", "frozen_linear", "is_frozen", "multiply", "use_frozen_linear"]
 
 
 class FrozenLinear(nn.Linear):
@@ -30,20 +30,38 @@ class FrozenLinear(nn.Linear):
 def use_frozen_linear(network: nn.Module) -> None:
     """Make plain linear layers with frozen weights `FrozenLinear`, in place."""
     for module in network.modules():
-        if type(module) is nn.Linear and _is_frozen(module.weight, module.bias):
+        if type(module) is nn.Linear and is_frozen(module.weight, module.bias):
             # Not another module around it: names of weights, adapters and saved files stay what they are.
             module.__class__ = FrozenLinear
 
 
 def frozen_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, by the faster kernel where weight and bias are frozen."""
-    if not _is_frozen(weight, bias) or not packing_wins(inputs):
+    if not is_frozen(weight, bias) or not packing_wins(inputs):
         return F.linear(inputs, weight, bias)
     output: Tensor = _Product.apply(inputs, weight, bias)  # type: ignore[no-untyped-call]
     return output
 
 
-def _is_frozen(weight: Tensor, bias: Tensor | None) -> bool:
+def multiply(
+    rows: Tensor, weight: nn.Parameter, bias: Tensor | None = None, *, transposed: bool = False
+) -> Tensor:
+    """`rows @ weight.T + bias`, or `rows @ weight` on the way back, for a frozen weight and without a graph.
+
+    Args:
+        rows: `(rows, in)`, or `(rows, out)` where transposed.
+        weight: `(out, in)`.
+        bias: `(out,)`; none where transposed.
+        transposed: Whether this is the way back.
+    """
+    if not packing_wins(rows):
+        return rows @ weight if transposed else F.linear(rows, weight, bias)
+    output = packed_product(rounded_up(rows), [weight], weight.detach(), bias, transposed=transposed)
+    return output[: len(rows)]
+
+
+def is_frozen(weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether a layer is frozen, and its weight a plain matrix."""
     # A shard of a weight, or one of few bits, is of another class; one of inference mode has no version.
     plain = type(weight) is nn.Parameter and weight.ndim == 2 and weight.is_contiguous()
     frozen = not weight.requires_grad and not weight.is_inference()
@@ -54,15 +72,10 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: nn.Parameter, bias: Tensor | None) -> Tensor:
         ctx.weight = weight  # the parameter itself, by which its packed copies are found
-        return _multiply(inputs, weight, bias, transposed=False)
+        return multiply(inputs.reshape(-1, inputs.shape[-1]), weight, bias).view(*inputs.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _multiply(gradient, ctx.weight, None, transposed=True), None, None
-
-
-def _multiply(inputs: Tensor, weight: nn.Parameter, bias: Tensor | None, *, transposed: bool) -> Tensor:
-    rows = inputs.reshape(-1, inputs.shape[-1])
-    output = packed_product(rounded_up(rows), [weight], weight.detach(), bias, transposed=transposed)
-    return output[: len(rows)].view(*inputs.shape[:-1], -1)
+        product = multiply(gradient.reshape(-1, gradient.shape[-1]), ctx.weight, transposed=True)
+        return product.view(*gradient.shape[:-1], -1), None, None

@@ -47,8 +47,7 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
             return peft
         base, down, up = (cast(nn.Linear, layer) for layer in layers)
         scaling: float = adapter["scaling"]
-        norm = self._norm(base.weight, down.weight, up.weight, scaling).to(x.dtype)
-        scale = (self.weight / norm).view(1, -1)
+        scale = self.scale(base.weight, down.weight, up.weight, scaling).to(x.dtype)
         if base_result is None:
             base_result = frozen_linear(x, base.weight.to(x.dtype))
         elif base.bias is not None:
@@ -56,11 +55,13 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
         output: Tensor = (scale - 1) * base_result + scale * up(down(x)) * scaling
         return output
 
-    def _norm(self, *weights_and_scaling: Any) -> Tensor:
-        looks = looks_of(weights_and_scaling[:-1]), weights_and_scaling[-1]
+    def scale(self, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
+        """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
+        looks = looks_of([weight, down, up]), scaling
         if self._known is None or self._known[0] != looks:
-            self._known = looks, row_norms(*weights_and_scaling)
-        return self._known[1]
+            self._known = looks, row_norms(weight, down, up, scaling)
+        scale: Tensor = self.weight / self._known[1]
+        return scale
 
 
 def use_dora_norm(network: nn.Module) -> None:
@@ -90,7 +91,7 @@ def row_norms(weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tenso
     """
     weight, down, up = weight.float(), down.float(), up.float()
     beside = torch.addmm(weight @ down.T, up, down @ down.T, beta=2, alpha=scaling)
-    squares = torch.linalg.vector_norm(weight, dim=1).square() + scaling * (up * beside).sum(1)
+    squares: Tensor = torch.linalg.vector_norm(weight, dim=1).square() + scaling * (up * beside).sum(1)
     return squares.clamp_min_(0).sqrt_()
 
 

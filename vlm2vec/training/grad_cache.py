@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -30,8 +31,11 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
+from vlm2vec.modeling.frozen_linear import use_frozen_linear
+from vlm2vec.training.dora_norm import use_dora_norm
 from vlm2vec.training.gather import gathered, raise_on_all_ranks
 from vlm2vec.training.info_nce import InfoNCE
+from vlm2vec.training.lora_linear import use_lora_linear
 
 __all__ = ["GradCacheLoss", "Pairs"]
 
@@ -83,10 +87,11 @@ class GradCacheLoss(nn.Module):
     Args:
         model: The embedding model, a `VLM2Vec`.
         info_nce: The loss over vectors.
-        max_tokens_per_chunk: Tokens and patches that are embedded at a time; by default what suits the
-            device. A larger input is a chunk of its own.
+        max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns;
+            by default what suits the device. A larger input is a chunk of its own.
         max_inputs_per_chunk: Inputs that are embedded at a time, where tokens alone shall not decide.
-        kept_tokens: Tokens and patches whose graphs are kept from the first pass.
+        kept_tokens: Tokens, counted as those, whose graphs are kept from the first pass; by default as many
+            as a chunk may have, which takes no more memory than embedding a chunk again.
     """
 
     def __init__(
@@ -96,7 +101,7 @@ class GradCacheLoss(nn.Module):
         *,
         max_tokens_per_chunk: int | None = None,
         max_inputs_per_chunk: int | None = None,
-        kept_tokens: int = 0,
+        kept_tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -112,6 +117,8 @@ class GradCacheLoss(nn.Module):
             VLM2VecError: An input cannot be embedded, on this rank or on another.
             InputError: No rank has a query.
         """
+        for use_faster_layers in (use_frozen_linear, use_lora_linear, use_dora_norm):
+            use_faster_layers(self.model)
         error, vectors = None, torch.empty(0)
         try:
             vectors = self._embed([*pairs.queries, *pairs.documents])
@@ -141,9 +148,10 @@ class GradCacheLoss(nn.Module):
         with Workers() as workers:
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
+            kept = self._budget if self.kept_tokens is None else self.kept_tokens
             twice = []  # those that are embedded again
             for chunk in chunks:
-                if learns and left > self.kept_tokens:
+                if learns and left > kept:
                     twice.append(chunk)
                 left -= chunk.batch.cost
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
@@ -160,21 +168,23 @@ class GradCacheLoss(nn.Module):
 
     def _chunks(self, items: Sequence[Input], workers: Workers) -> list[_Chunk]:
         """The inputs in order, cut by what they cost."""
-        device = self.model.device.type
-        budget = self.max_tokens_per_chunk or _CHUNK.get(device, _CHUNK_ON_GPU)
         chunks: list[_Chunk] = []
         some: list[Planned] = []
-        cost = 0
+        cost, tower_learns = 0, _tower_learns(self.model)
         for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
             if isinstance(one, Failed):
                 raise one.error
-            own = one.tokens + sum(piece.patches for piece in one.media.values())
-            if some and (cost + own > budget or len(some) == self.max_inputs_per_chunk):
+            own = one.tokens + sum(piece.patches for piece in one.media.values() if tower_learns)
+            if some and (cost + own > self._budget or len(some) == self.max_inputs_per_chunk):
                 chunks.append(_Chunk(Batch(some, cost)))
                 some, cost = [], 0
             some.append(one)
             cost += own
         return [*chunks, _Chunk(Batch(some, cost))] if some else chunks
+
+    @property
+    def _budget(self) -> int:
+        return self.max_tokens_per_chunk or _CHUNK.get(self.model.device.type, _CHUNK_ON_GPU)
 
 
 class _Chunk:
@@ -206,7 +216,7 @@ class _Chunk:
         texts = {name: tensor for name, tensor in features.items() if not name.startswith("pixel_values")}
         if len(texts) == len(features):
             self.features = texts
-        elif not any(weight.requires_grad for weight in model[0].model.visual.parameters()):
+        elif not _tower_learns(model):
             with torch.no_grad():
                 on_device["media"] = model[0].media_features(on_device)
             self.features = {**texts, "media": _moved(on_device["media"], torch.device("cpu"))}
@@ -276,7 +286,14 @@ def _decoded(
 
 
 def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
+    pooling = model[1] if len(model) > 1 else None
+    features["last_only"] = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
     return F.normalize(model(features)["sentence_embedding"], dim=1)
+
+
+def _tower_learns(model: Any) -> bool:
+    """Whether patches have a graph, which is what takes memory, and are embedded twice."""
+    return any(weight.requires_grad for weight in model[0].model.visual.parameters())
 
 
 def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -119,21 +120,21 @@ def reverse(clip: Clip) -> Clip:
 
 
 def render_clip(
-    clip: Clip, side: int = CLIP_SIDE, *, frames: int = 8, span: tuple[float, float] = (0, 1)
+    clip: Clip, side: int = CLIP_SIDE, *, frames: int = 8, times: Sequence[float] | None = None
 ) -> np.ndarray:
     """The frames of a clip.
 
     Args:
         clip: What to show.
         side: Width and height, in pixels.
-        frames: How many frames.
-        span: First and last moment, from 0 (the beginning) to 1 (the end).
+        frames: How many frames, spread evenly over the clip.
+        times: The times of the frames instead, from 0 (the beginning) to 1 (the end).
 
     Returns:
         `(frames, side, side, 3)` uint8, RGB.
     """
-    times = np.linspace(*span, frames)
-    return np.stack([np.asarray(render_scene(clip.at(float(time)), side)) for time in times])
+    times = np.linspace(0, 1, frames).tolist() if times is None else times
+    return np.stack([np.asarray(render_scene(clip.at(time), side)) for time in times])
 
 
 def write_clip(clip: Clip, path: Path, side: int = CLIP_SIDE, *, frames: int = 16) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm2vec.inputs.video import Video
+from vlm2vec.media.sampling import uniform_indices
 from vlm2vec.training.video_colours import blur_colours
 from vlm2vec.world.clips import Clip, render_clip
 from vlm2vec.world.pages import Page, render_pages
@@ -20,6 +21,9 @@ __all__ = ["CutOut", "Moment", "jittered", "with_ink"]
 
 _LARGE = 448
 """Side of a large picture: the model makes it smaller itself, as it does with files of users."""
+
+_FRAMES = 8
+"""Frames that a model looks at."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,11 @@ def _cut_out(part: CutOut, rng: np.random.Generator) -> Image.Image:
 
 
 def _frames(moment: Moment, rng: np.random.Generator) -> np.ndarray:
-    frames = render_clip(moment.clip, span=(moment.start, moment.end))
+    # Files have more frames than are looked at, so those that are do not lie quite evenly.
+    count = _FRAMES if rng.random() < 0.5 else int(rng.integers(2 * _FRAMES, 4 * _FRAMES))
+    length = (moment.end - moment.start) / (count - 1)
+    times = [moment.start + length * place for place in uniform_indices(count, _FRAMES)]
+    frames = render_clip(moment.clip, times=times)
     # All frames as one picture, one above the other: they change alike.
     stack = Image.fromarray(frames.reshape(-1, *frames.shape[2:]))
     frames = np.asarray(jittered(stack, rng)).reshape(frames.shape)

@@ -254,13 +254,11 @@ def test_bfloat16_learns_with_weights_in_float32() -> None:
     np.testing.assert_allclose(losses(result)[0], losses(quiet(exact, rows(), max_steps=1))[0], rtol=0.05)
 
 
-def test_held_out_rows_are_scored_meanwhile(tmp_path: Path) -> None:
+def test_held_out_rows_are_scored_meanwhile() -> None:
     result = quiet(VLM2Vec(), rows(), eval=rows()[::4], max_steps=4, eval_steps=2)
     assert [step for step, _ in result.scores] == [2, 4]
     assert "cosine_accuracy@1" in result.scores[0][1]
     assert "cosine_accuracy@1" in str(result)
-    result.plot(tmp_path / "curve.png")
-    assert PIL.Image.open(tmp_path / "curve.png").size[0] > 300
 
 
 class Falling(BaseEvaluator):  # type: ignore[misc]

@@ -23,7 +23,7 @@ ProfileName: TypeAlias = Annotated[
 ]
 
 
-def load(model: str | None = None, profile: str | None = None) -> VLM2Vec:
+def load(model: str | None = None, profile: str | None = None, device: str | None = None) -> VLM2Vec:
     """The model, loaded without the bars of transformers; those of downloads stay."""
     with err.status("Loading the model"):
         import transformers.utils.logging
@@ -33,4 +33,4 @@ def load(model: str | None = None, profile: str | None = None) -> VLM2Vec:
 
         transformers.utils.logging.disable_progress_bar()
         enable_progress_bars()
-        return VLM2Vec(model, profile=profile)
+        return VLM2Vec(model, profile=profile, device=device)

@@ -1,0 +1,59 @@
+"""What a result says, and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from vlm2vec.errors import InputError
+from vlm2vec.training import TrainingResult
+
+RESULT = TrainingResult(
+    steps=1000,
+    rows=64_000,
+    seconds=4000.0,
+    losses=((500, 2.0), (1000, 0.5)),
+    scores=((500, {"ndcg": 0.25}), (1000, {"ndcg": 0.75})),
+    skipped={"pets": 1200},
+    output_dir="pets-model",
+)
+
+
+def test_the_summary_has_a_line_for_each_fact() -> None:
+    assert str(RESULT).splitlines() == [
+        "1,000 steps, 64,000 rows in 67 min",
+        "loss 2 at step 500, 0.5 at the end",
+        "ndcg: 0.25 (step 500), 0.75 (step 1000)",
+        "bad rows left out: 1,200 of pets",
+        "saved in pets-model",
+    ]
+
+
+def test_what_did_not_happen_is_not_in_the_summary() -> None:
+    result = TrainingResult(steps=1, rows=8, seconds=0.5, losses=())
+    assert str(result) == "1 steps, 8 rows in 0.5 s"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_training_curve_is_drawn(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / f"curve.{suffix}"
+    RESULT.plot(picture)
+    if suffix == "png":
+        assert PIL.Image.open(picture).size[0] > 300
+    else:
+        assert "<svg" in picture.read_text(encoding="utf-8")
+
+
+def test_without_losses_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(InputError, match="no loss was logged"):
+        TrainingResult(steps=1, rows=8, seconds=0.5, losses=()).plot(tmp_path / "curve.png")
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r"vlm2vec\[plots\]"):
+        RESULT.plot(tmp_path / "curve.png")

@@ -1,0 +1,120 @@
+"""`vlm2vec fit`: train a model on what a YAML file, or a recipe of the package, describes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlm2vec.cli.model import ProfileName, load
+from vlm2vec.cli.report import err, out
+from vlm2vec.errors import InputError
+
+if TYPE_CHECKING:
+    from vlm2vec.training import FitSettings, Mixture
+
+EPILOG = "[bold]Example:[/bold] vlm2vec fit pets.yaml --root data --output pets-model --print-plan"
+
+
+def fit(
+    config: Annotated[str, typer.Argument(help="A mixture's YAML file, or the name of a recipe.")],
+    *,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of the data.",
+            show_default="what the file says; for a recipe, the current folder",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            file_okay=False,
+            help="Where the model and its checkpoints go.",
+            show_default="vlm2vec-fit/ and the file's name",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint, if there is one.")
+    ] = False,
+    print_plan: Annotated[
+        bool, typer.Option("--print-plan", help="Say what would be trained on what, and do nothing.")
+    ] = False,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps to train.", show_default="what the file says")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Folder or hub id to start from.",
+            show_default="the file's, or the small one in the package",
+        ),
+    ] = None,
+    profile: ProfileName = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where to train, such as cuda or cpu.", show_default="a GPU if there is one"),
+    ] = None,
+) -> None:
+    """Train a model on the sources that a YAML file names.
+
+    The plan needs the data, for their numbers of rows, but no weights and no GPU.
+
+    Exit codes: 0 trained or planned, 1 an error, 2 wrong usage, 3 trained but bad rows were left out.
+    """
+    folder = output or Path("vlm2vec-fit", Path(config).stem)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+    if first and not (resume or print_plan) and folder.is_dir() and any(folder.iterdir()):
+        what = f"{folder} is not empty. Add --resume to go on with it, or choose another."
+        raise typer.BadParameter(what, param_hint="--output")
+
+    from vlm2vec.training import FitSettings
+
+    mixture = _mixture(config, root)
+    given = {} if max_steps is None else {"max_steps": max_steps}
+    name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
+    if print_plan:
+        _print_plan(mixture, FitSettings.of(mixture.training, given), name, device)
+        return
+    result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
+    if first:
+        out.print(str(result), soft_wrap=True, markup=False)
+    raise typer.Exit(3 if result.skipped else 0)
+
+
+def _mixture(config: str, root: Path | None) -> Mixture:
+    from vlm2vec.training import Mixture, recipes
+
+    if Path(config).is_file():
+        return Mixture.from_yaml(config, root)
+    if config not in recipes.names():
+        raise InputError(
+            f"there is no file {config}, and no recipe of that name",
+            fix=f"The recipes are {', '.join(recipes.names())}.",
+        )
+    return Mixture.from_yaml(recipes.path(config), root or Path.cwd())
+
+
+def _print_plan(mixture: Mixture, settings: FitSettings, name: str | None, device: str | None) -> None:
+    with err.status("Looking up the model's shape"):
+        from sentence_transformers.util import get_device_name
+
+        from vlm2vec.model import EMBEDDED_MODEL
+        from vlm2vec.training.fit_plan import plan_fit
+        from vlm2vec.training.network_outline import network_outline
+
+        plan = plan_fit(
+            mixture,
+            settings,
+            model=name or "the small model in the package",
+            network=network_outline(name or EMBEDDED_MODEL),
+            device=(device or get_device_name()).partition(":")[0],
+        )
+    out.print(str(plan), soft_wrap=True, markup=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PrinterCallback
 
 from vlm2vec.compat import HookedTrainer
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.training.adapters import has_adapter, load_adapter_weights
 from vlm2vec.training.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.grad_cache import GradCacheLoss
@@ -48,6 +48,11 @@ class ContrastiveTrainer(HookedTrainer):
         **others: Any,
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise InputError(
+                "training with FSDP or DeepSpeed is not supported",
+                fix="Launch with plain data parallelism; an adapter (lora=True) keeps gradients small.",
+            )
         self.batches = batches
         self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
 

@@ -77,6 +77,7 @@ def trainer_arguments(
         "disable_tqdm": not show,
         "ignore_data_skip": True,  # the sampler goes to its place by itself
         "remove_unused_columns": False,
+        "dataloader_drop_last": True,  # batches are all of one size; without, a warning says so
     }
     if chosen.gradient_checkpointing:
         given[_CHECKPOINTING] = True

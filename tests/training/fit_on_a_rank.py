@@ -1,0 +1,59 @@
+"""A process of a training run, for `test_fit_on_ranks.py`: fit_on_a_rank.py FOLDER [resume] [kill N]."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from transformers import TrainerCallback
+
+from vlm2vec import VLM2Vec
+from vlm2vec.training import Mixture, TrainingSource
+
+PICTURES = [
+    {"query": f"word {red} {blue}", "document": PIL.Image.new("RGB", (56, 56), (red, 90, blue))}
+    for red in (0, 80, 160, 240)
+    for blue in (0, 120, 240)
+]
+TEXTS = [{"query": f"question {number}", "document": f"answer {number}"} for number in range(12)]
+
+
+class Kill(TrainerCallback):  # type: ignore[misc]
+    """The last rank dies at a step, as by the machine's hand."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step and args.process_index == args.world_size - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder: Path, *options: str) -> None:
+    torch.set_num_threads(1)
+    # A sub-batch to a rank: often one has pictures and the other nothing but text.
+    mixture = Mixture([TrainingSource("pictures", PICTURES), TrainingSource("texts", TEXTS)])
+    result = VLM2Vec(device="cpu").fit(
+        mixture,
+        batch_size=8,
+        sub_batch_size=4,
+        max_steps=6,
+        save_steps=2,
+        logging_steps=1,
+        output_dir=folder,
+        resume="resume" in options,
+        callbacks=[Kill(int(options[options.index("kill") + 1]))] if "kill" in options else [],
+        show_progress_bar=False,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        (folder / "losses.json").write_text(json.dumps(result.losses), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

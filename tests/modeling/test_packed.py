@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import GOLDEN, raw_input
+from peft import LoraConfig
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 
 from vlm2vec import VLM2Vec
+from vlm2vec.encoding.pack import pack
+from vlm2vec.inputs.parse import parse_input
 from vlm2vec.media.patches import normalise
+from vlm2vec.modeling import inference
 from vlm2vec.modeling.packed import _normalise
 
 
@@ -98,17 +102,27 @@ class Called(nn.Module):
         return self.layer(*arguments, **settings)
 
 
+def packed_batch(model: VLM2Vec, inputs: list[Any], *, alone: bool) -> Any:
+    """Packed for training: last tokens and shared prefixes alone, or everything."""
+    items = [parse_input(one, index=number) for number, one in enumerate(inputs)]
+    ready = model[0].preparer.prepare_all(items)
+    return pack(ready, model[0].profile.pixels, pooled_only=alone, share_prefixes=alone)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_last_tokens_alone_are_the_same_and_teach_the_same(golden: Path, wrapped: bool) -> None:
+def test_wanted_tokens_and_shared_prefixes_are_the_same_and_teach_the_same(
+    golden: Path, wrapped: bool
+) -> None:
     pairs = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
     inputs = [raw_input(side) for pair in pairs for side in pair]
     found = []
-    for last_only in (False, True):
+    for alone in (False, True):
         model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
-        if last_only and wrapped:
+        if alone and wrapped:
             layers = model[0].model.language_model.layers
             layers[-1] = Called(layers[-1])
-        vectors = model({**model.preprocess(inputs), "last_only": last_only})["sentence_embedding"]
+        features = {"packed": packed_batch(model, inputs, alone=alone), "learn": True}
+        vectors = model(features)["sentence_embedding"]
         vectors.backward(torch.linspace(-1, 1, vectors.numel()).view_as(vectors))
         gradients = {
             name.replace(".layer.", "."): weight.grad for name, weight in model[0].model.named_parameters()
@@ -120,25 +134,44 @@ def test_last_tokens_alone_are_the_same_and_teach_the_same(golden: Path, wrapped
         assert (gradients[name] - gradient).norm() <= 2e-5 * gradient.norm(), name
 
 
+def test_without_a_graph_and_without_dropout_it_is_the_inference_forward(
+    golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu").train()
+    features = {"packed": packed_batch(model, ["a text", "another text"], alone=True), "learn": True}
+    expected = model(dict(features))["sentence_embedding"].detach()
+    calls: list[int] = []
+    whole = inference.language_states
+    monkeypatch.setattr(inference, "language_states", lambda *given: calls.append(1) or whole(*given))
+    with torch.no_grad():
+        torch.testing.assert_close(model(dict(features))["sentence_embedding"], expected)
+        assert len(calls) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            model(dict(features))
+        model.add_adapter(LoraConfig(target_modules=["q_proj"], lora_dropout=0.5))
+        model(dict(features))
+    assert len(calls) == 1
+
+
 def test_the_last_layer_computes_no_more_than_last_tokens_need(tiny: VLM2Vec) -> None:
     rows: list[int] = []
     gate = tiny[0].model.language_model.layers[-1].mlp.gate_proj
     hook = gate.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape[1]))
-    tiny({**tiny.preprocess(["a text", "another text"]), "last_only": True})
+    tiny({"packed": packed_batch(tiny, ["a text", "another text"], alone=True), "learn": True})
     hook.remove()
     assert rows == [2]
 
 
 def test_a_frozen_tower_builds_no_graph_and_gives_the_same(golden: Path) -> None:
     model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
-    features = model.preprocess([np.full((70, 100, 3), 99, np.uint8), np.full((3, 56, 84, 3), 7, np.uint8)])
-    expected = model[0].media_features(features)
+    pictures = [np.full((70, 100, 3), 99, np.uint8), np.full((3, 56, 84, 3), 7, np.uint8)]
+    packed = packed_batch(model, pictures, alone=True)
+    expected = model[0].media_of(packed)
     model[0].model.visual.requires_grad_(False)
-    frozen = model[0].media_features(features)
-    for ours, one in zip(frozen, expected, strict=True):
-        assert one.requires_grad
-        assert not ours.requires_grad
-        torch.testing.assert_close(ours, one, atol=1e-5, rtol=1e-4)
+    frozen = model[0].media_of(packed)
+    assert expected.requires_grad
+    assert not frozen.requires_grad
+    torch.testing.assert_close(frozen, expected, atol=1e-5, rtol=1e-4)
 
 
 def _old_name(name: str) -> str:

@@ -27,7 +27,7 @@ from vlm2vec.modeling import inference
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
 from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.packed import hidden_states, media_features
+from vlm2vec.modeling.packed import hidden_states, language_states, media_features, vision_features
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -166,10 +166,12 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
 
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
-                is computed without a graph, and `fuse`, as the inference forward takes it. With `last_only`
-                the states are those of the last token of each input.
+                is computed without a graph, and `fuse`, as the inference forward takes it. With `learn` a
+                packed batch is computed as in training, from `media` where its `media_of` is known.
         """
-        if "packed" in features:
+        if features.get("learn", False):
+            hidden, ends = self._learn(features["packed"], features.get("media"))
+        elif "packed" in features:
             hidden, ends = self._encode(features["packed"], fuse=features.get("fuse", True))
         else:
             hidden, ends = self._train(features)
@@ -186,11 +188,20 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         states = inference.language_states(self.model, packed.language, media, fuse=fuse)
         return states.index_select(0, packed.rows), packed.ends
 
-    def _train(self, features: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    def _learn(self, packed: Packed, media: Tensor | None) -> tuple[Tensor, Tensor]:
+        states = language_states(
+            self.model, packed.language, self.media_of(packed) if media is None else media
+        )
+        return states.index_select(0, packed.rows), packed.ends
+
+    def media_of(self, packed: Packed) -> Tensor | None:
+        """What the language model sees of the media of a batch, as in training: `(media tokens, hidden)`."""
+        return None if packed.vision is None else vision_features(self.model, packed.vision)
+
+    def _train(self, features: Features) -> tuple[Tensor, Tensor]:
         present = features["attention_mask"].bool()
         segments = to_device(Segments.of(present.sum(dim=1).tolist()), present.device)
-        images, clips = features["media"] if "media" in features else self.media_features(features)
-        last_only = features.get("last_only", False)
+        images, clips = self._media(features)
         hidden = hidden_states(
             self.model,
             features["input_ids"][present],
@@ -198,16 +209,11 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             segments,
             images=images,
             clips=clips,
-            last_only=last_only,
         )
-        ends = torch.arange(len(hidden) + 1, device=hidden.device) if last_only else segments.offsets
-        return hidden, ends
+        return hidden, segments.offsets
 
-    def media_features(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
-        """What the language model sees of pictures and of clips, from one pass through the vision tower.
-
-        Under `media` in the features of `forward`, they spare it that pass.
-        """
+    def _media(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
+        """What the language model sees of pictures and of clips, from one pass through the vision tower."""
         stills, clips = features.get("pixel_values"), features.get("pixel_values_videos")
         if stills is None and clips is None:
             return None, None

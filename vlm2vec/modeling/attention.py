@@ -192,10 +192,14 @@ def _runs(
     queries = torch.split(query, [length * count for length, _, count in runs])
     key_sizes = [length * count for _, length, count in runs]
     parts: Iterable[tuple[Tensor, Tensor]]
-    if segments.key_rows is None:
+    key_rows = segments.key_rows
+    if key_rows is not None and torch.is_grad_enabled() and key.requires_grad:
+        # At once, for the gradient of each gathering is as large as the whole row too.
+        key, value, key_rows = key.index_select(0, key_rows), value.index_select(0, key_rows), None
+    if key_rows is None:
         parts = zip(torch.split(key, key_sizes), torch.split(value, key_sizes), strict=True)
     else:
-        rows = torch.split(segments.key_rows, key_sizes)
+        rows = torch.split(key_rows, key_sizes)
         parts = ((key.index_select(0, some), value.index_select(0, some)) for some in rows)
     for (_, _, count), q, (k, v) in zip(runs, queries, parts, strict=True):
         yield _in_sequences(q, count), _in_sequences(k, count), _in_sequences(v, count)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 from transformers.models.qwen2_vl.modeling_qwen2_vl import (
@@ -25,9 +25,48 @@ from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling import inference
 from vlm2vec.modeling.attention import Segments, packed_attention
 from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.inference import VisionRow
+from vlm2vec.modeling.inference import LanguageRow, VisionRow
 
-__all__ = ["hidden_states", "media_features"]
+__all__ = ["draws", "hidden_states", "language_states", "media_features", "vision_features"]
+
+_RATE = "attention_dropout"  # of transformers' attention layers
+
+
+def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None) -> Tensor:
+    """States after the final norm.
+
+    Args:
+        model: The network; its configuration must use `packed_attention`.
+        row: The tokens.
+        media: `(media tokens, hidden)`, what `vision_features` gave.
+
+    Returns:
+        `(tokens, hidden)`, or `(wanted, hidden)` where only some are wanted.
+    """
+    language = model.language_model
+    if (
+        not torch.is_grad_enabled()
+        and not draws(language)
+        and _is_plain(language.layers, Qwen2VLDecoderLayer)
+    ):
+        return inference.language_states(model, row, media)
+    hidden = language.embed_tokens(row.token_ids)
+    if media is not None:
+        seen = media.index_select(0, row.media_features).to(hidden.dtype)
+        hidden = hidden.index_copy(0, row.media_tokens, seen)
+    hidden = hidden.unsqueeze(0)
+    rotary = language.rotary_emb(hidden, row.positions.T[:, None])
+    for layer in language.layers[:-1]:
+        hidden = layer(hidden, position_embeddings=rotary, segments=row.segments)
+    last = language.layers[-1]
+    # What wraps a layer, as sharding does, is to be called as a layer.
+    if row.wanted is not None and type(last) is Qwen2VLDecoderLayer:
+        hidden = _wanted_tokens(last, hidden, rotary, row)
+    else:
+        hidden = last(hidden, position_embeddings=rotary, segments=row.segments)
+        hidden = hidden if row.wanted is None else hidden[:, row.wanted]
+    normed: Tensor = language.norm(hidden)
+    return normed.squeeze(0)
 
 
 def hidden_states(
@@ -38,9 +77,8 @@ def hidden_states(
     *,
     images: Tensor | None = None,
     clips: Tensor | None = None,
-    last_only: bool = False,
 ) -> Tensor:
-    """States of all tokens after the final norm, or of the last one of each prompt.
+    """States of all tokens after the final norm, where features of images and of clips come in order.
 
     Args:
         model: The network; its configuration must use `packed_attention`.
@@ -49,52 +87,61 @@ def hidden_states(
         segments: Where the prompts lie.
         images: `(image tokens, hidden)`, features for the image placeholders, in order.
         clips: `(video tokens, hidden)`, features for the video placeholders, in order.
-        last_only: Give the states of last tokens alone, for which the last layer does less.
 
     Returns:
-        `(tokens, hidden)`, or `(prompts, hidden)`.
+        `(tokens, hidden)`.
     """
-    language = model.language_model
-    hidden = language.embed_tokens(token_ids)
-    for features, token in ((images, model.config.image_token_id), (clips, model.config.video_token_id)):
-        if features is not None:
-            hidden = hidden.masked_scatter((token_ids == token)[:, None], features.to(hidden.dtype))
-    hidden = hidden.unsqueeze(0)
-    rotary = language.rotary_emb(hidden, positions.T[:, None])
-    for layer in language.layers[:-1]:
-        hidden = layer(hidden, position_embeddings=rotary, segments=segments)
-    last = language.layers[-1]
-    if last_only and type(last) is Qwen2VLDecoderLayer:  # a layer that is wrapped, as to shard it, is called
-        hidden = _last_tokens(last, hidden, rotary, segments)
-    else:
-        hidden = last(hidden, position_embeddings=rotary, segments=segments)
-        hidden = hidden[:, segments.offsets[1:] - 1] if last_only else hidden
-    normed: Tensor = language.norm(hidden)
-    return normed.squeeze(0)
+    given = ((images, model.config.image_token_id), (clips, model.config.video_token_id))
+    media = [features for features, _ in given if features is not None]
+    places = [(token_ids == token).nonzero()[:, 0] for features, token in given if features is not None]
+    tokens = torch.cat(places) if media else token_ids.new_empty(0)
+    features = torch.arange(len(tokens), device=token_ids.device)
+    row = LanguageRow(token_ids, positions, tokens, features, segments)
+    return language_states(model, row, torch.cat(media) if media else None)
 
 
-def _last_tokens(
-    layer: Qwen2VLDecoderLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor], segments: Segments
+def draws(network: nn.Module) -> bool:
+    """Whether a pass draws random numbers: two of them differ, and equal inputs get different vectors."""
+    return network.training and any(
+        getattr(module, "p", 0.0) > 0.0
+        if isinstance(module, nn.Dropout)
+        else getattr(module, _RATE, 0.0) > 0.0
+        for module in network.modules()
+    )
+
+
+def _is_plain(layers: nn.ModuleList, kind: type[nn.Module]) -> bool:
+    """Whether the inference forward may look into the layers: nothing wraps them, as sharding does."""
+    device = next(layers.parameters()).device.type
+    return all(type(layer) is kind for layer in layers) and not torch.is_autocast_enabled(device)
+
+
+def _wanted_tokens(
+    layer: Qwen2VLDecoderLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor], row: LanguageRow
 ) -> Tensor:
-    """What a layer gives for the last token of each segment: keys and values of all, the rest of these."""
-    attention = layer.self_attn
-    ends = segments.offsets[1:] - 1
+    """What a layer gives for the wanted tokens: keys and values of all, the rest of these alone."""
+    attention, wanted = layer.self_attn, row.wanted
     normed = layer.input_layernorm(hidden)
-    key, value = (
-        projection(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        for projection in (attention.k_proj, attention.v_proj)
+    query, key, value = (
+        projection(given).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        for projection, given in (
+            (attention.q_proj, normed[:, wanted]),
+            (attention.k_proj, normed),
+            (attention.v_proj, normed),
+        )
     )
-    query = attention.q_proj(normed[:, ends]).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-    key = _rotated(key, *rotary)
-    query = _rotated(query, *(angles[:, ends] for angles in rotary))
-    singles = to_device(
-        Segments.of([1] * len(ends), key_lengths=list(segments.key_lengths)), segments.offsets.device
-    )
-    dropout = attention.attention_dropout if attention.training else 0.0
+    query, key = _rotated(query, *(angles[:, wanted] for angles in rotary)), _rotated(key, *rotary)
+    assert row.wanted_segments is not None  # noqa: S101  # wanted and its segments come together
     seen, _ = packed_attention(
-        attention, query, key, value, segments=singles, scaling=attention.scaling, dropout=dropout
+        attention,
+        query,
+        key,
+        value,
+        segments=row.wanted_segments,
+        scaling=attention.scaling,
+        dropout=attention.attention_dropout if attention.training else 0.0,
     )
-    hidden = hidden[:, ends] + attention.o_proj(seen.flatten(2))
+    hidden = hidden[:, wanted] + attention.o_proj(seen.flatten(2))
     given: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return given
 
@@ -117,23 +164,28 @@ def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | N
     Returns:
         `(patches / 4, hidden)`, one row a media token.
     """
-    visual = model.visual
     # Frames attend within themselves only, so each grid step in time is a segment of its own.
     lengths = chain.from_iterable([height * width] * time for time, height, width in grids.tolist())
     segments = to_device(Segments.of(list(lengths)), grids.device)
-    positions = get_vision_position_ids(grids, visual.spatial_merge_size)
-    whole = all(type(block) is Qwen2VLVisionBlock for block in visual.blocks)  # and not wrapped
-    if whole and not any(weight.requires_grad for weight in visual.parameters()):
+    positions = get_vision_position_ids(grids, model.visual.spatial_merge_size)
+    return vision_features(model, VisionRow(stills, clips, positions, segments))
+
+
+def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
+    """What the language model sees of pictures and clips: `(patches / 4, hidden)`, one row a media token."""
+    visual, segments = model.visual, row.segments
+    learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
+    if not learns and _is_plain(visual.blocks, Qwen2VLVisionBlock):
         with torch.no_grad():
-            return inference.media_features(model, VisionRow(stills, clips, positions, segments))
+            return inference.media_features(model, row)
     weight = visual.patch_embed.proj.weight
     projected = [
         F.linear(_normalise(patches).to(weight.dtype), filters.flatten(1))
-        for patches, filters in ((stills, weight.sum(2)), (clips, weight))
+        for patches, filters in ((row.stills, weight.sum(2)), (row.clips, weight))
         if patches is not None
     ]
     hidden = torch.cat(projected)
-    rotary = visual.rotary_pos_emb(hidden, positions)
+    rotary = visual.rotary_pos_emb(hidden, row.positions)
     for block in visual.blocks:
         hidden = block(
             hidden,

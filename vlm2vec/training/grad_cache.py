@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,13 +25,14 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.pack import pad
+from vlm2vec.encoding.pack import Packed, pack
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.frozen_linear import use_frozen_linear
+from vlm2vec.modeling.packed import draws
 from vlm2vec.training.dora_norm import use_dora_norm
 from vlm2vec.training.gather import gathered, raise_on_all_ranks
 from vlm2vec.training.info_nce import InfoNCE
@@ -167,20 +168,28 @@ class GradCacheLoss(nn.Module):
         return torch.cat(vectors)
 
     def _chunks(self, items: Sequence[Input], workers: Workers) -> list[_Chunk]:
-        """The inputs in order, cut by what they cost."""
-        chunks: list[_Chunk] = []
+        """The inputs in order, cut by what they cost: from the end, so that the last chunk, kept, is full."""
+        batches: list[Batch] = []
         some: list[Planned] = []
         cost, tower_learns = 0, _tower_learns(self.model)
-        for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
-            if isinstance(one, Failed):
-                raise one.error
+        for one in reversed(self._planned(items, workers)):
             own = one.tokens + sum(piece.patches for piece in one.media.values() if tower_learns)
             if some and (cost + own > self._budget or len(some) == self.max_inputs_per_chunk):
-                chunks.append(_Chunk(Batch(some, cost)))
+                batches.append(Batch(some[::-1], cost))
                 some, cost = [], 0
             some.append(one)
             cost += own
-        return [*chunks, _Chunk(Batch(some, cost))] if some else chunks
+        if some:
+            batches.append(Batch(some[::-1], cost))
+        return [_Chunk(batch) for batch in reversed(batches)]
+
+    def _planned(self, items: Sequence[Input], workers: Workers) -> list[Planned]:
+        planned: list[Planned] = []
+        for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
+            if isinstance(one, Failed):
+                raise one.error
+            planned.append(one)
+        return planned
 
     @property
     def _budget(self) -> int:
@@ -192,7 +201,7 @@ class _Chunk:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.features: dict[str, Any] | None = None
+        self.known: tuple[Packed, Tensor | None] | None = None  # on the host
         self._random: list[Tensor] = []
 
     def embed(self, model: Any, ready: Sequence[Prepared] | None, *, again: bool) -> Tensor:
@@ -203,30 +212,30 @@ class _Chunk:
             ready: The inputs, decoded.
             again: Whether there will be a second time.
         """
-        assert ready is not None  # noqa: S101  # without features, everything is decoded
-        features: dict[str, Any] = dict(pad(ready))
-        on_device = {name: to_device(tensor, model.device) for name, tensor in features.items()}
+        assert ready is not None  # noqa: S101  # without a packed batch, everything is decoded
+        packed = _packed(model, ready)
+        features = {"packed": to_device(packed, model.device)}
         if again:
-            self._remember(model, features, on_device)
+            self._remember(model, packed, features)
         self._random = _random_state(model.device)
-        return _vectors(model, on_device)
+        return _vectors(model, features)
 
-    def _remember(self, model: Any, features: dict[str, Any], on_device: dict[str, Any]) -> None:
+    def _remember(self, model: Any, packed: Packed, features: dict[str, Any]) -> None:
         """Keep what spares the second time the decoding, and a frozen tower its second run."""
-        texts = {name: tensor for name, tensor in features.items() if not name.startswith("pixel_values")}
-        if len(texts) == len(features):
-            self.features = texts
-        elif not _tower_learns(model):
+        if packed.vision is not None:
+            if _tower_learns(model):
+                return
             with torch.no_grad():
-                on_device["media"] = model[0].media_features(on_device)
-            self.features = {**texts, "media": _moved(on_device["media"], torch.device("cpu"))}
+                features["media"] = model[0].media_of(features["packed"])
+        media = features.get("media")
+        self.known = replace(packed, vision=None), None if media is None else media.cpu()
 
     def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
         """The same vectors, under the same dropout masks."""
-        features = self.features if self.features is not None else dict(pad(ready or ()))
-        on_device = {name: _moved(value, model.device) for name, value in features.items()}
+        packed, media = self.known or (_packed(model, ready or ()), None)
+        features = {"packed": to_device(packed, model.device), "media": to_device(media, model.device)}
         with _random_numbers(self._random, model.device):
-            return _vectors(model, on_device)
+            return _vectors(model, features)
 
 
 class _Replay:
@@ -269,11 +278,11 @@ class _EmbedAgain(torch.autograd.Function):
 def _decoded(
     chunks: Sequence[_Chunk], workers: Workers, model: Any
 ) -> Iterator[tuple[_Chunk, list[Prepared] | None]]:
-    """Each chunk with its inputs, decoded a few chunks ahead; `None` where its features are known."""
-    unknown = [chunk for chunk in chunks if chunk.features is None]
+    """Each chunk with its inputs, decoded a few chunks ahead; `None` where that is known."""
+    unknown = [chunk for chunk in chunks if chunk.known is None]
     prepared = workers.prepared((chunk.batch for chunk in unknown), model[0].preparer)
     for chunk in chunks:
-        if chunk.features is not None:
+        if chunk.known is not None:
             yield chunk, None
             continue
         _, batch = next(prepared)
@@ -285,10 +294,16 @@ def _decoded(
         yield chunk, ready
 
 
-def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
+def _packed(model: Any, ready: Sequence[Prepared]) -> Packed:
+    """A batch, prefixes that inputs share once, unless each is to have masks of its own."""
     pooling = model[1] if len(model) > 1 else None
-    features["last_only"] = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
-    return F.normalize(model(features)["sentence_embedding"], dim=1)
+    last_only = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
+    share = not draws(model[0].model)
+    return pack(ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share)
+
+
+def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
+    return F.normalize(model({**features, "learn": True})["sentence_embedding"], dim=1)
 
 
 def _tower_learns(model: Any) -> bool:
@@ -302,12 +317,6 @@ def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, p
     positive = document_ids[positives][:, None] == document_ids
     through_equal = equal_queries.float() @ positive.float() > 0
     return through_equal | (query_contents[:, None] == document_ids)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_moved(each, device) for each in value)
-    return None if value is None else value.to(device)
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

@@ -100,10 +100,10 @@ def test_version(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     code, printed, _ = run("--help")
     assert code == 0
-    assert all(command in printed for command in ("demo", "search", "encode"))
+    assert all(command in printed for command in ("demo", "search", "encode", "fit"))
 
 
-@pytest.mark.parametrize("command", ["demo", "search", "encode"])
+@pytest.mark.parametrize("command", ["demo", "search", "encode", "fit"])
 def test_help_of_a_command_has_exit_codes_and_an_example_that_parses(command: str, run: Run) -> None:
     code, printed, _ = run(command, "--help")
     text = flat(printed)

@@ -18,6 +18,9 @@ SAYS = {
     "pdf_search.py": "broken.pdf: the PDF cannot be opened",
     "instructions.py": "same instruction, same vector: 1.0000",
     "load_published_checkpoint.py": "profile vlm2vec-embedded",
+    "fine_tune.py": "40 steps, 1,600 rows in ",
+    "hard_negatives.py": "not to be taken for it: a ",
+    "train_on_two_processes.py": "1 processes\nstep 1: loss ",
 }
 
 
@@ -43,9 +46,34 @@ def test_every_example_is_tested_and_short() -> None:
         assert len(script.read_text(encoding="utf-8").splitlines()) < 60, script.name
 
 
-@pytest.mark.parametrize("name", sorted(SAYS))
+@pytest.mark.parametrize("name", sorted(SAYS.keys() - {"fine_tune.py", "train_on_two_processes.py"}))
 def test_example_runs(name: str, tmp_path: Path) -> None:
     assert SAYS[name] in run(name, cwd=tmp_path)
+
+
+def test_fine_tuning_teaches_the_words(tmp_path: Path) -> None:
+    printed = run("fine_tune.py", cwd=tmp_path)
+    assert SAYS["fine_tune.py"] in printed
+    before, after, loaded = (int(share) for share in re.findall(r"(\d+)%", printed))
+    assert before < 50
+    assert after >= before + 25
+    assert abs(loaded - after) <= 2  # equal to rounding, which may turn a close call
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
+    script = str(EXAMPLES / "train_on_two_processes.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        launch, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    alone = run("train_on_two_processes.py", cwd=tmp_path)
+    assert SAYS["train_on_two_processes.py"] in alone
+    losses = [[float(loss) for loss in re.findall(r"loss (.+)", text)] for text in (done.stdout, alone)]
+    assert done.stdout.startswith("2 processes\n")
+    assert len(losses[0]) == 5
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
 
 
 def test_a_checkpoint_in_the_published_layout_loads_with_its_profile(golden: Path, tmp_path: Path) -> None:

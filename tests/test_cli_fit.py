@@ -1,0 +1,141 @@
+"""`vlm2vec fit`: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vlm2vec import VLM2Vec
+from vlm2vec.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+ROWS = [
+    {"query": f"a {word}", "document": f"a red {shape}"}
+    for word, shape in {"flim": "circle", "blat": "cross", "quop": "ring", "zarn": "star"}.items()
+]
+MIXTURE = """
+sources:
+  pets: {loader: rows, file: pets.jsonl, weight: 3}
+  more: {loader: rows, file: more.jsonl}
+training: {batch_size: 4, sub_batch_size: 2, max_steps: 3, on_error: skip}
+"""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `vlm2vec fit` in a folder with `pets.yaml` and its rows in `data`."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    for name in ("pets", "more"):
+        Path("data", f"{name}.jsonl").write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
+    Path("pets.yaml").write_text(MIXTURE, encoding="utf-8")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["fit", *arguments])
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, re.sub(r"[\s│]+", " ", printed.err)
+
+    return run
+
+
+def test_it_trains_saves_and_says_what_came_of_it(run: Run) -> None:
+    code, printed, _ = run("pets.yaml", "--root", "data", "--output", "model", "--device", "cpu")
+    assert code == 0
+    first, loss, saved = printed.strip().splitlines()
+    assert first.startswith("3 steps, 12 rows in ")
+    assert loss.startswith("loss ")
+    assert saved == "saved in model"
+    assert VLM2Vec("model").encode("a flim").shape == VLM2Vec().encode("a flim").shape
+
+
+def test_the_plan_is_printed_and_nothing_is_done(run: Run) -> None:
+    code, printed, _ = run(
+        "pets.yaml", "--root", "data", "--print-plan", "--max-steps", "8", "--device", "cpu"
+    )
+    assert code == 0
+    assert re.search(r"pets +4 +3 +75.00%", printed)
+    assert "4 rows: 2 sub-batches of 2, each of one source" in printed
+    assert "8: 32 rows, 4.0 passes" in printed
+    assert re.search(r"memory +about 0\.\d\d GB on each device \(cpu\)", printed)
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["data", "pets.yaml"]
+
+
+def test_the_plan_needs_no_weights(run: Run, tmp_path: Path) -> None:
+    model = tmp_path / "data" / "shape-only"
+    model.mkdir()
+    known = Path(__file__).parent.parent / "vlm2vec" / "assets" / "embedded" / "config.json"
+    (model / "config.json").write_bytes(known.read_bytes())
+    command = ("pets.yaml", "--root", "data", "--print-plan", "--model")
+    assert "all weights, 3," in run(*command, str(model))[1]
+    code, printed, _ = run(*command, "somebody/not-at-hand")
+    assert code == 0
+    assert "model     somebody/not-at-hand\n" in printed
+    assert "config.json is not at hand" in printed
+
+
+def test_a_run_goes_on_where_it_was_and_is_never_written_over(run: Run) -> None:
+    command = ("pets.yaml", "--root", "data", "--output", "model", "--device", "cpu")
+    assert run(*command, "--max-steps", "2")[0] == 0
+    code, _, errors = run(*command)
+    assert code == 2
+    assert "model is not empty. Add --resume" in errors
+    code, printed, _ = run(*command, "--resume")
+    assert code == 0
+    assert printed.startswith("3 steps, ")
+    assert Path("model", "checkpoint-3").is_dir()
+
+
+def test_by_default_the_folder_has_the_files_name(run: Run) -> None:
+    assert run("pets.yaml", "--root", "data", "--max-steps", "1", "--device", "cpu")[0] == 0
+    assert Path("vlm2vec-fit", "pets", "modules.json").is_file()
+
+
+def test_bad_rows_that_were_left_out_show_in_the_exit_code(run: Run) -> None:
+    with Path("data", "pets.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n{"query": "", "document": "a red circle"}')
+    code, printed, _ = run("pets.yaml", "--root", "data", "--output", "model", "--device", "cpu")
+    assert code == 3
+    assert "bad rows left out: 1 of pets" in printed
+
+
+def test_a_recipe_is_known_by_name_and_its_data_are_looked_for_here(run: Run) -> None:
+    code, _, errors = run("image-small", "--print-plan")
+    assert code == 1
+    assert f"the data folder {Path('MMEB-train').absolute()} does not exist" in errors
+    assert "pass --root." in errors
+
+
+def test_what_is_no_config_is_an_error(run: Run) -> None:
+    code, _, errors = run("vlm2vec-v3")
+    assert code == 1
+    assert errors.startswith(
+        "error: there is no file vlm2vec-v3, and no recipe of that name. The recipes are "
+    )
+    Path("bad.yaml").write_text(MIXTURE.replace("max_steps", "max_stepz"), encoding="utf-8")
+    code, _, errors = run("bad.yaml", "--root", "data", "--print-plan")
+    assert code == 1
+    assert "Did you mean max_steps?" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("pets.yaml", "--root", "nowhere"), ("pets.yaml", "--max-steps", "0")]
+)
+def test_wrong_usage_exits_with_2(arguments: tuple[str, ...], run: Run) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom vlm2vec.cli import main\n"
+        "try:\n    main(['fit', '--help'])\nexcept SystemExit:\n    pass\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

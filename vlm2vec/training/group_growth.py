@@ -103,7 +103,8 @@ class _Growth:
         near = graph.near[row]
         near = near[near < graph.document_count]
         near = near[self._copies[near] > 0]
-        self._add_to_pool(graph.holders.values[self._first[near]])  # one row with each: the others equal it
+        # Of the rows with a document one is enough: others come by their own links, or are as good.
+        self._add_to_pool(graph.holders.values[self._first[near]])
         if not self._barred_documents[document]:
             places = graph.rankers[document]
             rankers = places // graph.ranked.shape[1]

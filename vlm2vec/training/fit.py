@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
-from vlm2vec.training.adapters import add_adapter, has_adapter
+from vlm2vec.training.adapters import LoRA, add_adapter, has_adapter
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.grad_cache import GradCacheLoss
@@ -28,6 +28,8 @@ from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.row_batches import BatchSampler, RowBatches
 from vlm2vec.training.row_pairs import RowParser
 from vlm2vec.training.run_state import newest_checkpoint
+from vlm2vec.training.smart_batch_sampler import SmartBatchSampler
+from vlm2vec.training.smart_batches import SmartBatches
 from vlm2vec.training.sources.source import TrainingSource
 from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.trainer import ContrastiveTrainer
@@ -46,6 +48,7 @@ def fit(
     eval: Any = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
+    smart_batches: SmartBatches | str | os.PathLike[str] | None = None,
     callbacks: Sequence[Any] = (),
     **settings: Any,
 ) -> TrainingResult:
@@ -57,6 +60,8 @@ def fit(
         eval: Held-out rows, or sentence-transformers' evaluators.
         output_dir: Folder for checkpoints and the model.
         resume: Go on from the newest checkpoint in `output_dir`, or from this one.
+        smart_batches: What `mine_sub_batches` found in these rows, or its file: sub-batches are its groups.
+            It has looked at all rows, so they are not checked again.
         callbacks: Callbacks of transformers' trainer.
         **settings: As `FitSettings`; they go before those of a mixture's recipe.
     """
@@ -65,45 +70,53 @@ def fit(
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
         raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
+    if smart_batches is not None and not isinstance(smart_batches, SmartBatches):
+        smart_batches = SmartBatches.load(smart_batches)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
-    if chosen.check_rows:
+    if chosen.check_rows and smart_batches is None:
         mixture = mixture.checked(on_error=chosen.on_error, allow_urls=model[0].allow_urls)
     skipped = Counter(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
-    torch.manual_seed(chosen.seed)  # for the adapter, and on all ranks alike
-    _choose_what_learns(model, chosen)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    trained_before = has_adapter(model)
+    lora = None if trained_before else chosen.adapter(parameters)
+    adapter = trained_before or lora is not None
     with _folder(output_dir) as folder:
+        # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
-            model,
+            device=model.device,
             rows=len(mixture),
+            learning_rate=chosen.highest_learning_rate(parameters, adapter=adapter),
             folder=folder,
             evaluates=eval is not None,
             saves=output_dir is not None,
         )
         batches = RowBatches(
             mixture,
-            _sampler(mixture, chosen, arguments),
+            _sampler(mixture, chosen, smart_batches, arguments),
             RowParser(model.prompts, allow_urls=model[0].allow_urls),
             replace=chosen.on_error == "skip",
             seed=chosen.seed,
         )
-        trainer = ContrastiveTrainer(
-            model,
-            arguments,
-            loss=_loss(model, chosen),
-            batches=batches,
-            evaluator=_evaluator(model, eval),
-            callbacks=list(callbacks),
-        )
-        try:
-            trainer.train(_checkpoint(output_dir, resume))
-            if output_dir is not None:
-                trainer.save_model(str(output_dir))
-        finally:
-            trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-            model.eval()
+        evaluator, checkpoint = _evaluator(model, eval), _checkpoint(output_dir, resume)
+        with _learning(model, lora, chosen):
+            trainer = ContrastiveTrainer(
+                model,
+                arguments,
+                loss=_loss(model, chosen),
+                batches=batches,
+                evaluator=evaluator,
+                callbacks=list(callbacks),
+            )
+            try:
+                trainer.train(checkpoint)
+                if output_dir is not None:
+                    trainer.save_model(str(output_dir))
+            finally:
+                trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+                model.eval()
     for each in gather_object([dict(batches.skipped)]):
         skipped.update(each)
     state = trainer.state
@@ -158,20 +171,28 @@ def _length(rows: Any) -> int:
     return len(rows) if hasattr(rows, "__len__") and hasattr(rows, "__getitem__") else 0
 
 
-def _choose_what_learns(model: VLM2Vec, chosen: FitSettings) -> None:
-    """Add the adapter; freeze what is not to learn. Weights that learn are float32."""
+@contextmanager
+def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterator[None]:
+    """With the adapter added and the vision tower frozen, if so wanted; weights that learn are float32."""
     network = model[0].model
-    if not has_adapter(model):
-        lora = chosen.adapter(sum(weight.numel() for weight in network.parameters()))
-        if lora is not None:
-            add_adapter(model, lora)
-    if chosen.freeze_vision:
-        network.visual.requires_grad_(False)
-    for weight in network.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.float()
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise InputError("nothing in the model learns", fix="Unfreeze some of its weights.")
+    if lora is not None:
+        torch.manual_seed(chosen.seed)  # on all ranks alike
+        add_adapter(model, lora)
+    frozen = [
+        weight for weight in network.visual.parameters() if weight.requires_grad and chosen.freeze_vision
+    ]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        for weight in network.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+        if not any(weight.requires_grad for weight in network.parameters()):
+            raise InputError("nothing in the model learns", fix="Unfreeze some of its weights.")
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
 
 
 def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:
@@ -194,22 +215,25 @@ def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:
 
 
 def _sampler(
-    mixture: Mixture, chosen: FitSettings, arguments: SentenceTransformerTrainingArguments
+    mixture: Mixture,
+    chosen: FitSettings,
+    groups: SmartBatches | None,
+    arguments: SentenceTransformerTrainingArguments,
 ) -> BatchSampler:
-    rank, ranks = arguments.process_index, arguments.world_size
     batch_size = chosen.rows_per_batch(len(mixture))
-    sub_batch_size = chosen.rows_per_sub_batch(batch_size)
+    common = {
+        "batch_size": batch_size,
+        "seed": chosen.seed,
+        "rank": arguments.process_index,
+        "world_size": arguments.world_size,
+    }
+    if groups is not None:
+        groups.check(mixture)
+        return SmartBatchSampler(groups, mixture.weights, **common)
+    size = chosen.rows_per_sub_batch(batch_size)
     if chosen.sub_batch_size is None and len(mixture.sources) == 1:
-        sub_batch_size = 0  # one source: the same batches, for any number of ranks
-    return SubBatchSampler(
-        mixture.sizes,
-        mixture.weights,
-        batch_size=batch_size,
-        sub_batch_size=sub_batch_size,
-        seed=chosen.seed,
-        rank=rank,
-        world_size=ranks,
-    )
+        size = 0  # the same batches, which any number of ranks can share
+    return SubBatchSampler(mixture.sizes, mixture.weights, sub_batch_size=size, **common)
 
 
 def _evaluator(model: VLM2Vec, given: Any) -> Any:

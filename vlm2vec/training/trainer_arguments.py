@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
 from vlm2vec.errors import InputError
-from vlm2vec.training.adapters import has_adapter
 from vlm2vec.training.fit_settings import FitSettings
-
-if TYPE_CHECKING:
-    from vlm2vec import VLM2Vec
 
 __all__ = ["trainer_arguments"]
 
@@ -28,48 +24,59 @@ _CHECKPOINTING = next(
 
 
 def trainer_arguments(
-    chosen: FitSettings, model: VLM2Vec, *, rows: int, folder: Path, evaluates: bool, saves: bool
+    chosen: FitSettings,
+    *,
+    device: torch.device,
+    rows: int,
+    learning_rate: float,
+    folder: Path,
+    evaluates: bool,
+    saves: bool,
 ) -> SentenceTransformerTrainingArguments:
     """The stock trainer's arguments, for settings of `fit`.
 
     Args:
         chosen: The settings.
-        model: As it will be trained, with its adapter.
+        device: Where the model is.
         rows: Of all sources.
+        learning_rate: At its highest.
         folder: Where the trainer may write.
         evaluates: Whether there is something to evaluate on.
         saves: Whether checkpoints are wanted.
 
     Raises:
-        InputError: The batch cannot be shared out evenly among the processes.
+        InputError: The batch cannot be shared out evenly among the processes, or the best of no checkpoints
+            is asked for.
     """
     if chosen.keep_best is not None and not (evaluates and saves):
         raise InputError("keep_best is given without eval or output_dir", fix="Pass both, or leave it out.")
     steps = chosen.steps(rows)
-    parameters = sum(weight.numel() for weight in model.parameters())
     bf16 = chosen.bf16
     if bf16 is None:
-        bf16 = model.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    eval_steps = chosen.eval_steps or max(1, steps // 10)
+    # The best checkpoint can only be found where each one is scored.
+    save_steps = chosen.save_steps or (eval_steps if chosen.keep_best else max(1, steps // 10))
     show = chosen.show_progress_bar
     if show is None:
         show = sys.stderr.isatty()
     given: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": steps,
-        "learning_rate": chosen.highest_learning_rate(parameters, adapter=has_adapter(model)),
+        "learning_rate": learning_rate,
         "lr_scheduler_type": chosen.lr_scheduler_type,
         "warmup_steps": chosen.warmup(steps),
         "weight_decay": chosen.weight_decay,
         "max_grad_norm": chosen.max_grad_norm,
         "bf16": bf16,
         "seed": chosen.seed,
-        "use_cpu": model.device.type == "cpu",
+        "use_cpu": device.type == "cpu",
         "logging_steps": chosen.logging_steps or max(1, steps // 50),
         "save_strategy": "steps" if saves else "no",
-        "save_steps": chosen.save_steps or max(1, steps // 10),
+        "save_steps": save_steps,
         "save_total_limit": chosen.save_total_limit,
         "eval_strategy": "steps" if evaluates else "no",
-        "eval_steps": chosen.eval_steps or max(1, steps // 10),
+        "eval_steps": eval_steps,
         "load_best_model_at_end": chosen.keep_best is not None,
         "metric_for_best_model": chosen.keep_best,
         "greater_is_better": True,

@@ -23,8 +23,9 @@ from vlm2vec.training import Mixture, SmartBatches, SmartBatchSampler, SubBatchS
 from vlm2vec.training.group_exchange import exchange_rows
 from vlm2vec.training.group_growth import grow_groups
 from vlm2vec.training.group_links import GroupLinks
+from vlm2vec.training.mining_vectors import Embedder
 from vlm2vec.training.neighbour_graph import NeighbourGraph
-from vlm2vec.training.neighbour_search import EmbeddedRows, find_neighbours
+from vlm2vec.training.neighbour_search import EmbeddedRows, embed_rows, find_neighbours
 from vlm2vec.training.number_lists import NumberLists
 from vlm2vec.training.smart_batches import GroupedSource
 from vlm2vec.training.sources import TrainingSource
@@ -362,6 +363,16 @@ def test_rows_with_equal_documents_or_questions_stay_apart() -> None:
     assert similarity(queries, vectors[documents], groups) > 0.3
 
 
+def test_rows_that_clash_are_parted_where_nothing_is_linked() -> None:
+    documents = np.repeat(np.arange(20), 2)
+    vectors = unit(np.random.default_rng(0).normal(size=(40, 4)))
+    graph = find_neighbours(embedded_rows(vectors, vectors[:20], None, documents), neighbours=1, skip=40)
+    assert graph.links == 0
+    together = np.arange(40).reshape(-1, 4)
+    assert worth(graph, together)[0] == 20
+    assert worth(graph, exchange_rows(graph, together))[0] == 0
+
+
 def test_where_few_documents_differ_groups_are_filled_all_the_same() -> None:
     rng = np.random.default_rng(0)
     documents = rng.integers(0, 2, 100)  # yes and no
@@ -448,6 +459,28 @@ def test_equal_inputs_stay_apart_and_are_counted_where_they_cannot(embedded: VLM
     source = mine_sub_batches(embedded, yes, sub_batch_size=5, neighbours=3, skip=0).sources[0]
     assert source.clashing == 5
     assert np.isnan(source.similarity)
+
+
+def test_rows_are_embedded_with_their_instructions_and_know_all_right_answers(embedded: VLM2Vec) -> None:
+    rows = [
+        {"query": "red", "document": "a red circle"},
+        {"query": "red", "document": "a red square"},
+        {"query": "red", "document": "a red star", "query_instruction": "Which has five points?"},
+        {"query": "round", "document": {"text": "a red circle"}, "document_instruction": "What is it?"},
+        {"query": "a red square", "document": "a red square"},
+        {"query": {"text": "a red star"}, "document": "a blue star"},
+    ]
+    found = embed_rows(embedded, rows, Embedder({}, "raise"), "train")
+    assert found.numbers.tolist() == list(range(6))
+    assert found.documents.tolist() == [0, 1, 2, 3, 1, 4]
+    for place, row in enumerate(rows):
+        query = embedded.encode_query([row["query"]], instruction=row.get("query_instruction"))[0]
+        document = embedded.encode_document([row["document"]], instruction=row.get("document_instruction"))[0]
+        assert np.allclose(found.queries[place], query, atol=1e-6)
+        assert np.allclose(found.vectors[found.documents[place]], document, atol=1e-6)
+    answers = [set(found.answers[question].tolist()) for question in found.questions]
+    # The circle counts with each instruction, and a query that equals a document is one with it.
+    assert answers == [{0, 1, 3}, {0, 1, 3}, {2}, {0, 3}, {1}, {2, 4}]
 
 
 def test_a_source_without_neighbours_is_said(embedded: VLM2Vec, pairs: list[Any], caplog: Any) -> None:

@@ -68,8 +68,8 @@ def _partners(
     counts = np.bincount(near[near >= 0], minlength=len(groups))
     counts[one] = 0
     best = np.argpartition(counts, -min(_PARTNERS, len(groups)))[-_PARTNERS:]
-    chosen = {int(group) for group in best if counts[group]} | {int(rng.integers(len(groups)))}
-    return sorted(chosen - {one})
+    chosen = {int(group) for group in best if counts[group]}
+    return sorted(chosen | {(one + int(rng.integers(1, len(groups)))) % len(groups)})
 
 
 def _exchange(links: GroupLinks, groups: npt.NDArray[np.int64], one: int, other: int) -> None:

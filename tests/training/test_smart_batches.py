@@ -483,6 +483,14 @@ def test_rows_are_embedded_with_their_instructions_and_know_all_right_answers(em
     assert answers == [{0, 1, 3}, {0, 1, 3}, {2}, {0, 3}, {1}, {2, 4}]
 
 
+def test_a_small_source_is_found_before_anything_is_embedded(embedded: VLM2Vec, pairs: list[Any]) -> None:
+    unreadable = TrainingSource("first", [{"query": Path("none.png"), "document": "a"}] * 9)
+    with pytest.raises(InputError, match='source "second": it has 5 usable rows'):
+        mine_sub_batches(
+            embedded, Mixture([unreadable, TrainingSource("second", pairs[:5])]), sub_batch_size=8
+        )
+
+
 def test_a_source_without_neighbours_is_said(embedded: VLM2Vec, pairs: list[Any], caplog: Any) -> None:
     with caplog.at_level(logging.WARNING):
         batches = mine_sub_batches(
@@ -515,16 +523,18 @@ def test_what_is_skipped_is_counted_and_the_rest_keeps_its_numbers(
     assert numbers[good.groups].tolist() == source.groups.tolist()
     assert "skipped 1 rows without a document" in str(batches)
     with pytest.raises(MediaError, match="pets, row 0, query"):
-        mine_sub_batches(embedded, rows[:1], source="pets", **options)
+        mine_sub_batches(embedded, rows[:4], source="pets", **options)
+    with pytest.raises(InputError, match="it has 3 usable rows, and a group takes 4"):
+        mine_sub_batches(embedded, rows[:4], on_error="skip", **options)
     with pytest.raises(InputError, match="no row could be embedded"):
-        mine_sub_batches(embedded, bad[:2], on_error="skip", **options)
+        mine_sub_batches(embedded, [*bad[:2], *bad[:2]], on_error="skip", **options)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"sub_batch_size": 1}, "sub_batch_size is 1"),
-        ({"sub_batch_size": 61}, 'source "train": it has 60 rows that can be used, and a group takes 61'),
+        ({"sub_batch_size": 61}, 'source "train": it has 60 usable rows, and a group takes 61'),
         ({"neighbours": 0}, "neighbours is 0"),
         ({"skip": -1}, "skip is -1"),
         ({"seed": None}, "seed is None"),

@@ -101,6 +101,8 @@ def mine_sub_batches(
         "show_progress_bar": show_progress_bar,
     }
     parts = {part.name: part for part in train.sources} if isinstance(train, Mixture) else {source: train}
+    for name, rows in parts.items():
+        _check_size(len(rows), size, name)  # before hours of embedding
     found = []
     for name, rows in parts.items():
         embedder = Embedder(settings, on_error)
@@ -145,7 +147,7 @@ def mine_sub_batches(
 def _check_size(rows: int, size: int, source: str) -> None:
     if rows < size:
         raise InputError(
-            f"it has {rows:,} rows that can be used, and a group takes {size:,}",
+            f"it has {rows:,} usable rows, and a group takes {size:,}",
             fix="Lower sub_batch_size, or leave the source out.",
             source=f'source "{source}"',
         )

@@ -125,7 +125,7 @@ class FitPlan:
             f"          {_gigabytes(network.memory.weights)} weights",
             f"          {_gigabytes(network.memory.gradients)} gradients",
             f"          {_gigabytes(network.memory.optimizer)} AdamW's states",
-            f"          {_gigabytes(network.memory.activations)} activations, very roughly, "
+            f"          {_gigabytes(network.memory.activations)} activations at most, very roughly, "
             f"for a chunk of {network.chunk:,} tokens{' and patches' if network.tower_learns else ''}",
         ]
 
@@ -192,9 +192,7 @@ def _planned(network: Any, settings: FitSettings, device: str) -> NetworkPlan:
         parameters=parameters,
         learned=sum(weight.numel() for weight in weights if weight.requires_grad),
         lora=lora,
-        learning_rate=settings.highest_learning_rate(
-            sum(weight.numel() for weight in weights), adapter=lora is not None
-        ),
+        learning_rate=settings.highest_learning_rate(parameters, adapter=lora is not None),
         tower_learns=any(weight.requires_grad for weight in network.visual.parameters()),
         chunk=chunk,
         memory=estimate_memory(

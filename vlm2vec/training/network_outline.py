@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
-from peft import PeftConfig
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 from transformers import AutoConfig, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG
 
 __all__ = ["network_outline"]
 
@@ -23,7 +31,7 @@ def network_outline(name: str | Path) -> Qwen2VLModel | None:
         The network, or `None` if there is no configuration at hand.
 
     Raises:
-        CheckpointError: It is a network of another kind.
+        CheckpointError: It is a network of another kind, or its configuration cannot be read.
 
     Example:
         >>> from vlm2vec.model import EMBEDDED_MODEL
@@ -31,9 +39,17 @@ def network_outline(name: str | Path) -> Qwen2VLModel | None:
         'meta'
     """
     try:
-        config = _config(str(name))
-    except (OSError, ValueError):  # of transformers, peft and the hub
+        file = _file(name, "config.json") or _file_of_base(name)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         return None
+    if file is None:
+        return None
+    try:
+        config = AutoConfig.from_pretrained(file.parent)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the configuration cannot be read ({error})", fix="Download it again.", source=str(name)
+        ) from error
     if not isinstance(config, Qwen2VLConfig):
         raise CheckpointError(
             f"this is a {config.model_type!r} model",
@@ -44,9 +60,20 @@ def network_outline(name: str | Path) -> Qwen2VLModel | None:
         return Qwen2VLModel(config)
 
 
-def _config(name: str) -> AutoConfig:
+def _file(name: str | Path, file: str) -> Path | None:
+    """A file of a folder or repository; `None` if that has none of the name."""
+    if Path(name).is_dir():
+        return Path(name, file) if Path(name, file).is_file() else None
     try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError):
-        # An adapter says which network it belongs to.
-        return AutoConfig.from_pretrained(PeftConfig.from_pretrained(name).base_model_name_or_path)
+        return Path(hf_hub_download(str(name), file))
+    except LocalEntryNotFoundError:  # out of reach, though a kind of the next
+        raise
+    except EntryNotFoundError:
+        return None
+
+
+def _file_of_base(adapter: str | Path) -> Path | None:
+    """The configuration of the network that an adapter belongs to."""
+    file = _file(adapter, ADAPTER_CONFIG)
+    base = None if file is None else json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return None if base is None else _file(base, "config.json")

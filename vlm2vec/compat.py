@@ -6,6 +6,7 @@ The rest of the package uses public names only.
 
 from __future__ import annotations
 
+import atexit
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -165,6 +166,11 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         listing.write_text(json.dumps(modules, indent=2), encoding="utf-8")
 
 
+def _leave_process_group() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The stock trainer for a loss that embeds in chunks, and sums gradients over ranks by itself."""
 
@@ -174,6 +180,9 @@ class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         super().__init__(model, args, **others)
         # torch's wrapper for ranks would sum gradients after every chunk; autocast is all that is left to do.
         self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+        if distributed.is_available() and distributed.is_initialized():
+            # Its threads abort the interpreter now and then if they are still there when it ends.
+            atexit.register(_leave_process_group)
 
     @abstractmethod
     def checkpoint_saved(self, folder: Path) -> None:

@@ -141,6 +141,15 @@ def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path: Path) -> No
         quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=tmp_path)
 
 
+def test_resuming_a_run_that_had_ended_changes_nothing(tmp_path: Path) -> None:
+    first = VLM2Vec()
+    expected = quiet(first, rows(), output_dir=tmp_path, logging_steps=1)
+    again = VLM2Vec()
+    result = quiet(again, rows(), output_dir=tmp_path, resume=True)
+    assert (result.steps, losses(result)) == (3, losses(expected))
+    assert all(torch.equal(weight, weights(first)[name]) for name, weight in weights(again).items())
+
+
 def test_resuming_with_other_rows_is_an_error(tmp_path: Path) -> None:
     quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1)
     with pytest.raises(InputError, match="other source_sizes"):

@@ -114,6 +114,7 @@ def fit(
                 trainer.train(checkpoint)
                 if output_dir is not None:
                     trainer.save_model(str(output_dir))
+                    trainer.accelerator.wait_for_everyone()  # for the first to have written it
             finally:
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()

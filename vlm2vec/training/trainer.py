@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
 from vlm2vec.errors import InputError, VLM2VecError
@@ -63,7 +64,13 @@ class ContrastiveTrainer(HookedTrainer):
     def train(self, resume_from_checkpoint: str | None = None, **others: Any) -> Any:
         """Train, from the beginning or from a complete checkpoint of the same run."""
         if resume_from_checkpoint is not None:
-            self.batches.sampler.load_state_dict(RunState.load(Path(resume_from_checkpoint)).sampler)
+            folder = Path(resume_from_checkpoint)
+            state = RunState.load(folder)
+            self.batches.sampler.load_state_dict(state.sampler)
+            if state.sampler["step"] >= self.args.max_steps:  # a run that had ended: one step more it is not
+                self.restore(folder)
+                self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+                return None
         to_rank_0s_values(self.loss.parameters())
         return super().train(resume_from_checkpoint, **others)
 

@@ -16,8 +16,9 @@ from functools import lru_cache
 __all__ = ["HostMemory"]
 
 _SECONDS_BETWEEN = 0.25  # a call takes some milliseconds
-_M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
-_LARGE = 2**20  # bytes
+_SECONDS_OF_REUSE = 2.0  # and what it returned is to be had from the system again
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
+_LARGE, _LARGEST, _HUGE = 2**20, 2**25, 2**30  # bytes; the second is the most that glibc takes
 
 
 class HostMemory:
@@ -26,25 +27,27 @@ class HostMemory:
     Large blocks get a place of their own, which leaves no gap when they are freed. That holds for the whole
     process, from the first job on, unless the environment says `MALLOC_MMAP_THRESHOLD_`. What smaller blocks
     leave is returned now and then.
+
+    Args:
+        reuse: Keep the places of large blocks for the next ones, and return them less often. A training step
+            asks for so many that getting each from the system would take a quarter of its time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reuse: bool = False) -> None:
         self._last = time.monotonic()
-        _large_blocks_apart()
+        self._between = _SECONDS_OF_REUSE if reuse else _SECONDS_BETWEEN
+        if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+            # By itself glibc raises the first to 32 MiB as soon as such blocks are freed, the second alike.
+            _glibc("mallopt")(_M_MMAP_THRESHOLD, _LARGEST if reuse else _LARGE)
+            if reuse:
+                _glibc("mallopt")(_M_TRIM_THRESHOLD, _HUGE)
 
     def give_back(self) -> None:
         """Return what is free, unless that was done a moment ago."""
         now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN:
+        if now - self._last >= self._between:
             self._last = now
             _glibc("malloc_trim")(0)
-
-
-@lru_cache(maxsize=1)
-def _large_blocks_apart() -> None:
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        # By itself glibc raises this to 32 MiB as soon as such blocks are freed.
-        _glibc("mallopt")(_M_MMAP_THRESHOLD, _LARGE)
 
 
 @lru_cache(maxsize=2)

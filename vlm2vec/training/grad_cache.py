@@ -25,6 +25,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
+from vlm2vec.encoding.host_memory import HostMemory
 from vlm2vec.encoding.pack import Packed, pack
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
@@ -146,6 +147,7 @@ class GradCacheLoss(nn.Module):
     def _embed(self, items: Sequence[Input]) -> Tensor:
         """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
         vectors: list[Tensor] = []
+        memory = HostMemory(reuse=True)
         with Workers() as workers:
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
@@ -158,10 +160,11 @@ class GradCacheLoss(nn.Module):
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
                 with torch.set_grad_enabled(learns and number > len(twice)):
                     vectors.append(chunk.embed(self.model, ready, again=number <= len(twice)))
+                memory.give_back()
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
                     anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
-                    work = _Replay(self.model, twice)
+                    work = _Replay(self.model, twice, memory)
                     vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
         if not vectors:
             return torch.zeros(0, self.model.get_embedding_dimension(), device=self.model.device)
@@ -241,9 +244,10 @@ class _Chunk:
 class _Replay:
     """Embeds chunks again, under the autocast of the first time, and hands each its gradient."""
 
-    def __init__(self, model: Any, chunks: Sequence[_Chunk]) -> None:
+    def __init__(self, model: Any, chunks: Sequence[_Chunk], memory: HostMemory) -> None:
         self._model = model
         self._chunks = chunks
+        self._memory = memory
         device = model.device.type
         self._autocast: Callable[[], Any] = lambda: torch.autocast(
             device, dtype=dtype, enabled=enabled, cache_enabled=False
@@ -258,6 +262,7 @@ class _Replay:
                     vectors = chunk.again(self._model, ready)
                 if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM
                     torch.autograd.backward(vectors, gradient)
+                self._memory.give_back()
 
 
 class _EmbedAgain(torch.autograd.Function):

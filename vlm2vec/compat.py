@@ -192,6 +192,11 @@ class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def restore(self, folder: Path) -> None:
         """Load a checkpoint's weights into the model."""
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # sentence-transformers writes the model from all ranks at once, into the same files.
+        if self.args.should_save:
+            super()._save(output_dir, state_dict)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if distributed.is_available() and distributed.is_initialized():

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import CheckpointError, InputError, MediaError, VLM2VecError
-from vlm2vec.training import LoRA, Mixture, SubBatchSampler
+from vlm2vec.training import LoRA, Mixture, SmartBatchSampler, mine_sub_batches
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.sources import TrainingSource
 
@@ -210,11 +210,6 @@ def test_sources_and_recipes_give_the_settings() -> None:
     assert VLM2Vec().fit(mixture, epochs=0.5, show_progress_bar=False).steps == 2
 
 
-def test_a_sub_batch_is_of_one_source() -> None:
-    sampler = SubBatchSampler([16, 16], batch_size=8, sub_batch_size=4, seed=42)
-    assert all(len({source for source, _ in batch[:4]}) == 1 for batch in (next(sampler) for _ in range(9)))
-
-
 def test_an_adapter_is_trained_saved_and_merged(tmp_path: Path) -> None:
     model = VLM2Vec()
     before = weights(model)
@@ -309,3 +304,28 @@ def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], messag
 def test_what_is_no_rows_is_an_error(train: Any) -> None:
     with pytest.raises(InputError):
         quiet(VLM2Vec(), train)
+
+
+def test_smart_batches_are_the_sub_batches(tmp_path: Path) -> None:
+    given = rows()
+    mined = mine_sub_batches(
+        VLM2Vec(), given, sub_batch_size=4, neighbours=4, skip=0, show_progress_bar=False
+    )
+    groups = {frozenset(group) for group in mined.sources[0].groups.tolist()}
+    seen: list[frozenset[int]] = []
+
+    class Seeing(SmartBatchSampler):
+        def __next__(self) -> list[tuple[int, int]]:
+            batch = super().__next__()
+            seen.extend(frozenset(row for _, row in batch[start : start + 4]) for start in (0, 4))
+            return batch
+
+    mined.save(tmp_path / "groups.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlm2vec.training.fit.SmartBatchSampler", Seeing)
+        result = quiet(VLM2Vec(), given, batch_size=8, smart_batches=tmp_path / "groups.npz")
+    assert result.steps == 3
+    assert len(seen) >= 6
+    assert set(seen) <= groups
+    with pytest.raises(InputError):
+        quiet(VLM2Vec(), given[1:], batch_size=8, smart_batches=mined)

@@ -19,6 +19,7 @@ from vlm2vec import VLM2Vec
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
+from vlm2vec.training import dora_norm
 from vlm2vec.training.grad_cache import GradCacheLoss, Pairs, _as_right
 
 PAIRS = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
@@ -95,6 +96,78 @@ def test_chunks_are_cut_by_tokens_and_patches(golden: Path) -> None:
     assert len(chunks) > 2
     assert all(chunk.batch.cost <= 500 or len(chunk.batch.inputs) == 1 for chunk in chunks)
     assert [one.place for chunk in chunks for one in chunk.batch.inputs] == list(range(2 * len(PAIRS)))
+
+
+def passes(model: VLM2Vec, criterion: GradCacheLoss) -> list[int]:
+    """Inputs of each pass through the language model, of a step: forward, then those on the way back."""
+    rows: list[int] = []
+    norm = model[0].model.language_model.layers[-1].post_attention_layernorm
+    hook = norm.register_forward_hook(lambda _, inputs, __: rows.append(inputs[0].shape[-2]))
+    with hook:
+        criterion(pairs()).backward()
+    return rows
+
+
+def test_a_chunk_s_graphs_are_kept_by_default(golden: Path) -> None:
+    model = tiny(golden).train()
+    budget = 500
+    with Workers() as workers:
+        given = pairs()
+        chunks = GradCacheLoss(model, max_tokens_per_chunk=budget)._chunks(
+            [*given.queries, *given.documents], workers
+        )
+    sizes = [len(chunk.batch.inputs) for chunk in chunks]
+    assert len(sizes) > 2
+    assert chunks[-1].batch.cost <= budget < chunks[-1].batch.cost + chunks[-2].batch.cost
+    kept = passes(model, GradCacheLoss(model, max_tokens_per_chunk=budget))
+    nothing = passes(model, GradCacheLoss(model, max_tokens_per_chunk=budget, kept_tokens=0))
+    # The inference forward normalises by itself, so a pass without a graph calls no hook.
+    assert nothing == sizes
+    assert kept == [sizes[-1], *sizes[:-1]]
+
+
+def test_patches_of_a_frozen_tower_do_not_count(golden: Path) -> None:
+    model = tiny(golden)
+    model[0].model.visual.requires_grad_(False)
+    given = pairs()
+    with Workers() as workers:
+        chunks = GradCacheLoss(model, max_tokens_per_chunk=200)._chunks(
+            [*given.queries, *given.documents], workers
+        )
+    tokens = [sum(one.tokens for one in chunk.batch.inputs) for chunk in chunks]
+    assert tokens == [chunk.batch.cost for chunk in chunks]
+    assert any(one.media for chunk in chunks for one in chunk.batch.inputs)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_adapters_learn_what_peft_s_own_layers_learn(
+    golden: Path, dora: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[int] = []
+    whole = dora_norm.row_norms
+    monkeypatch.setattr(dora_norm, "row_norms", lambda *given: norms.append(1) or whole(*given))
+    found = []
+    for lean in (False, True):
+        model = tiny(golden)
+        torch.manual_seed(0)
+        targets = r"language_model.*_proj"
+        model.add_adapter(LoraConfig(target_modules=targets, use_dora=dora, init_lora_weights=False))
+        model.train()
+        if lean:
+            GradCacheLoss(model, max_inputs_per_chunk=3)(pairs()).backward()
+        else:
+            vectors = [
+                torch.nn.functional.normalize(model(model.preprocess(side))["sentence_embedding"], dim=1)
+                for side in zip(*[[raw_input(side) for side in pair] for pair in PAIRS], strict=True)
+            ]
+            scores = vectors[0] @ vectors[1].T / 0.02
+            torch.nn.functional.cross_entropy(scores, torch.arange(len(PAIRS))).backward()
+        found.append(gradients(model))
+    assert all("lora_" in name for name in found[0])
+    assert distance(found[1], found[0]) <= NEAR
+    layers = sum(type(module).__name__ == "OnceNormedDora" for module in model.modules())
+    assert len(norms) == layers
+    assert bool(layers) == dora
 
 
 def test_both_passes_see_the_same_dropout(golden: Path) -> None:

@@ -72,6 +72,8 @@ def use_dora_norm(network: nn.Module) -> None:
             module.__class__ = OnceNormedDora
 
 
+# What is made in inference mode, as while a batch is embedded, could not be used in training afterwards.
+@torch.inference_mode(False)
 @torch.no_grad()
 def row_norms(weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
     """Lengths of the rows of `weight + scaling * up @ down`.

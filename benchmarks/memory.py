@@ -105,11 +105,16 @@ def encode_apart(
             stock.encode(some, batch_size=32)
 
     run(warm)
+    return above_loaded(lambda: run(items))
+
+
+def above_loaded(run: Callable[[], object]) -> dict[str, float]:
+    """Seconds of a call, and memory at its peak above what this process has before."""
     gc.collect()
     loaded = _memory("VmRSS")
     forgotten = _forget_peak()
     begin = time.perf_counter()
-    run(items)
+    run()
     seconds = time.perf_counter() - begin
     peak = _memory("VmHWM" if forgotten else "highest")
     return {"seconds": seconds, "peak": max(0.0, peak - loaded), "loaded": loaded}
@@ -133,10 +138,12 @@ def _memory(what: str) -> float:
     return highest / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def in_fresh_process(way: str, folder: Path, **settings: Any) -> dict[str, float]:
-    """`encode_apart`, where nothing has been allocated before."""
+def in_fresh_process(
+    work: Callable[..., dict[str, float]], *arguments: Any, **settings: Any
+) -> dict[str, float]:
+    """`work`, where nothing has been allocated before."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-        return fresh.submit(encode_apart, way, folder, **settings).result()
+        return fresh.submit(work, *arguments, **settings).result()
 
 
 def measure(curves: Mapping[str, Curve], folder: Path, scratch: Path, sizes: Sizes) -> Iterator[Point]:
@@ -147,7 +154,8 @@ def measure(curves: Mapping[str, Curve], folder: Path, scratch: Path, sizes: Siz
             items = curve.draw(Writer(scratch / f"{name}-{value}", sizes), value)
             for way in (OURS, STOCK) if value in curve.theirs else (OURS,):
                 threads = torch.get_num_threads()
-                result = in_fresh_process(way, folder, items=items, warm=warm, threads=threads)
+                settings = {"items": items, "warm": warm, "threads": threads}
+                result = in_fresh_process(encode_apart, way, folder, **settings)
                 yield Point(name, value, way, **result)
 
 

@@ -21,6 +21,7 @@ import baselines
 import encode
 import flops
 import gpu
+import grad_cache
 import interleaved
 import memory
 import models
@@ -100,6 +101,32 @@ def test_memory_sums_up_growth_and_ratio() -> None:
         for value, way, peak in ((200, "ours", 100.0), (2000, "ours", 105.0), (200, encode.STOCK, 400.0))
     ]
     assert list(memory.summary(points).values()) == [1.05, 4.0]
+
+
+def test_a_training_step_gives_the_gradients_of_sentence_transformers(tmp_path: Path) -> None:
+    content = written(grad_cache, tmp_path / "steps.json", "--runs", "1", "--budgets", "60", "--curve")
+    (row,) = content["steps"]
+    assert content["tokens"] > row["budget"]  # so that there are several chunks
+    assert row["ratio"][encode.OURS] == row["seconds"][encode.STOCK] / row["seconds"][encode.OURS]
+    for way in (encode.OURS, grad_cache.NOTHING_KEPT):
+        assert row["loss"][way] == pytest.approx(row["loss"][encode.STOCK], rel=1e-5)
+        assert row["gradient"][way]["all"] <= 1e-4
+
+
+def test_gradients_are_compared_by_length() -> None:
+    theirs = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([0.0, 4.0])}
+    ours = {"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([0.0, 4.0])}
+    assert grad_cache.difference(ours, theirs) == pytest.approx({"all": 1 / 5, "worst tensor": 1 / 3})
+    with pytest.raises(ValueError, match="other weights"):
+        grad_cache.difference({"a": ours["a"]}, theirs)
+
+
+def test_memory_of_a_step_is_above_the_loaded_model(tiny: Path, writer: workloads.Writer) -> None:
+    pairs = grad_cache.draw_pairs(writer, 2, side=56)
+    for way in (encode.OURS, encode.STOCK):
+        point = grad_cache.step_apart(way, tiny, pairs=pairs, budget=60, threads=torch.get_num_threads())
+        assert point["loaded"] > point["peak"] >= 0
+        assert point["seconds"] > 0
 
 
 @pytest.mark.slow

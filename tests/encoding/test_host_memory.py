@@ -24,6 +24,8 @@ glibc.malloc.restype = ctypes.c_void_p
 glibc.free.argtypes = [ctypes.c_void_p]
 if "apart" in sys.argv:
     HostMemory()
+if "reuse" in sys.argv:
+    HostMemory(reuse=True)
 glibc.free(glibc.malloc(ctypes.c_size_t(16 * 2**20)))  # from here on glibc by itself maps what is larger
 before = glibc.mallinfo2().hblks
 glibc.malloc(ctypes.c_size_t(2 * 2**20))
@@ -40,4 +42,5 @@ def test_large_blocks_are_mapped_one_by_one() -> None:
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     assert mapped("apart") == 1
+    assert mapped("apart", "reuse") == 0  # as a training step does after an evaluation
     assert mapped() == 0

@@ -190,6 +190,37 @@ def test_both_passes_see_the_same_dropout(golden: Path) -> None:
         assert distance(ours, expected) <= NEAR
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_goes_on_under_adapters(golden: Path, reentrant: bool) -> None:
+    found = []
+    for checkpointing in (False, True):
+        model = tiny(golden)
+        torch.manual_seed(0)
+        targets = r"language_model.*_proj"
+        model.add_adapter(LoraConfig(target_modules=targets, use_dora=True, init_lora_weights=False))
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+            model[0].model.enable_input_require_grads()
+        GradCacheLoss(model.train(), max_inputs_per_chunk=3)(pairs()).backward()
+        found.append(gradients(model))
+    assert distance(found[1], found[0]) <= NEAR
+
+
+def test_a_step_in_half_precision_is_near(golden: Path) -> None:
+    found = []
+    for half in (False, True):
+        model = tiny(golden)
+        torch.manual_seed(0)
+        targets = r"language_model.*_proj"
+        model.add_adapter(LoraConfig(target_modules=targets, use_dora=True, init_lora_weights=False))
+        criterion = GradCacheLoss(model.train(), max_inputs_per_chunk=3, kept_tokens=300)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = criterion(pairs())
+        loss.backward()
+        found.append(gradients(model))
+    assert distance(found[1], found[0]) <= 0.3
+
+
 def test_a_text_with_a_frozen_language_model_teaches_nothing(golden: Path) -> None:
     model = tiny(golden).train()
     model[0].model.language_model.requires_grad_(False)

@@ -323,3 +323,15 @@ except ValueError as error:
     done = subprocess.run([sys.executable, *flags, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("source 1: it has no rows")
+
+
+def test_without_shuffling_rows_come_in_their_order() -> None:
+    sampler = SubBatchSampler([5, 100], [1, 0], batch_size=4, sub_batch_size=2, shuffle=False)
+    drawn = [row for _ in range(5) for _, row in next(sampler)]
+    assert drawn[:4] == [0, 1, 2, 3]
+    # No row twice in a batch, where one pass ends and the next begins.
+    assert [sorted(drawn.count(row) for row in range(5))] == [[4, 4, 4, 4, 4]]
+    assert all(len(set(drawn[start : start + 4])) == 4 for start in range(0, 20, 4))
+    shuffled = SubBatchSampler([5, 100], [1, 0], batch_size=4, sub_batch_size=2)
+    with pytest.raises(InputError, match="other shuffle"):
+        shuffled.load_state_dict(sampler.state_dict())

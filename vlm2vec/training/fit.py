@@ -234,7 +234,9 @@ def _sampler(
     size = chosen.rows_per_sub_batch(batch_size)
     if chosen.sub_batch_size is None and len(mixture.sources) == 1:
         size = 0  # the same batches, which any number of ranks can share
-    return SubBatchSampler(mixture.sizes, mixture.weights, sub_batch_size=size, **common)
+    return SubBatchSampler(
+        mixture.sizes, mixture.weights, sub_batch_size=size, shuffle=chosen.shuffle, **common
+    )
 
 
 def _evaluator(model: VLM2Vec, given: Any) -> Any:

@@ -28,6 +28,7 @@ class SourcePasses:
         source: Number of the source: two sources of one sampler differ in order.
         seed: Seed of the sampler.
         most: The most rows that one batch may take from the source.
+        shuffle: Whether each pass has an order of its own; otherwise it is that of the rows.
 
     Example:
         >>> rows = SourcePasses(6, source=0, seed=0, most=4)
@@ -38,10 +39,11 @@ class SourcePasses:
         4
     """
 
-    def __init__(self, size: int, *, source: int, seed: int, most: int) -> None:
+    def __init__(self, size: int, *, source: int, seed: int, most: int, shuffle: bool = True) -> None:
         self._size = size
         self._source = source
         self._seed = seed
+        self._shuffle = shuffle
         # From twice the batch on, the changed start of a pass never reaches its end. Each order then depends
         # on no pass but the one before it, and a jump needs no rows.
         self._long = size >= 2 * most
@@ -100,7 +102,8 @@ class SourcePasses:
     def _shuffled(self, number: int) -> Rows:
         # Four bytes a row where they are enough: sources have millions of rows.
         rows = np.arange(self._size, dtype=np.int32 if self._size <= 2**31 else np.int64)
-        np.random.default_rng([self._seed, _STREAM, self._source, number]).shuffle(rows)
+        if self._shuffle:
+            np.random.default_rng([self._seed, _STREAM, self._source, number]).shuffle(rows)
         return rows
 
 

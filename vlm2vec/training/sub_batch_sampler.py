@@ -45,6 +45,8 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         seed: Seed of all draws and shuffles.
         rank: Number of this process among `world_size`.
         world_size: Number of processes; it divides the number of sub-batches.
+        shuffle: Whether each pass over a source has a random order of its own; otherwise rows come in the
+            order of the source.
 
     Raises:
         InputError: A setting has no meaning; the message names the source and the fix.
@@ -65,8 +67,12 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        *,
+        shuffle: bool = True,
     ) -> None:
-        self._settings = SubBatchSettings.checked(source_sizes, weights, batch_size, sub_batch_size, seed)
+        self._settings = SubBatchSettings.checked(
+            source_sizes, weights, batch_size, sub_batch_size, seed, shuffle=shuffle
+        )
         self._mine = self._settings.part_of(rank, world_size)
         # Divided by the largest first: the sum of weights near the largest float would be infinite.
         shares = np.array(self._settings.weights)
@@ -164,7 +170,13 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
     def _restart(self) -> None:
         self._step = 0
         self._passes = [
-            SourcePasses(size, source=source, seed=self._settings.seed, most=self._settings.batch_size)
+            SourcePasses(
+                size,
+                source=source,
+                seed=self._settings.seed,
+                most=self._settings.batch_size,
+                shuffle=self._settings.shuffle,
+            )
             for source, size in enumerate(self._settings.source_sizes)
         ]
 

@@ -29,6 +29,7 @@ class SubBatchSettings:
     batch_size: int
     sub_batch_size: int
     seed: int
+    shuffle: bool = True
 
     @classmethod
     def checked(
@@ -38,6 +39,8 @@ class SubBatchSettings:
         batch_size: int,
         sub_batch_size: int,
         seed: int,
+        *,
+        shuffle: bool = True,
     ) -> SubBatchSettings:
         """The settings, or an `InputError` that names the source and the fix."""
         sizes = _checked_sizes(source_sizes)
@@ -47,6 +50,7 @@ class SubBatchSettings:
             batch_size=whole_number("batch_size", batch_size, least=1),
             sub_batch_size=whole_number("sub_batch_size", sub_batch_size, least=0),
             seed=whole_number("seed", seed, least=0),
+            shuffle=bool(shuffle),
         )
         settings._check_batch()
         return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import layout_making as making
 import pytest
 import yaml
 
+from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError
 from vlm2vec.training import recipes
 from vlm2vec.training.mixture import Mixture
@@ -53,6 +55,33 @@ def test_a_recipe_opens_and_all_its_rows_are_usable(name: str, root: Path) -> No
         for side in mixture[source, 0].values():
             assert side.get("num_frames", 8) == 8
             assert ("num_frames" in side) == ("video" in side)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_trains(name: str, root: Path) -> None:
+    """Two steps on rows of its sources, with its own settings but for the size of the batch."""
+    mixture = Mixture.from_yaml(recipes.path(name), root=root)
+    mixture.sources = tuple(replace(source, weight=1) for source in mixture.sources)
+    model = VLM2Vec()
+    result = model.fit(
+        mixture,
+        batch_size=2 * len(mixture.sources),
+        sub_batch_size=1,
+        max_steps=2,
+        logging_steps=1,
+        show_progress_bar=False,
+    )
+    assert result.steps == 2
+    assert not result.skipped
+    assert all(0 < loss < 100 for _, loss in result.losses)
+    settings = mixture.training["lora"]
+    (config,) = model[0].model.peft_config.values()
+    assert (config.r, config.lora_alpha, config.use_dora) == (
+        settings["r"],
+        settings["alpha"],
+        settings["use_dora"],
+    )
+    assert set(config.target_modules) == set(settings["target_modules"])
 
 
 def test_shares_of_the_released_mixture_are_the_published_ones(root: Path) -> None:

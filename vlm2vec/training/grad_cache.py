@@ -147,7 +147,7 @@ class GradCacheLoss(nn.Module):
     def _embed(self, items: Sequence[Input]) -> Tensor:
         """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
         vectors: list[Tensor] = []
-        memory = HostMemory(reuse=True)
+        memory = HostMemory(reuse=True)  # for graphs of many sizes, one behind the other
         with Workers() as workers:
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
@@ -160,7 +160,6 @@ class GradCacheLoss(nn.Module):
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
                 with torch.set_grad_enabled(learns and number > len(twice)):
                     vectors.append(chunk.embed(self.model, ready, again=number <= len(twice)))
-                memory.give_back()
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
                     anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
@@ -258,11 +257,11 @@ class _Replay:
         with Workers() as workers, torch.enable_grad():
             decoded = _decoded(self._chunks, workers, self._model)
             for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
+                self._memory.give_back()
                 with self._autocast():
                     vectors = chunk.again(self._model, ready)
                 if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM
                     torch.autograd.backward(vectors, gradient)
-                self._memory.give_back()
 
 
 class _EmbedAgain(torch.autograd.Function):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import BertConfig, BertModel, BertTokenizerFast, Qwen2VLModel
 
 from vlm2vec import VLM2Vec
-from vlm2vec.compat import STOCK_INPUT_MODULE, dtype_of
+from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of
 from vlm2vec.modeling.attention import PACKED_ATTENTION
 
 
@@ -115,3 +118,22 @@ def test_a_prompt_is_resolved_by_name_or_default() -> None:
     assert model.resolved_prompt("own", None) == "own"
     with pytest.raises(ValueError, match="unknown"):
         model.resolved_prompt(None, "unknown")
+
+
+@pytest.mark.parametrize("name", ["_save", "_save_checkpoint", "_load_from_checkpoint"])
+def test_the_hook_of_the_trainer_takes_what_we_pass(name: str) -> None:
+    ours, stock = (
+        list(inspect.signature(getattr(each, name)).parameters)
+        for each in (HookedTrainer, SentenceTransformerTrainer)
+    )
+    assert ours == stock
+
+
+def test_the_number_of_devices_of_a_process_can_be_set(tmp_path: Path) -> None:
+    arguments = SentenceTransformerTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    arguments._n_gpu = 3
+    assert arguments.n_gpu == 3
+
+
+def test_a_model_can_be_prepared_without_a_wrapper() -> None:
+    assert "evaluation_mode" in inspect.signature(Accelerator.prepare_model).parameters

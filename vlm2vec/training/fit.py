@@ -118,8 +118,8 @@ def fit(
             finally:
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()
-    for each in gather_object([dict(batches.skipped)]):
-        skipped.update(each)
+    bad: set[tuple[int, int]] = set().union(*gather_object([batches.bad]))  # once, where two ranks met it
+    skipped.update(mixture.names[source] for source, _ in bad)
     state = trainer.state
     return TrainingResult(
         steps=state.global_step,

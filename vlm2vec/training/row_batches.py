@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -70,7 +69,7 @@ class RowBatches:
         replace: Whether a row that cannot be used is replaced by another of its source; otherwise its error
             ends the iteration.
         seed: Of the replacements.
-        skipped: Number of rows of each source that were replaced.
+        bad: Source and place of each row that was replaced.
     """
 
     mixture: Mixture
@@ -78,8 +77,7 @@ class RowBatches:
     parser: RowParser
     replace: bool = False
     seed: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    _bad: set[tuple[int, int]] = field(default_factory=set)
+    bad: set[tuple[int, int]] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[dict[str, RowBatch | VLM2VecError]]:
         """Batches without end, or the error that ends them, under `batch`, as trainers pass them around."""
@@ -105,8 +103,10 @@ class RowBatches:
     def _read(self, keys: Sequence[tuple[int, int]]) -> RowBatch | VLM2VecError:
         try:
             drawn: list[_Drawn] = []
+            taken = set(keys)
             for source, index in keys:
-                drawn.append(self._drawn(source, index, drawn))
+                drawn.append(self._drawn(source, index, taken))
+                taken.add((source, drawn[-1].place))
             return self._parsed(drawn)
         except VLM2VecError as error:
             return error
@@ -125,12 +125,11 @@ class RowBatches:
         bad = drawn[place]
         origin = self.mixture.sources[bad.source]
         self._leave_out(bad.source, bad.place, placed(error, origin.name, origin.number(bad.place)))
-        others = [*drawn[:place], *drawn[place + 1 :]]
-        return [*drawn[:place], self._drawn(bad.source, bad.place, others), *drawn[place + 1 :]]
+        taken = {(each.source, each.place) for each in drawn}
+        return [*drawn[:place], self._drawn(bad.source, bad.place, taken), *drawn[place + 1 :]]
 
-    def _drawn(self, source: int, index: int, others: Sequence[_Drawn]) -> _Drawn:
-        """The row, or the first usable one in an order that is the same for any number of ranks."""
-        taken = {(each.source, each.place) for each in others}
+    def _drawn(self, source: int, index: int, taken: Collection[tuple[int, int]]) -> _Drawn:
+        """The row, or the first usable one that the batch does not have, in an order of its own."""
         for candidate in self._candidates(source, index, taken):
             try:
                 return _Drawn(source, candidate, self._checked(source, candidate))
@@ -141,15 +140,15 @@ class RowBatches:
             "none of its rows can be used", fix="Look at the warnings.", source=f'source "{name}"'
         )
 
-    def _candidates(self, source: int, index: int, taken: set[tuple[int, int]]) -> Iterator[int]:
-        if (source, index) not in self._bad:
+    def _candidates(self, source: int, index: int, taken: Collection[tuple[int, int]]) -> Iterator[int]:
+        if (source, index) not in self.bad:
             yield index
         size = len(self.mixture.sources[source])
         order = np.random.default_rng([self.seed, _STREAM, source, index]).permutation(size).tolist()
         # Twice in a batch only where there are too few.
         for avoided in (taken, ()):
             yield from (
-                one for one in order if (source, one) not in self._bad and (source, one) not in avoided
+                one for one in order if (source, one) not in self.bad and (source, one) not in avoided
             )
 
     def _checked(self, source: int, index: int) -> Row:
@@ -164,6 +163,6 @@ class RowBatches:
     def _leave_out(self, source: int, index: int, error: VLM2VecError) -> None:
         if not self.replace:
             raise error
-        logger.warning("Left out, another row of its source is drawn: %s", error)
-        self._bad.add((source, index))
-        self.skipped[self.mixture.sources[source].name] += 1
+        if (source, index) not in self.bad:
+            logger.warning("Left out, another row of its source is drawn: %s", error)
+        self.bad.add((source, index))

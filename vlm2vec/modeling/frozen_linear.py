@@ -28,9 +28,13 @@ class FrozenLinear(nn.Linear):
 
 
 def use_frozen_linear(network: nn.Module) -> None:
-    """Make plain linear layers with frozen weights `FrozenLinear`, in place."""
+    """Make plain linear layers with frozen weights `FrozenLinear`, in place, where that is the faster way."""
     for module in network.modules():
-        if type(module) is nn.Linear and is_frozen(module.weight, module.bias):
+        if (
+            type(module) is nn.Linear
+            and is_frozen(module.weight, module.bias)
+            and packing_wins(module.weight)
+        ):
             # Not another module around it: names of weights, adapters and saved files stay what they are.
             module.__class__ = FrozenLinear
 

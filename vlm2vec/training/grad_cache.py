@@ -4,11 +4,12 @@ Gao et al., "Scaling deep contrastive learning batch size under memory limited s
 batch is embedded in chunks without a graph, the loss is taken over all vectors, and on the way back each
 chunk is embedded once more, with a graph, to receive the gradient of its vectors. Here besides:
 
-* chunks are cut by tokens and patches, and nothing is padded;
+* chunks are cut by tokens and patches, nothing is padded, and prefixes that inputs share are computed once;
 * media are decoded chunk by chunk, ahead of the model, and never held all at once;
 * the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
 * what a frozen vision tower made of a chunk is kept on the host, so it runs once;
-* both passes of a chunk see the same dropout masks.
+* both passes of a chunk see the same dropout masks;
+* layers of frozen weights, LoRA and DoRA are computed leaner (`frozen_linear`, `lora_linear`, `dora_norm`).
 """
 
 from __future__ import annotations

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from vlm2vec.world.page import Page
 from vlm2vec.world.pdf_canvas import PdfCanvas
 from vlm2vec.world.vocabulary import COLOURS
-
-if TYPE_CHECKING:
-    from vlm2vec.world.pages import Page
 
 __all__ = ["INK", "draw_figure"]
 

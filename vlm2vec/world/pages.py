@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vlm2vec.world.fonts import FONTS, text_width
+from vlm2vec.world.page import FIGURE_BOX, PAGE_SIZE, Page
 from vlm2vec.world.page_figures import INK, draw_figure
 from vlm2vec.world.page_words import PlacedWord, place_word
 from vlm2vec.world.pdf_canvas import PdfCanvas
@@ -15,59 +15,11 @@ from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, DIGITS, FIGURES, WORDS
 
 __all__ = ["FIGURE_BOX", "PAGE_SIZE", "Page", "draw_page", "render_pages", "write_pages"]
 
-PAGE_SIZE = (112, 168)
-"""Width and height of a page at the embedded model's size, in pixels; the unit of all lengths here."""
-
-FIGURE_BOX = (0, 84, 112, 168)
-"""Left, top, right and bottom of the part of a page that its chart or table is drawn in."""
-
 _POINTS_PER_UNIT = 4
 _ROW = 28
 _TITLE_SIZES, _HEADING_SIZES, _CELL_SIZES = (17.0, 21.0), (14.0, 16.0), (12.5, 14.0)
 _PLAIN_FONTS = 3
 _FAINT = (150, 150, 156)
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a page shows.
-
-    Attributes:
-        title: Its two words, top to bottom.
-        font: One of `FONTS`.
-        figure: One of `FIGURES`.
-        colour: Colour of the figure, one of `COLOURS`.
-        values: Sizes of bars, slices and points, each between 0.2 and 1.
-        filler: Lines too small to read, between title and figure.
-        heading: A word between title and figure.
-        cells: A word and a number for each row of a table that can be read.
-    """
-
-    title: tuple[PlacedWord, PlacedWord]
-    font: str
-    figure: str
-    colour: str
-    values: tuple[float, ...]
-    filler: tuple[str, ...]
-    heading: PlacedWord | None = None
-    cells: tuple[tuple[PlacedWord, PlacedWord], ...] = ()
-
-    @property
-    def title_text(self) -> str:
-        """The title on one line."""
-        return " ".join(word.text for word in self.title)
-
-    @property
-    def table_text(self) -> str:
-        """What the table says, such as `apple 3 and cloud 7`."""
-        rows = [f"{word.text} {number.text}" for word, number in self.cells]
-        return " and ".join([", ".join(rows[:-1]), rows[-1]] if len(rows) > 1 else rows)
-
-    @property
-    def words(self) -> tuple[PlacedWord, ...]:
-        """All that can be read, from top to bottom."""
-        heading = () if self.heading is None else (self.heading,)
-        return (*self.title, *heading, *(word for row in self.cells for word in row))
 
 
 def draw_page(rng: np.random.Generator, *, texts: bool = False) -> Page:

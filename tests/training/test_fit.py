@@ -279,6 +279,9 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
     assert [scores["score"] for _, scores in result.scores] == [-1, -2, -3]
     best = weights(VLM2Vec(tmp_path / "checkpoint-1"))
     assert all(torch.equal(weight, best[name]) for name, weight in weights(model).items())
+    again = VLM2Vec()
+    quiet(again, rows(), eval=Falling(), output_dir=tmp_path, resume=True, **settings)
+    assert all(torch.equal(weight, best[name]) for name, weight in weights(again).items())
 
 
 @pytest.mark.parametrize(
@@ -298,6 +301,30 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         quiet(VLM2Vec(), rows(), **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": -1.0},
+        {"hardness": "much"},
+        {"report_to": "nobody"},
+        {"resume": "nowhere", "output_dir": "here"},
+        {"training_arguments": {"optim": "no such"}},
+    ],
+)
+def test_what_is_wrong_is_found_before_the_model_is_touched(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = VLM2Vec(model_kwargs={"dtype": "bfloat16"})
+    before = weights(model)
+    with pytest.raises((VLM2VecError, ValueError)):
+        quiet(model, rows(), lora=LoRA(r=2), **settings)
+    after = weights(model)
+    assert list(after) == list(before)
+    assert {weight.dtype for weight in after.values()} == {torch.bfloat16}
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 @pytest.mark.parametrize("train", [[], None, 7, "rows.jsonl", {"pets": []}])

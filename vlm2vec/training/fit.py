@@ -27,7 +27,7 @@ from vlm2vec.training.mixture import Mixture
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.row_batches import BatchSampler, RowBatches
 from vlm2vec.training.row_pairs import RowParser
-from vlm2vec.training.run_state import newest_checkpoint
+from vlm2vec.training.run_state import RunState, newest_checkpoint
 from vlm2vec.training.smart_batch_sampler import SmartBatchSampler
 from vlm2vec.training.smart_batches import SmartBatches
 from vlm2vec.training.sources.source import TrainingSource
@@ -100,18 +100,20 @@ def fit(
             replace=chosen.on_error == "skip",
             seed=chosen.seed,
         )
-        evaluator, checkpoint = _evaluator(model, eval), _checkpoint(output_dir, resume)
+        checkpoint = _checkpoint(output_dir, resume)
+        if checkpoint is not None:
+            batches.sampler.load_state_dict(RunState.load(checkpoint).sampler)
+        trainer = ContrastiveTrainer(
+            model,
+            arguments,
+            loss=_loss(model, chosen),
+            batches=batches,
+            evaluator=_evaluator(model, eval),
+            callbacks=list(callbacks),
+        )
         with _learning(model, lora, chosen):
-            trainer = ContrastiveTrainer(
-                model,
-                arguments,
-                loss=_loss(model, chosen),
-                batches=batches,
-                evaluator=evaluator,
-                callbacks=list(callbacks),
-            )
             try:
-                trainer.train(checkpoint)
+                trainer.train(None if checkpoint is None else str(checkpoint))
                 if output_dir is not None:
                     trainer.save_model(str(output_dir))
                     trainer.accelerator.wait_for_everyone()  # for the first to have written it
@@ -253,11 +255,10 @@ def _evaluator(model: VLM2Vec, given: Any) -> Any:
     return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
 
 
-def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> str | None:
+def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path | None:
     if resume is False:
         return None
-    found = newest_checkpoint(Path(output_dir)) if resume is True else Path(resume)
-    return None if found is None else str(found)
+    return newest_checkpoint(Path(output_dir)) if resume is True else Path(resume)
 
 
 def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:

@@ -62,15 +62,14 @@ class ContrastiveTrainer(HookedTrainer):
         return self.batches
 
     def train(self, resume_from_checkpoint: str | None = None, **others: Any) -> Any:
-        """Train, from the beginning or from a complete checkpoint of the same run."""
-        if resume_from_checkpoint is not None:
+        """Train from the beginning, or from a complete checkpoint at whose place the batches stand."""
+        if resume_from_checkpoint is not None and self.batches.sampler.step >= self.args.max_steps:
+            # The run had ended: one step more it is not.
             folder = Path(resume_from_checkpoint)
-            state = RunState.load(folder)
-            self.batches.sampler.load_state_dict(state.sampler)
-            if state.sampler["step"] >= self.args.max_steps:  # a run that had ended: one step more it is not
-                self.restore(folder)
-                self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
-                return None
+            self.state = TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME))
+            best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
+            self.restore(folder if best is None else folder.parent / Path(best).name)
+            return None
         to_rank_0s_values(self.loss.parameters())
         return super().train(resume_from_checkpoint, **others)
 

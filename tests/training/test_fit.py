@@ -232,6 +232,46 @@ def test_an_adapter_is_trained_saved_and_merged(tmp_path: Path) -> None:
     quiet(model, rows(), max_steps=1)
 
 
+def test_the_adapter_of_a_model_is_not_taken_for_another() -> None:
+    model = VLM2Vec()
+    lora = LoRA(r=2, target_modules=("v_proj", "q_proj"))
+    quiet(model, rows(), lora=lora, max_steps=1)
+    for other, message in (
+        (False, "lora is False"),
+        (LoRA(r=4, target_modules=lora.target_modules), "other r"),
+        (LoRA(r=2), "other target_modules"),
+    ):
+        with pytest.raises(InputError, match=message):
+            quiet(model, rows(), lora=other, max_steps=1)
+    for same in (None, True, lora, LoRA(r=2, target_modules=("q_proj", "v_proj"))):
+        quiet(model, rows(), lora=same, max_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("of_the_run", "now", "message"),
+    [
+        (LoRA(r=2), LoRA(r=4), "other r"),
+        (LoRA(r=2), LoRA(r=2, alpha=2), "other alpha"),
+        (LoRA(r=2), None, "there is an adapter"),
+        (None, LoRA(r=2), "there is no adapter"),
+    ],
+)
+def test_resuming_with_another_adapter_is_an_error(
+    tmp_path: Path, of_the_run: LoRA | None, now: LoRA | None, message: str
+) -> None:
+    quiet(VLM2Vec(), rows(), lora=of_the_run, output_dir=tmp_path, max_steps=1)
+    model = VLM2Vec()
+    with pytest.raises(CheckpointError, match=message):
+        quiet(model, rows(), lora=now, output_dir=tmp_path, max_steps=2, resume=True)
+    quiet(model, rows(), lora=of_the_run, output_dir=tmp_path, max_steps=2, resume=True)
+
+
+def test_another_run_is_not_mixed_with_what_is_in_the_folder(tmp_path: Path) -> None:
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=2)
+    with pytest.raises(InputError, match="checkpoints of another run"):
+        quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1, seed=7)
+
+
 def test_a_frozen_vision_tower_stays_as_it_is() -> None:
     model = VLM2Vec()
     before = weights(model)

@@ -5,6 +5,7 @@ LoRA (arXiv:2106.09685), and DoRA (arXiv:2402.09353), which the released VLM2Vec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,15 +14,23 @@ from typing import TYPE_CHECKING, Any
 from peft import LoraConfig, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
-from torch import nn
 
 from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.inputs.describe import describe_value
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
     from vlm2vec import VLM2Vec
 
-__all__ = ["LoRA", "add_adapter", "has_adapter", "load_adapter_weights", "merge_adapter"]
+__all__ = [
+    "LoRA",
+    "add_adapter",
+    "check_adapter",
+    "check_saved_adapter",
+    "has_adapter",
+    "load_adapter_weights",
+    "merge_adapter",
+]
 
 
 @dataclass(frozen=True)
@@ -91,16 +100,8 @@ def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
     """
     if has_adapter(model):
         raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
-    config = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        use_dora=lora.use_dora,
-        target_modules=list(lora.target_modules),
-        init_lora_weights="gaussian",  # as the original
-    )
     try:
-        model.add_adapter(config)
+        model.add_adapter(_as_peft(lora))
     except ValueError as error:  # peft's word for names that are not found
         raise InputError(f"no adapter can be added ({error})", fix="Name layers of the network.") from error
 
@@ -108,6 +109,46 @@ def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
 def has_adapter(model: VLM2Vec) -> bool:
     """Whether there is an adapter, not merged."""
     return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def check_adapter(model: VLM2Vec, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
+    """Raise if the adapter that a model has is not the one that is wanted.
+
+    Args:
+        model: A model with an adapter.
+        wanted: As `fit` takes it: `None` and `True` are any.
+
+    Raises:
+        InputError: None is wanted, or one of other settings.
+    """
+    fix = "Leave lora out to train the one that it has, or call merge_adapter() first."
+    if wanted is False:
+        raise InputError("the model has an adapter, and lora is False", fix=fix)
+    if wanted is None or wanted is True:
+        return
+    for config in model[0].model.peft_config.values():
+        if other := _differing(LoRA.of(wanted), config.to_dict()):
+            raise InputError(f"the model has an adapter of other {other[0]}", fix=fix)
+
+
+def check_saved_adapter(folder: Path, added: LoRA | None, *, expected: bool) -> None:
+    """Raise if a checkpoint is not of the run that its weights are to be loaded for.
+
+    Args:
+        folder: The checkpoint.
+        added: The adapter that the run adds.
+        expected: Whether the run has an adapter.
+
+    Raises:
+        CheckpointError: It has an adapter and the run has none, or the other way round, or they differ.
+    """
+    fix = "Resume with the lora= of the run."
+    file = folder / ADAPTER_CONFIG
+    if file.is_file() != expected:
+        what = "there is no adapter" if expected else "there is an adapter, and lora= asks for none"
+        raise CheckpointError(what, fix=fix, source=str(folder))
+    if added is not None and (other := _differing(added, json.loads(file.read_text(encoding="utf-8")))):
+        raise CheckpointError(f"its adapter is of other {other[0]}", fix=fix, source=str(folder))
 
 
 def merge_adapter(model: VLM2Vec) -> None:
@@ -132,6 +173,32 @@ def merge_adapter(model: VLM2Vec) -> None:
     del network.peft_config
     network._hf_peft_config_loaded = False
     network.requires_grad_(True)
+
+
+def _differing(lora: LoRA, config: Mapping[str, Any]) -> list[str]:
+    """Names of the settings in which an adapter with this configuration of peft's is another one."""
+    own = _as_peft(lora).to_dict()
+    names = {"lora_alpha": "alpha", "lora_dropout": "dropout"}
+    return [
+        names.get(name, name)
+        for name in ("r", "lora_alpha", "lora_dropout", "use_dora", "target_modules")
+        if _unordered(own[name]) != _unordered(config[name])
+    ]
+
+
+def _unordered(value: Any) -> Any:
+    return set(value) if isinstance(value, (list, tuple, set)) else value
+
+
+def _as_peft(lora: LoRA) -> LoraConfig:
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.use_dora,
+        target_modules=list(lora.target_modules),
+        init_lora_weights="gaussian",  # as the original
+    )
 
 
 def load_adapter_weights(model: VLM2Vec, folder: Path) -> None:

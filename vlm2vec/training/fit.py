@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
-from vlm2vec.training.adapters import LoRA, add_adapter, has_adapter
+from vlm2vec.training.adapters import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.grad_cache import GradCacheLoss
@@ -70,6 +70,12 @@ def fit(
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
         raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
+    if output_dir is not None and not resume and newest_checkpoint(Path(output_dir)) is not None:
+        raise InputError(
+            "there are checkpoints of another run",
+            fix="Pass resume=True to go on with it, or another output_dir.",
+            source=str(output_dir),
+        )
     if smart_batches is not None and not isinstance(smart_batches, SmartBatches):
         smart_batches = SmartBatches.load(smart_batches)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
@@ -80,6 +86,8 @@ def fit(
     )
     parameters = sum(weight.numel() for weight in model.parameters())
     trained_before = has_adapter(model)
+    if trained_before:
+        check_adapter(model, chosen.lora)
     lora = None if trained_before else chosen.adapter(parameters)
     adapter = trained_before or lora is not None
     with _folder(output_dir) as folder:
@@ -102,6 +110,7 @@ def fit(
         )
         checkpoint = _checkpoint(output_dir, resume)
         if checkpoint is not None:
+            check_saved_adapter(checkpoint, lora, expected=adapter)
             batches.sampler.load_state_dict(RunState.load(checkpoint).sampler)
         trainer = ContrastiveTrainer(
             model,

@@ -289,6 +289,14 @@ def test_gradient_checkpointing_learns_the_same() -> None:
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("lora", [None, LoRA(r=2)])
+def test_gradient_checkpointing_ends_with_training(lora: LoRA | None) -> None:
+    model = VLM2Vec()
+    quiet(model, rows(), gradient_checkpointing=True, lora=lora, max_steps=1)
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_bfloat16_learns_with_weights_in_float32() -> None:
     model = VLM2Vec()
     result = quiet(model, rows(), bf16=True, max_steps=10, logging_steps=1)
@@ -336,6 +344,13 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
         ({"on_error": "ignore"}, "on_error"),
         ({"resume": True}, "output_dir"),
         ({"sub_batch_size": 5, "batch_size": 8}, "multiple of sub_batch_size"),
+        ({"lr_scheduler_type": "lineal"}, "lineal"),
+        ({"symmetric": "no"}, "symmetric"),
+        ({"matryoshka_dims": 64}, "matryoshka_dims"),
+        ({"training_arguments": {"adam_beta3": 0.9}}, 'unknown "adam_beta3"'),
+        ({"training_arguments": {"seed": 7}}, "Pass it to fit itself"),
+        ({"training_arguments": {"gradient_accumulation_steps": 2}}, "follows from other settings"),
+        ({"training_arguments": {"per_device_train_batch_size": 2}}, "follows from other settings"),
     ],
 )
 def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], message: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from accelerate.utils import gather_object
 from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvaluator
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
@@ -185,7 +186,10 @@ def _length(rows: Any) -> int:
 
 @contextmanager
 def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterator[None]:
-    """With the adapter added and the vision tower frozen, if so wanted; weights that learn are float32."""
+    """With the adapter added and the vision tower frozen, if so wanted; weights that learn are float32.
+
+    The adapter and float32 stay. The tower, and gradient checkpointing that the trainer begins, do not.
+    """
     network = model[0].model
     if lora is not None:
         torch.manual_seed(chosen.seed)  # on all ranks alike
@@ -205,6 +209,13 @@ def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterato
     finally:
         for weight in frozen:
             weight.requires_grad_(True)
+        if chosen.gradient_checkpointing:
+            # transformers renames it; the old name warns.
+            newer = getattr(network, "activation_checkpointing_disable", None)
+            (newer or network.gradient_checkpointing_disable)()
+            for module in network.modules():
+                if isinstance(module, PreTrainedModel):
+                    module.disable_input_require_grads()
 
 
 def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:

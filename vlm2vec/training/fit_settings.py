@@ -18,6 +18,10 @@ _LARGE = 10**9  # parameters from which on all weights are not trained unless as
 _SMALL = 10**8
 _LEAST_STEPS = 100
 _SUB_BATCH = 64
+_SWITCHES = (
+    *("learn_temperature", "symmetric", "freeze_vision", "bf16", "gradient_checkpointing"),
+    *("shuffle", "check_rows", "show_progress_bar"),
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,12 @@ class FitSettings:
         for name in ("warmup_steps", "weight_decay"):
             if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
                 raise self._wrong(name, "Pass a number of at least 0.")
+        for name in _SWITCHES:
+            # A text such as "no" would count as true.
+            if not isinstance(getattr(self, name), (bool, type(None))):
+                raise self._wrong(name, "Pass true or false.")
+        if not isinstance(self.matryoshka_dims, (list, tuple)):
+            raise self._wrong("matryoshka_dims", "Pass a list of numbers, [256, 512].")
         if self.max_steps is not None and self.epochs is not None:
             raise InputError("both max_steps and epochs are given", fix="Pass one of them.")
         if self.on_error not in ("raise", "skip"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ _CHECKPOINTING = next(
     name
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if name in {each.name for each in fields(SentenceTransformerTrainingArguments)}
+)
+
+# Batches, their number and their order are the sampler's, which counts them to resume.
+_DECIDED = (
+    "output_dir",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "ignore_data_skip",
 )
 
 
@@ -45,8 +55,8 @@ def trainer_arguments(
         saves: Whether checkpoints are wanted.
 
     Raises:
-        InputError: The batch cannot be shared out evenly among the processes, or the best of no checkpoints
-            is asked for.
+        InputError: The batch cannot be shared out evenly among the processes, the best of no checkpoints is
+            asked for, or an argument is unknown or decided by `fit`.
     """
     if chosen.keep_best is not None and not (evaluates and saves):
         raise InputError("keep_best is given without eval or output_dir", fix="Pass both, or leave it out.")
@@ -88,7 +98,11 @@ def trainer_arguments(
     }
     if chosen.gradient_checkpointing:
         given[_CHECKPOINTING] = True
-    arguments = SentenceTransformerTrainingArguments(**{**given, **chosen.training_arguments})
+    _check(chosen.training_arguments)
+    try:
+        arguments = SentenceTransformerTrainingArguments(**{**given, **chosen.training_arguments})
+    except ValueError as error:
+        raise InputError(f"transformers' trainer refuses a setting: {error}", fix="Change it.") from error
     batch_size = chosen.rows_per_batch(rows)
     if batch_size % arguments.world_size:
         raise InputError(
@@ -97,3 +111,21 @@ def trainer_arguments(
         )
     arguments.per_device_train_batch_size = batch_size // arguments.world_size
     return arguments
+
+
+def _check(further: Mapping[str, Any]) -> None:
+    own = [each.name for each in fields(FitSettings)]
+    known = [each.name for each in fields(SentenceTransformerTrainingArguments)]
+    for name in further:
+        if name in own:
+            raise InputError(f'"{name}" is in training_arguments', fix="Pass it to fit itself.")
+        if name in _DECIDED:
+            raise InputError(
+                f'"{name}" is in training_arguments, and follows from other settings',
+                fix="Pass output_dir, batch_size (of any size: memory does not grow with it), max_steps.",
+            )
+        if name not in known:
+            raise InputError(
+                f'unknown "{name}" in training_arguments',
+                fix="Pass arguments of SentenceTransformerTrainingArguments.",
+            )

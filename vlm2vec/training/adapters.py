@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.adapter import ADAPTER_CONFIG
+from vlm2vec.training.quantised_layers import has_quantised_layers, quantised_for_adapter
 
 if TYPE_CHECKING:
     from vlm2vec import VLM2Vec
@@ -44,6 +46,8 @@ class LoRA:
         use_dora: Also learn the length of each row of the updated weight.
         target_modules: Names of the linear layers, by their ends. The default ones are all in the language
             model of Qwen2-VL.
+        quantise: Hold the frozen weights of these layers in 4 bits (QLoRA), which needs bitsandbytes. A
+            saved adapter is loaded onto the weights as they were.
 
     Raises:
         InputError: A setting makes no sense.
@@ -58,6 +62,7 @@ class LoRA:
     dropout: float = 0.1
     use_dora: bool = True
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")
+    quantise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
@@ -100,8 +105,11 @@ def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
     """
     if has_adapter(model):
         raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
+    network = model[0].model
+    quantised = quantised_for_adapter(network, lora.target_modules) if lora.quantise else nullcontext()
     try:
-        model.add_adapter(_as_peft(lora))
+        with quantised:
+            model.add_adapter(_as_peft(lora))
     except ValueError as error:  # peft's word for names that are not found
         raise InputError(f"no adapter can be added ({error})", fix="Name layers of the network.") from error
 
@@ -161,6 +169,11 @@ def merge_adapter(model: VLM2Vec) -> None:
     """
     if not has_adapter(model):
         raise InputError("the model has no adapter", fix="Merge after training one.")
+    if has_quantised_layers(model):
+        raise InputError(
+            "the weights under the adapter are held in 4 bits",
+            fix="Save the adapter, and load it: VLM2Vec(folder) merges it into the weights as they were.",
+        )
     network: Any = model[0].model
     for name, module in list(network.named_modules()):
         if isinstance(module, BaseTunerLayer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,16 @@ def test_bad_rows_that_were_left_out_show_in_the_exit_code(run: Run) -> None:
     code, printed, _ = run("pets.yaml", "--root", "data", "--output", "model", "--device", "cpu")
     assert code == 3
     assert "bad rows left out: 1 of pets" in printed
+
+    # A launcher would take any code but 0 for a crash, and start again.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = ["vlm2vec", "fit", "pets.yaml", "--root", "data", "--output", "ranks", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [*launch, *command], env=environment, timeout=300, check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("bad rows left out: 1 of pets") == 1
 
 
 def test_a_recipe_is_known_by_name_and_its_data_are_looked_for_here(run: Run) -> None:

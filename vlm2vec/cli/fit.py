@@ -67,7 +67,8 @@ def fit(
 
     The plan needs the data, for their numbers of rows, but no weights and no GPU.
 
-    Exit codes: 0 trained or planned, 1 an error, 2 wrong usage, 3 trained but bad rows were left out.
+    Exit codes: 0 trained or planned, 1 an error, 2 wrong usage, 3 trained but bad rows were left out (0 for
+    several processes, whose launcher would take it for a crash).
     """
     folder = output or Path("vlm2vec-fit", Path(config).stem)
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
@@ -86,7 +87,8 @@ def fit(
     result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:
         out.print(str(result), soft_wrap=True, markup=False)
-    raise typer.Exit(3 if result.skipped else 0)
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    raise typer.Exit(3 if result.skipped and alone else 0)
 
 
 def _mixture(config: str, root: Path | None) -> Mixture:

@@ -409,5 +409,7 @@ def test_smart_batches_are_the_sub_batches(tmp_path: Path) -> None:
     assert result.steps == 3
     assert len(seen) >= 6
     assert set(seen) <= groups
+    with pytest.raises(InputError, match="sub_batch_size is 8, and smart_batches have 4"):
+        quiet(VLM2Vec(), given, batch_size=8, sub_batch_size=8, smart_batches=mined)
     with pytest.raises(InputError):
         quiet(VLM2Vec(), given[1:], batch_size=8, smart_batches=mined)

@@ -81,7 +81,11 @@ def fit(
         smart_batches = SmartBatches.load(smart_batches)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
     if chosen.check_rows and smart_batches is None:
-        mixture = mixture.checked(on_error=chosen.on_error, allow_urls=model[0].allow_urls)
+        mixture = mixture.checked(
+            on_error=chosen.on_error,
+            allow_urls=model[0].allow_urls,
+            show_progress_bar=chosen.show_progress_bar is not False,
+        )
     skipped = Counter(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
@@ -252,6 +256,11 @@ def _sampler(
     }
     if groups is not None:
         groups.check(mixture)
+        if chosen.sub_batch_size not in (None, groups.sub_batch_size):
+            raise InputError(
+                f"sub_batch_size is {chosen.sub_batch_size}, and smart_batches have {groups.sub_batch_size}",
+                fix="Leave it out, or mine groups of that size.",
+            )
         return SmartBatchSampler(groups, mixture.weights, **common)
     size = chosen.rows_per_sub_batch(batch_size)
     if chosen.sub_batch_size is None and len(mixture.sources) == 1:

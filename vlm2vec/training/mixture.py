@@ -180,6 +180,7 @@ class Mixture:
         on_error: Literal["raise", "skip"] = "raise",
         open_files: bool = False,
         allow_urls: bool = False,
+        show_progress_bar: bool = True,
     ) -> Mixture:
         """The mixture after a look at every row, without the bad ones if they are to be skipped.
 
@@ -188,6 +189,7 @@ class Mixture:
                 and why, one line for each source.
             open_files: Also read the first bytes of each file.
             allow_urls: Whether a string under a media key may be a URL.
+            show_progress_bar: Show one for each source that takes longer than two seconds, in a terminal.
 
         Raises:
             VLM2VecError: A row is bad and `on_error` is "raise", or a source has no row left. It names the
@@ -201,7 +203,12 @@ class Mixture:
         sources = []
         for source in self.sources:
             report = check_rows(
-                source, source=source.name, on_error=on_error, open_files=open_files, allow_urls=allow_urls
+                source,
+                source=source.name,
+                on_error=on_error,
+                open_files=open_files,
+                allow_urls=allow_urls,
+                show_progress_bar=show_progress_bar,
             )
             if report.skipped:
                 source = replace(source, rows=KeptRows(source.rows, report.kept), cap=None)  # noqa: PLW2901

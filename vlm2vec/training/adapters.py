@@ -105,8 +105,7 @@ def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
     """
     if has_adapter(model):
         raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
-    network = model[0].model
-    quantised = quantised_for_adapter(network, lora.target_modules) if lora.quantise else nullcontext()
+    quantised = quantised_for_adapter(model[0].model, lora.target_modules) if lora.quantise else nullcontext()
     try:
         with quantised:
             model.add_adapter(_as_peft(lora))

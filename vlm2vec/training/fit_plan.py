@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vlm2vec.training.adapters import LoRA, add_adapter
 from vlm2vec.training.fit_settings import FitSettings
-from vlm2vec.training.grad_cache import _CHUNK, _CHUNK_ON_GPU
+from vlm2vec.training.grad_cache import TOKENS_PER_CHUNK
 from vlm2vec.training.memory_estimate import MemoryEstimate, estimate_memory
 from vlm2vec.training.mixture import Mixture, MixturePlan
 
@@ -182,11 +182,11 @@ def _planned(network: Any, settings: FitSettings, device: str) -> NetworkPlan:
     parameters = sum(weight.numel() for weight in network.parameters())
     lora = settings.adapter(parameters)
     if lora is not None:
-        add_adapter(network, lora)
+        add_adapter(network, replace(lora, quantise=False))  # weights in 4 bits are not counted as such
     if settings.freeze_vision:
         network.visual.requires_grad_(False)
     weights = list(network.parameters())
-    chunk = settings.max_tokens_per_chunk or _CHUNK.get(device, _CHUNK_ON_GPU)
+    chunk = settings.max_tokens_per_chunk or TOKENS_PER_CHUNK
     on_gpu = device == "cuda"
     return NetworkPlan(
         parameters=parameters,

@@ -54,9 +54,10 @@ class FitSettings:
         bf16: Compute in bfloat16, with weights that learn in float32; by default where a GPU has it.
         gradient_checkpointing: Keep less of each chunk, and compute it again.
         chunk_size: Inputs that are embedded at a time at most; the result does not depend on it.
-        max_tokens_per_chunk: Tokens and patches that are embedded at a time; by default what suits the
-            device.
-        kept_tokens: Tokens and patches whose graphs are kept and not computed again: more memory, less time.
+        max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns:
+            4,096.
+        kept_tokens: Of how many the graphs are kept and not computed again, which takes memory and saves
+            time: as many as a chunk has, which takes no more than embedding one again does.
         shuffle: Whether rows are drawn in a random order, new in every pass.
         seed: Of batches, adapters and dropout.
         check_rows: Look at all rows before training.

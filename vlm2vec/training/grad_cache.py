@@ -7,7 +7,7 @@ chunk is embedded once more, with a graph, to receive the gradient of its vector
 * chunks are cut by tokens and patches, nothing is padded, and prefixes that inputs share are computed once;
 * media are decoded chunk by chunk, ahead of the model, and never held all at once;
 * the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
-* what a frozen vision tower made of a chunk is kept on the host, so it runs once;
+* what a frozen vision tower made of a chunk is kept in a file, so it runs once and takes no memory;
 * both passes of a chunk see the same dropout masks;
 * layers of frozen weights, LoRA and DoRA are computed leaner (`frozen_linear`, `lora_linear`, `dora_norm`).
 """
@@ -39,11 +39,12 @@ from vlm2vec.training.dora_norm import use_dora_norm
 from vlm2vec.training.gather import gathered, raise_on_all_ranks
 from vlm2vec.training.info_nce import InfoNCE
 from vlm2vec.training.lora_linear import use_lora_linear
+from vlm2vec.training.tensor_file import TensorFile
 
-__all__ = ["GradCacheLoss", "Pairs"]
+__all__ = ["TOKENS_PER_CHUNK", "GradCacheLoss", "Pairs"]
 
-_CHUNK = {"cpu": 4096, "mps": 4096}
-_CHUNK_ON_GPU = 16_384
+TOKENS_PER_CHUNK = 4096
+"""Tokens that are embedded at a time by default: enough to fill a device, also at two billion parameters."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class GradCacheLoss(nn.Module):
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
             kept = self._budget if self.kept_tokens is None else self.kept_tokens
+            file = TensorFile()
             twice = []  # those that are embedded again
             for chunk in chunks:
                 if learns and left > kept:
@@ -160,7 +162,7 @@ class GradCacheLoss(nn.Module):
                 left -= chunk.batch.cost
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
                 with torch.set_grad_enabled(learns and number > len(twice)):
-                    vectors.append(chunk.embed(self.model, ready, again=number <= len(twice)))
+                    vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
                     anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
@@ -196,7 +198,7 @@ class GradCacheLoss(nn.Module):
 
     @property
     def _budget(self) -> int:
-        return self.max_tokens_per_chunk or _CHUNK.get(self.model.device.type, _CHUNK_ON_GPU)
+        return self.max_tokens_per_chunk or TOKENS_PER_CHUNK
 
 
 class _Chunk:
@@ -204,26 +206,26 @@ class _Chunk:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.known: tuple[Packed, Tensor | None] | None = None  # on the host
+        self.known: tuple[Packed, Callable[[], Tensor | None]] | None = None  # on the host
         self._random: list[Tensor] = []
 
-    def embed(self, model: Any, ready: Sequence[Prepared] | None, *, again: bool) -> Tensor:
+    def embed(self, model: Any, ready: Sequence[Prepared] | None, file: TensorFile | None) -> Tensor:
         """Vectors `(n, dim)`, for the first time.
 
         Args:
             model: The embedding model.
             ready: The inputs, decoded.
-            again: Whether there will be a second time.
+            file: Takes what the second time will use; without, there will be none.
         """
         assert ready is not None  # noqa: S101  # without a packed batch, everything is decoded
         packed = _packed(model, ready)
         features = {"packed": to_device(packed, model.device)}
-        if again:
-            self._remember(model, packed, features)
+        if file is not None:
+            self._remember(model, packed, features, file)
         self._random = _random_state(model.device)
         return _vectors(model, features)
 
-    def _remember(self, model: Any, packed: Packed, features: dict[str, Any]) -> None:
+    def _remember(self, model: Any, packed: Packed, features: dict[str, Any], file: TensorFile) -> None:
         """Keep what spares the second time the decoding, and a frozen tower its second run."""
         if packed.vision is not None:
             if _tower_learns(model):
@@ -231,12 +233,13 @@ class _Chunk:
             with torch.no_grad():
                 features["media"] = model[0].media_of(features["packed"])
         media = features.get("media")
-        self.known = replace(packed, vision=None), None if media is None else media.cpu()
+        written = None if media is None else file.write(media)
+        self.known = replace(packed, vision=None), lambda: None if written is None else file.read(written)
 
     def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
         """The same vectors, under the same dropout masks."""
-        packed, media = self.known or (_packed(model, ready or ()), None)
-        features = {"packed": to_device(packed, model.device), "media": to_device(media, model.device)}
+        packed, media = self.known or (_packed(model, ready or ()), lambda: None)
+        features = {"packed": to_device(packed, model.device), "media": to_device(media(), model.device)}
         with _random_numbers(self._random, model.device):
             return _vectors(model, features)
 

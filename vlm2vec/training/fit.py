@@ -115,8 +115,9 @@ def fit(
         )
         checkpoint = _checkpoint(output_dir, resume)
         if checkpoint is not None:
+            run = RunState.load(checkpoint)
             check_saved_adapter(checkpoint, lora, expected=adapter)
-            batches.sampler.load_state_dict(RunState.load(checkpoint).sampler)
+            batches.sampler.load_state_dict(run.sampler)
         trainer = ContrastiveTrainer(
             model,
             arguments,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -300,6 +301,20 @@ def test_what_is_skipped_is_counted(embedded: VLM2Vec, tmp_path: Path, caplog: A
     assert report.skipped == {"documents that cannot be embedded": 2}
     with pytest.raises(InputError, match="no row could be embedded"):
         mine_hard_negatives(embedded, bad, on_error="skip")
+
+
+def test_opened_pictures_are_mined(embedded: VLM2Vec, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(4):
+        scene = draw_scene(rng)
+        render_scene(scene).save(tmp_path / f"{number}.png")
+        opened = PIL.Image.open(tmp_path / f"{number}.png")  # not decoded before it is embedded
+        rows.append({"query": full_caption(scene), "document": opened})
+    found, _ = mine_hard_negatives(embedded, rows, num_negatives=3, relative_margin=None)
+    for row in found:
+        assert len(row["negatives"]) == 3
+        assert all(negative is not row["document"] for negative in row["negatives"])
 
 
 def test_rows_without_candidates_stay(embedded: VLM2Vec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,16 @@ def test_same_inputs_have_one_identity_and_others_do_not(picture: Path) -> None:
     firsts = [identity(group[0]) for group in same]
     others = [identity(str(picture)), identity({"text": "a", "image": picture}), identity(array[:2])]
     assert len({*firsts, *others}) == len(firsts) + len(others)
+
+
+def test_decoding_a_picture_does_not_make_it_another(picture: Path) -> None:
+    for opened in (PIL.Image.open(picture), PIL.Image.open(io.BytesIO(picture.read_bytes()))):
+        before = identity(opened)
+        opened.load()
+        assert identity(opened) == before
+    # Whatever lies at an address now was something else before.
+    passing = {identity(PIL.Image.open(io.BytesIO(picture.read_bytes()))) for _ in range(5)}
+    assert len(passing) == 5
 
 
 def test_skipping_logs_one_line_with_reasons(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import PIL.Image
@@ -36,6 +37,7 @@ _STAND_INS: dict[str | None, bytes] = {
     "video": _CLIP,
     "pdf": _PDF,
 }
+_SAID = "_vlm2vec_identity"
 _PROFILE = profiles.get("vlm2vec-v2")  # placeholders in a prompt are matched alike under every profile
 
 
@@ -169,8 +171,13 @@ def _identity(value: Any, key: str | None) -> Hashable:
 
 
 def _identity_of_picture(picture: PIL.Image.Image) -> Hashable:
-    if getattr(picture, "fp", None) is not None:  # not decoded yet, and not to be decoded for this
+    known: Hashable = getattr(picture, _SAID, None)
+    if known is None and getattr(picture, "fp", None) is not None:
+        # Not decoded yet, and not to be decoded for this. Remembered, to be the same once it is.
         path = getattr(picture, "filename", None)
-        return ("file", path) if path else ("object", os.getpid(), id(picture))
+        known = ("file", path) if path else ("object", uuid4().hex)
+        setattr(picture, _SAID, known)
+    if known is not None:
+        return known
     palette = picture.getpalette() if picture.mode == "P" else None
     return "picture", picture.mode, picture.size, picture.tobytes(), palette and tuple(palette)

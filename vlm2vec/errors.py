@@ -17,6 +17,7 @@ __all__ = [
     "ContextLengthError",
     "OutOfMemoryError",
     "CheckpointError",
+    "TrainingError",
     "ProfileError",
     "VLM2VecWarning",
 ]
@@ -105,6 +106,10 @@ class OutOfMemoryError(LimitError):
 
 class CheckpointError(VLM2VecError):
     """A checkpoint's files are missing, incomplete or do not fit the model."""
+
+
+class TrainingError(VLM2VecError):
+    """Training cannot go on."""
 
 
 class ProfileError(CheckpointError):

@@ -32,16 +32,13 @@ from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
+from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
 from vlm2vec.profiles import Profile
 
 if TYPE_CHECKING:
     from vlm2vec.training.result import TrainingResult
 
 __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
-
-EMBEDDED_MODEL = Path(__file__).parent / "assets" / "embedded"
-"""Folder of the small model inside the package."""
-
 
 _WIDTH = "get_embedding_dimension"
 
@@ -327,6 +324,8 @@ class VLM2Vec(HookedSentenceTransformer):
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
         super().save(path, *args, create_model_card=create_model_card, **kwargs)
+        if not self[0].model.name_or_path:
+            self[0].model.name_or_path = str(path)  # weights that were trained have a name from here on
         card = Path(path) / "README.md"
         if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
             with card.open("a", encoding="utf-8") as file:

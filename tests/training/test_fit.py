@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
 from vlm2vec import VLM2Vec
-from vlm2vec.errors import CheckpointError, InputError, MediaError, VLM2VecError
+from vlm2vec.errors import CheckpointError, InputError, MediaError, TrainingError, VLM2VecError
 from vlm2vec.training import LoRA, Mixture, SmartBatchSampler, mine_sub_batches
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.sources import TrainingSource
@@ -413,3 +414,29 @@ def test_smart_batches_are_the_sub_batches(tmp_path: Path) -> None:
         quiet(VLM2Vec(), given, batch_size=8, sub_batch_size=8, smart_batches=mined)
     with pytest.raises(InputError):
         quiet(VLM2Vec(), given[1:], batch_size=8, smart_batches=mined)
+
+
+def test_a_loss_that_is_no_number_ends_training(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    with pytest.raises(TrainingError, match=r"the loss is nan at step \d+: training has diverged"):
+        quiet(model, rows(), learning_rate=1e8, max_steps=8, output_dir=tmp_path, save_steps=1)
+
+
+def test_an_adapter_of_the_embedded_model_is_loaded_wherever_the_package_is(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    quiet(model, rows(), lora=LoRA(r=2), output_dir=tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert "assets" not in config["base_model_name_or_path"]
+    np.testing.assert_allclose(VLM2Vec(tmp_path).encode(["flim"]), model.encode(["flim"]), atol=4e-6)
+
+
+def test_an_adapter_needs_a_base_that_is_saved_somewhere(tmp_path: Path) -> None:
+    model = VLM2Vec()
+    quiet(model, rows(), max_steps=1)
+    with pytest.raises(InputError, match="saved nowhere"):
+        quiet(model, rows(), lora=True, output_dir=tmp_path / "adapter")
+    model.save_pretrained(str(tmp_path / "base"))
+    quiet(model, rows(), lora=True, output_dir=tmp_path / "adapter")
+    np.testing.assert_allclose(
+        VLM2Vec(tmp_path / "adapter").encode(["flim"]), model.encode(["flim"]), atol=4e-6
+    )

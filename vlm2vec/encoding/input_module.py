@@ -25,9 +25,10 @@ from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling import inference
 from vlm2vec.modeling.attention import Segments
-from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
+from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import hidden_states, language_states, media_features, vision_features
+from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -241,7 +242,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write weights, tokenizer, profile and the stock processor's settings, under stock class names."""
         folder = Path(output_path)
-        self.model.save_pretrained(folder)
+        with without_stock_noise():
+            self.model.save_pretrained(folder)
+        name_embedded_base(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
         write_processor_files(folder, self.profile)

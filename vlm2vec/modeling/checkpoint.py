@@ -21,10 +21,16 @@ from vlm2vec.errors import CheckpointError
 from vlm2vec.modeling.adapter import ADAPTER_CONFIG, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.completeness import require_complete
+from vlm2vec.modeling.stock_noise import without_stock_noise
 
-__all__ = ["load_network", "load_tokenizer", "resolve_folder"]
+__all__ = ["EMBEDDED_MODEL", "load_network", "load_tokenizer", "name_embedded_base", "resolve_folder"]
 
 logger = logging.getLogger(__name__)
+
+EMBEDDED_MODEL = Path(__file__).parents[1] / "assets" / "embedded"
+"""Folder of the small model inside the package."""
+
+_EMBEDDED_NAME = "vlm2vec: the embedded model"
 
 # The head over the vocabulary is what an embedding model has no use for.
 _NOT_NEEDED = frozenset({"lm_head.weight"})
@@ -139,6 +145,16 @@ def load_tokenizer(
     return tokenizer
 
 
+def name_embedded_base(folder: Path) -> None:
+    """Where a saved adapter names the embedded model as its base, let it name no path of this machine."""
+    config = folder / ADAPTER_CONFIG
+    if config.is_file():
+        content = json.loads(config.read_text(encoding="utf-8"))
+        if content.get("base_model_name_or_path") == str(EMBEDDED_MODEL):
+            content["base_model_name_or_path"] = _EMBEDDED_NAME
+            config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+
+
 def _has_tokenizer(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()
 
@@ -164,9 +180,14 @@ def _config(folder: Path) -> Qwen2VLConfig:
 def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
     config = _config(folder)
     try:
-        network, report = Qwen2VLModel.from_pretrained(
-            folder, config=config, dtype=dtype or "auto", key_mapping=_NEWER_NAMES, output_loading_info=True
-        )
+        with without_stock_noise():
+            network, report = Qwen2VLModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype or "auto",
+                key_mapping=_NEWER_NAMES,
+                output_loading_info=True,
+            )
     except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights cannot be loaded ({error})",
@@ -193,6 +214,8 @@ def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str,
             fix="Name it: VLM2Vec(path, base_model=...).",
             source=str(folder),
         )
+    if named == _EMBEDDED_NAME:
+        return EMBEDDED_MODEL
     for beside in (folder, folder.parent):
         if (beside / str(named)).is_dir():
             return beside / str(named)

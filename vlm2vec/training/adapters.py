@@ -185,6 +185,7 @@ def merge_adapter(model: VLM2Vec) -> None:
     del network.peft_config
     network._hf_peft_config_loaded = False
     network.requires_grad_(True)
+    network.name_or_path = ""  # not the weights of that name any more
 
 
 def _differing(lora: LoRA, config: Mapping[str, Any]) -> list[str]:

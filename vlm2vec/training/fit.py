@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
+from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.training.adapters import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
@@ -38,6 +40,8 @@ from vlm2vec.training.trainer_arguments import trainer_arguments
 
 if TYPE_CHECKING:
     from vlm2vec import VLM2Vec
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["fit", "mixture_of"]
 
@@ -95,6 +99,11 @@ def fit(
         check_adapter(model, chosen.lora)
     lora = None if trained_before else chosen.adapter(parameters)
     adapter = trained_before or lora is not None
+    if adapter and output_dir is not None and not model[0].model.name_or_path:
+        raise InputError(
+            "the weights under the adapter were trained and are saved nowhere, so none could load it",
+            fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
+        )
     with _folder(output_dir) as folder:
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
@@ -126,12 +135,18 @@ def fit(
             evaluator=_evaluator(model, eval),
             callbacks=list(callbacks),
         )
-        with _learning(model, lora, chosen):
+        with _learning(model, lora, chosen), without_stock_noise():
             try:
                 trainer.train(None if checkpoint is None else str(checkpoint))
                 if output_dir is not None:
                     trainer.save_model(str(output_dir))
                     trainer.accelerator.wait_for_everyone()  # for the first to have written it
+                if not adapter:
+                    # What an adapter that is added later will name as its base.
+                    model[0].model.name_or_path = "" if output_dir is None else str(output_dir)
+            except KeyboardInterrupt:
+                _say_how_to_go_on(trainer, None if output_dir is None else newest_checkpoint(folder))
+                raise
             finally:
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()
@@ -144,10 +159,16 @@ def fit(
         seconds=time.perf_counter() - begin,
         losses=tuple((entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry),
         scores=tuple(_scores(state.log_history)),
+        kept_step=None if chosen.keep_best is None else state.best_global_step,
         skipped={name: count for name, count in skipped.items() if count},
         log=tuple(state.log_history),
         output_dir=None if output_dir is None else str(output_dir),
     )
+
+
+def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:
+    way_on = "there is no checkpoint" if checkpoint is None else f"resume=True goes on from {checkpoint.name}"
+    logger.warning("Stopped at step %d; %s.", trainer.state.global_step, way_on)
 
 
 def mixture_of(train: Any) -> Mixture:

@@ -36,8 +36,8 @@ class FitSettings:
             (VLM2Vec-V2, section 3.4). With 0 each row draws its own source.
         max_steps: Optimizer steps.
         epochs: The same, in passes over all rows; by default 3, and 100 steps at least.
-        learning_rate: At its highest. By default 5e-5 with an adapter (VLM2Vec-V2's script); else 2e-5, and
-            5e-4 for networks of less than 100 million parameters.
+        learning_rate: At its highest. By default 5e-5 with an adapter (VLM2Vec-V2's script), else 2e-5; for
+            networks of less than 100 million parameters 1e-3 and 5e-4.
         temperature: What similarities are divided by (VLM2Vec-V2, section 4.1).
         learn_temperature: Whether it is learned.
         symmetric: Also ask each document for its query.
@@ -203,7 +203,7 @@ class FitSettings:
         if self.learning_rate is not None:
             return self.learning_rate
         if adapter:
-            return 5e-5
+            return 1e-3 if parameters < _SMALL else 5e-5
         return 5e-4 if parameters < _SMALL else 2e-5
 
     def _check_whole(self, name: str, *, least: int) -> None:

@@ -22,6 +22,7 @@ class TrainingResult:
         seconds: Of this call.
         losses: `(step, loss)`, each the mean since the one before.
         scores: `(step, scores by name)` of each evaluation.
+        kept_step: The step whose checkpoint the model went back to, with `keep_best`.
         skipped: Bad rows by source: left out before training, or replaced while it ran.
         log: All that transformers' trainer logged.
         output_dir: Where the model and its checkpoints lie; `None` if nothing was written.
@@ -32,6 +33,7 @@ class TrainingResult:
     seconds: float
     losses: tuple[tuple[int, float], ...]
     scores: tuple[tuple[int, Mapping[str, float]], ...] = ()
+    kept_step: int | None = None
     skipped: Mapping[str, int] | None = None
     log: tuple[Mapping[str, Any], ...] = ()
     output_dir: str | None = None
@@ -44,6 +46,8 @@ class TrainingResult:
         for name in self.scores[-1][1] if self.scores else ():
             values = ", ".join(f"{scores[name]:.4g} (step {step})" for step, scores in self._ends())
             lines.append(f"{name}: {values}")
+        if self.kept_step is not None:
+            lines.append(f"the model is that of step {self.kept_step:,}, which scored best")
         if self.skipped:
             parts = ", ".join(f"{count:,} of {name}" for name, count in self.skipped.items())
             lines.append(f"bad rows left out: {parts}")

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
-from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.errors import InputError, TrainingError, VLM2VecError
 from vlm2vec.training.adapters import has_adapter, load_adapter_weights
 from vlm2vec.training.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.grad_cache import GradCacheLoss
@@ -83,9 +83,15 @@ class ContrastiveTrainer(HookedTrainer):
             try:
                 with self.accelerator.autocast():
                     loss: Tensor = self.loss(batch.pairs)  # type: ignore[union-attr]
-                    return loss
+                break
             except VLM2VecError as error:
                 batch = self._mended(batch, error)  # type: ignore[arg-type]
+        if not loss.isfinite():
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}: training has diverged",
+                fix="Lower the learning rate, and go on from a checkpoint before.",
+            )
+        return loss
 
     def _mended(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
         """The batch to try next, after all ranks have heard of an error that one of them met."""

@@ -17,7 +17,7 @@ from models import profile_of, write_model
 from workloads import Sizes, Writer, mixed
 
 from vlm2vec import VLM2Vec
-from vlm2vec.training.held_out_scores import held_out_scores
+from vlm2vec.training.embedded.held_out_scores import held_out_scores
 
 TYPES = ("float32", "bfloat16")
 

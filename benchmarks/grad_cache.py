@@ -32,8 +32,8 @@ from workloads import QUERY, Item, Sizes, Writer
 from vlm2vec import VLM2Vec
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.modeling.packed_weights import packing_wins
-from vlm2vec.training.grad_cache import GradCacheLoss, Pairs
-from vlm2vec.training.info_nce import InfoNCE
+from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs
+from vlm2vec.training.loss.info_nce import InfoNCE
 
 NOTHING_KEPT = f"{OURS}, no graph kept"
 TEMPERATURE = 0.02

@@ -308,7 +308,7 @@ class VLM2Vec(HookedSentenceTransformer):
         Raises:
             InputError: There is no adapter.
         """
-        from vlm2vec.training.adapters import merge_adapter
+        from vlm2vec.training.adapters.lora import merge_adapter
 
         merge_adapter(self)
 

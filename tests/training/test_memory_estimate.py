@@ -14,8 +14,8 @@ from torch import Tensor
 from vlm2vec import VLM2Vec
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.training import GradCacheLoss, LoRA
-from vlm2vec.training.adapters import add_adapter
-from vlm2vec.training.grad_cache import Pairs
+from vlm2vec.training.adapters.lora import add_adapter
+from vlm2vec.training.loss.grad_cache import Pairs
 from vlm2vec.training.memory_estimate import estimate_memory
 
 

@@ -9,8 +9,8 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
-from vlm2vec.training.row_inputs import identity
-from vlm2vec.training.rows import check_row
+from vlm2vec.training.data.row_inputs import identity
+from vlm2vec.training.data.rows import check_row
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["row_evaluator"]

@@ -21,20 +21,20 @@ from transformers import PreTrainedModel
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.stock_noise import without_stock_noise
-from vlm2vec.training.adapters import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
+from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
+from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
+from vlm2vec.training.batches.row_pairs import RowParser
+from vlm2vec.training.batches.smart_batch_sampler import SmartBatchSampler
+from vlm2vec.training.batches.smart_batches import SmartBatches
+from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
+from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
-from vlm2vec.training.grad_cache import GradCacheLoss
-from vlm2vec.training.info_nce import InfoNCE
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training.loss.grad_cache import GradCacheLoss
+from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.result import TrainingResult
-from vlm2vec.training.row_batches import BatchSampler, RowBatches
-from vlm2vec.training.row_pairs import RowParser
 from vlm2vec.training.run_state import RunState, newest_checkpoint
-from vlm2vec.training.smart_batch_sampler import SmartBatchSampler
-from vlm2vec.training.smart_batches import SmartBatches
 from vlm2vec.training.sources.source import TrainingSource
-from vlm2vec.training.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.trainer import ContrastiveTrainer
 from vlm2vec.training.trainer_arguments import trainer_arguments
 

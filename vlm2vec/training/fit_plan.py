@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vlm2vec.training.adapters import LoRA, add_adapter
+from vlm2vec.training.adapters.lora import LoRA, add_adapter
+from vlm2vec.training.data.mixture import Mixture, MixturePlan
 from vlm2vec.training.fit_settings import FitSettings
-from vlm2vec.training.grad_cache import TOKENS_PER_CHUNK
+from vlm2vec.training.loss.grad_cache import TOKENS_PER_CHUNK
 from vlm2vec.training.memory_estimate import MemoryEstimate, estimate_memory
-from vlm2vec.training.mixture import Mixture, MixturePlan
 
 __all__ = ["FitPlan", "NetworkPlan", "plan_fit"]
 

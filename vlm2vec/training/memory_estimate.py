@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vlm2vec.training.adapters import LoRA
+from vlm2vec.training.adapters.lora import LoRA
 
 __all__ = ["MemoryEstimate", "estimate_memory"]
 

@@ -18,11 +18,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
 from vlm2vec.errors import InputError, TrainingError, VLM2VecError
-from vlm2vec.training.adapters import has_adapter, load_adapter_weights
-from vlm2vec.training.gather import OtherRankError, raise_on_all_ranks
-from vlm2vec.training.grad_cache import GradCacheLoss
-from vlm2vec.training.gradient_sum import sum_gradients, to_rank_0s_values
-from vlm2vec.training.row_batches import RowBatch, RowBatches
+from vlm2vec.training.adapters.lora import has_adapter, load_adapter_weights
+from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
+from vlm2vec.training.loss.gather import OtherRankError, raise_on_all_ranks
+from vlm2vec.training.loss.grad_cache import GradCacheLoss
+from vlm2vec.training.loss.gradient_sum import sum_gradients, to_rank_0s_values
 from vlm2vec.training.run_state import RunState
 
 __all__ = ["ContrastiveTrainer"]

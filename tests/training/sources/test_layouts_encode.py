@@ -8,7 +8,7 @@ import layout_making as making
 import numpy as np
 
 from vlm2vec import VLM2Vec
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training.data.mixture import Mixture
 
 FILE = """
 defaults: {num_frames: 4}

@@ -11,8 +11,8 @@ import pytest
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs import Clip, parse_input
-from vlm2vec.training.mixture import Mixture
-from vlm2vec.training.rows import check_rows
+from vlm2vec.training.data.mixture import Mixture
+from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources import get
 
 CAPTIONS = [

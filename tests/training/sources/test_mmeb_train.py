@@ -10,7 +10,7 @@ import pytest
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs import Image, parse_input
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.sources import get, mmeb_train
 
 OK_VQA = [

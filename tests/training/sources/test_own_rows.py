@@ -9,7 +9,7 @@ import layout_making as making
 import pytest
 
 from vlm2vec.errors import InputError
-from vlm2vec.training.rows import check_rows
+from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources import get, names
 
 

@@ -14,7 +14,7 @@ import yaml
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError
 from vlm2vec.training import recipes
-from vlm2vec.training.mixture import Mixture
+from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.sources import mmeb_train
 
 SUBSETS = list(itertools.chain.from_iterable(mmeb_train.SUBSETS.values()))

@@ -9,7 +9,7 @@ import layout_making as making
 import pytest
 
 from vlm2vec.inputs import Image, parse_input
-from vlm2vec.training.rows import check_rows
+from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources import get
 from vlm2vec.training.sources.visrag import PROMPTS
 

@@ -1,0 +1,132 @@
+"""DoRA with its norm computed once, against peft's own DoRA and against the formula written out."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.dora import DoraLinearLayer
+from torch import nn
+
+from vlm2vec.training.adapters import dora_norm
+from vlm2vec.training.adapters.dora_norm import OnceNormedDora, row_norms, use_dora_norm
+
+
+def network(*, bias: bool = True, dropout: float = 0.0) -> Any:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(48, 96, bias=bias), nn.Tanh(), nn.Linear(96, 24, bias=bias))
+    config = LoraConfig(
+        r=4,
+        lora_alpha=16,
+        use_dora=True,
+        lora_dropout=dropout,
+        target_modules=["0", "2"],
+        init_lora_weights=False,
+    )
+    adapted = get_peft_model(layers, config)
+    with torch.no_grad():  # lengths that are not those of the weights
+        for name, weight in adapted.named_parameters():
+            if "magnitude" in name:
+                weight.mul_(torch.rand_like(weight) + 0.5)
+    return adapted
+
+
+def changed(adapted: Any) -> Any:
+    ours = copy.deepcopy(adapted)
+    use_dora_norm(ours)
+    assert any(type(module) is OnceNormedDora for module in ours.modules())
+    return ours
+
+
+def step(adapted: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Output and gradients, by name."""
+    adapted.zero_grad(set_to_none=True)
+    given = inputs.clone().requires_grad_()
+    torch.manual_seed(1)  # of the dropout
+    output = adapted(given)
+    output.square().sum().backward()
+    gradients = {name: one.grad for name, one in adapted.named_parameters() if one.grad is not None}
+    assert given.grad is not None
+    return {"output": output.detach(), "input": given.grad, **gradients}
+
+
+def assert_equal(ours: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert (ours[name] - tensor).norm() <= 1e-6 * tensor.norm(), name
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("training", [True, False])
+def test_output_and_gradients_are_peft_s(bias: bool, dropout: float, training: bool) -> None:
+    adapted = network(bias=bias, dropout=dropout).train(training)
+    inputs = torch.randn(3, 7, 48)
+    expected = step(adapted, inputs)
+    assert sum("lora_" in name for name in expected) == 6
+    assert_equal(step(changed(adapted), inputs), expected)
+
+
+def test_norms_are_those_of_the_whole_matrix() -> None:
+    weight, down, up = torch.randn(30, 50), torch.randn(4, 50), torch.randn(30, 4)
+    expected = (weight.double() + 2.5 * up.double() @ down.double()).norm(dim=1)
+    torch.testing.assert_close(row_norms(weight, down, up, 2.5).double(), expected, rtol=1e-6, atol=0)
+
+
+def test_the_norm_is_computed_once_for_any_number_of_passes_and_again_after_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return row_norms(*arguments)
+
+    monkeypatch.setattr(dora_norm, "row_norms", counted)
+    adapted = network()
+    ours = changed(adapted)
+    inputs = torch.randn(5, 48)
+    for _ in range(3):
+        ours(inputs)
+    assert len(calls) == 2  # one a layer
+    for model in (adapted, ours):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        step(model, inputs)
+        optimizer.step()
+    assert_equal(step(ours, inputs), step(adapted, inputs))
+    assert len(calls) == 4
+    for model in (adapted, ours):  # some optimisers write past autograd
+        for weight in model.parameters():
+            weight.data.mul_(1.5)
+    assert_equal(step(ours, inputs), step(adapted, inputs))
+
+
+def test_what_is_not_a_plain_linear_layer_is_left_to_peft(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(nn.Linear):
+        """A layer of some other package, as a quantised one."""
+
+    monkeypatch.delattr(dora_norm, "row_norms")
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, use_dora=True, target_modules=["0", "1"], init_lora_weights=False)
+    adapted = get_peft_model(nn.Sequential(Other(8, 8), nn.Embedding(3, 5)), config)
+    before = [type(module) for module in adapted.modules()]
+    expected = adapted.base_model.model[0](torch.ones(2, 8))
+    use_dora_norm(adapted)
+    assert torch.equal(adapted.base_model.model[0](torch.ones(2, 8)), expected)
+    after = [type(module) for module in adapted.modules()]
+    assert [kind if kind is not OnceNormedDora else DoraLinearLayer for kind in after] == before
+
+
+def test_saving_merging_copying_and_pickling_go_on() -> None:
+    adapted = network()
+    inputs = torch.randn(5, 48)
+    expected = adapted(inputs)
+    ours = changed(adapted)
+    assert ours.state_dict().keys() == adapted.state_dict().keys()
+    for same in (ours, copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301
+        torch.testing.assert_close(same(inputs), expected)
+        torch.testing.assert_close(same.merge_and_unload()(inputs), expected)

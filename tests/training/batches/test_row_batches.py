@@ -1,0 +1,54 @@
+"""Batches of rows: another row in place of a bad one, and none of them twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlm2vec.errors import MediaError
+from vlm2vec.training import Mixture, SubBatchSampler, TrainingSource
+from vlm2vec.training.batches.row_batches import RowBatches
+from vlm2vec.training.batches.row_pairs import RowParser
+
+
+def texts(count: int) -> list[dict[str, Any]]:
+    return [{"query": f"question {number}", "document": f"answer {number}"} for number in range(count)]
+
+
+def batches_of(rows: list[dict[str, Any]], *, seed: int = 0, replace: bool = True) -> RowBatches:
+    sampler = SubBatchSampler([len(rows)], batch_size=10, sub_batch_size=0, seed=seed)
+    mixture = Mixture([TrainingSource("texts", rows)])
+    return RowBatches(mixture, sampler, RowParser(), replace=replace, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_replaces_a_bad_row_is_not_in_the_batch_already(seed: int) -> None:
+    rows = texts(20)
+    rows[3] = {"query": "", "document": "answer 3"}
+    batches = batches_of(rows, seed=seed)
+    for _, each in zip(range(6), batches, strict=False):
+        places = {one.place for one in each["batch"].drawn}
+        assert len(places) == 10
+        assert 3 not in places
+    assert batches.bad == {(0, 3)}
+
+
+def test_a_row_is_bad_once_however_often_it_is_found_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    batches = batches_of(texts(20))
+    batch = next(iter(batches))["batch"]
+    error = MediaError("the file is broken").at(0, "a file")
+    mended = batches.without(batch, error)
+    assert mended.drawn[0].place not in {one.place for one in batch.drawn}
+    assert [one.place for one in mended.drawn[1:]] == [one.place for one in batch.drawn[1:]]
+    batches.without(batch, error)  # as where a batch with it was read before
+    assert batches.bad == {(0, batch.drawn[0].place)}
+    assert len(caplog.messages) == 1
+
+
+def test_a_bad_row_is_an_error_that_names_it(tmp_path: Path) -> None:
+    rows = [{"query": "a", "document": tmp_path / "missing.png"}, *texts(9)]
+    batch = next(iter(batches_of(rows, replace=False)))["batch"]
+    assert isinstance(batch, MediaError)
+    assert str(batch).startswith("texts, row 0: ")

@@ -1,0 +1,237 @@
+"""Low-rank adapters: adding one, saving it as it is or merged, loading its weights back.
+
+LoRA (arXiv:2106.09685), and DoRA (arXiv:2402.09353), which the released VLM2Vec models were trained with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from peft import LoraConfig, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
+
+from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.inputs.describe import describe_value
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG
+from vlm2vec.training.adapters.quantised_layers import has_quantised_layers, quantised_for_adapter
+
+if TYPE_CHECKING:
+    from vlm2vec import VLM2Vec
+
+__all__ = [
+    "LoRA",
+    "add_adapter",
+    "check_adapter",
+    "check_saved_adapter",
+    "has_adapter",
+    "load_adapter_weights",
+    "merge_adapter",
+]
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Settings of an adapter; by default those of the released VLM2Vec-V2.0.
+
+    Attributes:
+        r: Rank of the update.
+        alpha: Its scale is `alpha / r`.
+        dropout: On its inputs, while it is trained.
+        use_dora: Also learn the length of each row of the updated weight.
+        target_modules: Names of the linear layers, by their ends. The default ones are all in the language
+            model of Qwen2-VL.
+        quantise: Hold the frozen weights of these layers in 4 bits (QLoRA), which needs bitsandbytes. A
+            saved adapter is loaded onto the weights as they were.
+
+    Raises:
+        InputError: A setting makes no sense.
+
+    Example:
+        >>> LoRA(r=8, use_dora=False).alpha
+        64
+    """
+
+    r: int = 16
+    alpha: int = 64
+    dropout: float = 0.1
+    use_dora: bool = True
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")
+    quantise: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        for name in ("r", "alpha"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(
+                    f"lora's {name} is {describe_value(value)}", fix="Pass a positive whole number."
+                )
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"lora's dropout is {self.dropout}", fix="Pass a number from 0 up to 1.")
+        if not self.target_modules or not all(isinstance(name, str) for name in self.target_modules):
+            raise InputError(
+                "lora has no target_modules", fix='Name linear layers, as in ["q_proj", "v_proj"].'
+            )
+
+    @classmethod
+    def of(cls, settings: LoRA | Mapping[str, Any]) -> LoRA:
+        """The settings, given as such or as a mapping of a recipe."""
+        if isinstance(settings, cls):
+            return settings
+        known = [field.name for field in fields(cls)]
+        if not isinstance(settings, Mapping) or (unknown := [key for key in settings if key not in known]):
+            what = (
+                describe_value(settings) if not isinstance(settings, Mapping) else f'unknown "{unknown[0]}"'
+            )
+            raise InputError(f"lora: {what}", fix=f"Pass true, false, or some of {', '.join(known)}.")
+        return cls(**settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
+    """Add an adapter, whose weights are then all that learns.
+
+    Raises:
+        InputError: The network has none of the named layers, or has an adapter already.
+    """
+    if has_adapter(model):
+        raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
+    quantised = quantised_for_adapter(model[0].model, lora.target_modules) if lora.quantise else nullcontext()
+    try:
+        with quantised:
+            model.add_adapter(_as_peft(lora))
+    except ValueError as error:  # peft's word for names that are not found
+        raise InputError(f"no adapter can be added ({error})", fix="Name layers of the network.") from error
+
+
+def has_adapter(model: VLM2Vec) -> bool:
+    """Whether there is an adapter, not merged."""
+    return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def check_adapter(model: VLM2Vec, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
+    """Raise if the adapter that a model has is not the one that is wanted.
+
+    Args:
+        model: A model with an adapter.
+        wanted: As `fit` takes it: `None` and `True` are any.
+
+    Raises:
+        InputError: None is wanted, or one of other settings.
+    """
+    fix = "Leave lora out to train the one that it has, or call merge_adapter() first."
+    if wanted is False:
+        raise InputError("the model has an adapter, and lora is False", fix=fix)
+    if wanted is None or wanted is True:
+        return
+    for config in model[0].model.peft_config.values():
+        if other := _differing(LoRA.of(wanted), config.to_dict()):
+            raise InputError(f"the model has an adapter of other {other[0]}", fix=fix)
+
+
+def check_saved_adapter(folder: Path, added: LoRA | None, *, expected: bool) -> None:
+    """Raise if a checkpoint is not of the run that its weights are to be loaded for.
+
+    Args:
+        folder: The checkpoint.
+        added: The adapter that the run adds.
+        expected: Whether the run has an adapter.
+
+    Raises:
+        CheckpointError: It has an adapter and the run has none, or the other way round, or they differ.
+    """
+    fix = "Resume with the lora= of the run."
+    file = folder / ADAPTER_CONFIG
+    if file.is_file() != expected:
+        what = "there is no adapter" if expected else "there is an adapter, and lora= asks for none"
+        raise CheckpointError(what, fix=fix, source=str(folder))
+    if added is not None and (other := _differing(added, json.loads(file.read_text(encoding="utf-8")))):
+        raise CheckpointError(f"its adapter is of other {other[0]}", fix=fix, source=str(folder))
+
+
+def merge_adapter(model: VLM2Vec) -> None:
+    """Add the adapter's update to the weights, in float32 before it is rounded, and take the adapter away.
+
+    Vectors stay what they are, up to rounding; encoding is as fast as without adapter again.
+
+    Raises:
+        InputError: There is no adapter.
+    """
+    if not has_adapter(model):
+        raise InputError("the model has no adapter", fix="Merge after training one.")
+    if has_quantised_layers(model):
+        raise InputError(
+            "the weights under the adapter are held in 4 bits",
+            fix="Save the adapter, and load it: VLM2Vec(folder) merges it into the weights as they were.",
+        )
+    network: Any = model[0].model
+    for name, module in list(network.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            base = module.get_base_layer()
+            dtype = base.weight.dtype
+            base.weight.data = base.weight.data.float()
+            module.merge(safe_merge=True)
+            base.weight.data = base.weight.data.to(dtype)
+            network.set_submodule(name, base)
+    del network.peft_config
+    network._hf_peft_config_loaded = False
+    network.requires_grad_(True)
+    network.name_or_path = ""  # not the weights of that name any more
+
+
+def _differing(lora: LoRA, config: Mapping[str, Any]) -> list[str]:
+    """Names of the settings in which an adapter with this configuration of peft's is another one."""
+    own = _as_peft(lora).to_dict()
+    names = {"lora_alpha": "alpha", "lora_dropout": "dropout"}
+    return [
+        names.get(name, name)
+        for name in ("r", "lora_alpha", "lora_dropout", "use_dora", "target_modules")
+        if _unordered(own[name]) != _unordered(config[name])
+    ]
+
+
+def _unordered(value: Any) -> Any:
+    return set(value) if isinstance(value, (list, tuple, set)) else value
+
+
+def _as_peft(lora: LoRA) -> LoraConfig:
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.use_dora,
+        target_modules=list(lora.target_modules),
+        init_lora_weights="gaussian",  # as the original
+    )
+
+
+def load_adapter_weights(model: VLM2Vec, folder: Path) -> None:
+    """Give the model's adapter the weights that were saved from one like it.
+
+    Raises:
+        CheckpointError: The folder has no such adapter, or not all of its weights.
+    """
+    try:
+        weights = load_file(folder / "adapter_model.safetensors")
+    except OSError as error:
+        raise CheckpointError(
+            f"there is no adapter ({error})", fix="Resume with the lora= of the run.", source=str(folder)
+        ) from error
+    network = model[0].model
+    found = set_peft_model_state_dict(
+        network, {key.removeprefix("base_model.model."): value for key, value in weights.items()}
+    )
+    expected = {name for name, weight in network.named_parameters() if "lora_" in name}
+    if found.unexpected_keys or expected & set(found.missing_keys):
+        raise CheckpointError(
+            "its adapter is of other settings", fix="Resume with the lora= of the run.", source=str(folder)
+        )

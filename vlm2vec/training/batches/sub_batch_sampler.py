@@ -1,0 +1,188 @@
+"""Which rows make each global batch: sub-batches of one source each, the sources drawn by weight.
+
+VLM2Vec-V2 (section 3.4) trains on batches of 1,024 made of sub-batches of 64. Within a sub-batch the
+negatives are alike and so hard; across the batch the tasks stay mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vlm2vec.errors import InputError
+from vlm2vec.training.batches.source_passes import SourcePasses
+from vlm2vec.training.batches.sub_batch_settings import SubBatchSettings, whole_number
+
+__all__ = ["SubBatchSampler"]
+
+_STREAM = 0  # the second number of the seed; the shuffles of the rows have 1
+
+
+class SubBatchSampler(Iterator[list[tuple[int, int]]]):
+    """Endless iterator of batches of `(source index, row index)`, this rank's part of each global batch.
+
+    Each sub-batch holds rows of one source, drawn independently with probability `weight / sum(weights)`,
+    so one source may fill several sub-batches. It stays whole, on one rank, contiguous in its list; the
+    parts of the ranks, one after the other, are the global batch, which is the same for any number of
+    ranks. A row is drawn again only when its source has been used up, and twice in one global batch only
+    when its source has fewer rows than the batch takes from it.
+
+    A batch depends on the settings and its step alone, so a run resumes with the very next batch, also on
+    another number of ranks. Give it to a `DataLoader` as `batch_sampler`, and keep one iterator of that for
+    the whole training: a loader with workers draws batches ahead of their use. What such a loader has used
+    is known to the training loop only: save `{**sampler.state_dict(), "step": used}`.
+
+    Args:
+        source_sizes: Number of rows of each source.
+        weights: Weight of each source, of any sum; a source of weight 0 is never drawn. By default the
+            size of the source, so that every row is drawn about equally often.
+        batch_size: Rows of a global batch, over all ranks.
+        sub_batch_size: Rows of a sub-batch, a divisor of `batch_size`. With 0 each row draws its own
+            source; with `batch_size` the whole batch is of one source.
+        seed: Seed of all draws and shuffles.
+        rank: Number of this process among `world_size`.
+        world_size: Number of processes; it divides the number of sub-batches.
+        shuffle: Whether each pass over a source has a random order of its own; otherwise rows come in the
+            order of the source.
+
+    Raises:
+        InputError: A setting has no meaning; the message names the source and the fix.
+
+    Example:
+        >>> sampler = SubBatchSampler([1000, 50], batch_size=8, sub_batch_size=4)
+        >>> batch = next(sampler)
+        >>> [len({source for source, row in batch[start : start + 4]}) for start in (0, 4)]
+        [1, 1]
+    """
+
+    def __init__(  # noqa: PLR0917 - callers rely on this order
+        self,
+        source_sizes: Iterable[int],
+        weights: Iterable[float] | None = None,
+        batch_size: int = 1024,
+        sub_batch_size: int = 64,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        shuffle: bool = True,
+    ) -> None:
+        self._settings = SubBatchSettings.checked(
+            source_sizes, weights, batch_size, sub_batch_size, seed, shuffle=shuffle
+        )
+        self._mine = self._settings.part_of(rank, world_size)
+        # Divided by the largest first: the sum of weights near the largest float would be infinite.
+        shares = np.array(self._settings.weights)
+        bounds = np.cumsum(shares / shares.max())
+        self._bounds = bounds / bounds[-1]
+        self._restart()
+
+    @property
+    def step(self) -> int:
+        """Number of batches drawn so far.
+
+        Example:
+            >>> sampler = SubBatchSampler([100], batch_size=8, sub_batch_size=0)
+            >>> _ = next(sampler), next(sampler)
+            >>> sampler.step
+            2
+        """
+        return self._step
+
+    def __iter__(self) -> SubBatchSampler:
+        return self
+
+    def __next__(self) -> list[tuple[int, int]]:
+        sources = np.repeat(self._drawn_sources(), self._settings.run)
+        rows = np.empty(self._settings.batch_size, dtype=np.int64)
+        for source in np.unique(sources).tolist():
+            places = sources == source
+            rows[places] = self._passes[source].take(int(places.sum()))
+        self._step += 1
+        return list(zip(sources[self._mine].tolist(), rows[self._mine].tolist(), strict=True))
+
+    def advance(self, steps: int) -> None:
+        """Pass over batches as if they had been drawn.
+
+        Only sources with fewer rows than two batches are shuffled on the way, so a thousand steps take a
+        fraction of a second.
+
+        Args:
+            steps: How many batches to pass over.
+
+        Raises:
+            InputError: `steps` is negative or not a whole number.
+
+        Example:
+            >>> straight = SubBatchSampler([100, 30], batch_size=8, sub_batch_size=4)
+            >>> _ = next(straight), next(straight)
+            >>> resumed = SubBatchSampler([100, 30], batch_size=8, sub_batch_size=4)
+            >>> resumed.advance(2)
+            >>> next(resumed) == next(straight)
+            True
+        """
+        for _ in range(whole_number("steps", steps, least=0)):
+            sources, counts = np.unique(self._drawn_sources(), return_counts=True)
+            for source, count in zip(sources.tolist(), counts.tolist(), strict=True):
+                self._passes[source].skip(count * self._settings.run)
+            self._step += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the sampler is: the step, and the settings that the batches depend on, as plain numbers.
+
+        Example:
+            >>> SubBatchSampler([100], batch_size=8, sub_batch_size=4).state_dict()["step"]
+            0
+        """
+        return {"step": self._step, **self._settings.as_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the place of a `state_dict()`, of a sampler with any rank and number of ranks.
+
+        Args:
+            state: What `state_dict()` returned.
+
+        Raises:
+            InputError: The state is of a sampler with other settings, or has no step.
+
+        Example:
+            >>> saved = SubBatchSampler([100], batch_size=8, sub_batch_size=4)
+            >>> saved.advance(3)
+            >>> rank_1 = SubBatchSampler([100], batch_size=8, sub_batch_size=4, rank=1, world_size=2)
+            >>> rank_1.load_state_dict(saved.state_dict())
+            >>> next(rank_1) == next(saved)[4:]
+            True
+        """
+        for name, value in self._settings.as_dict().items():
+            if state.get(name) != value:
+                raise InputError(
+                    f"the state is of a sampler with other {name}",
+                    fix="Resume with the settings and sources that the run began with.",
+                )
+        step = whole_number("the step of the state", state.get("step"), least=0)
+        if step < self._step:
+            self._restart()
+        self.advance(step - self._step)
+
+    def _restart(self) -> None:
+        self._step = 0
+        self._passes = [
+            SourcePasses(
+                size,
+                source=source,
+                seed=self._settings.seed,
+                most=self._settings.batch_size,
+                shuffle=self._settings.shuffle,
+            )
+            for source, size in enumerate(self._settings.source_sizes)
+        ]
+
+    def _drawn_sources(self) -> npt.NDArray[np.intp]:
+        """The sources of this step's sub-batches, or rows where `sub_batch_size` is 0."""
+        settings = self._settings
+        generator = np.random.default_rng([settings.seed, _STREAM, self._step])
+        draws = generator.random(settings.batch_size // settings.run)
+        return np.searchsorted(self._bounds, draws, side="right")

@@ -1,0 +1,1 @@
+"""Training rows, where they come from, and how sources are mixed."""

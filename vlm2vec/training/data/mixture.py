@@ -1,0 +1,222 @@
+"""`Mixture`: the sources that a model is trained on, and how often each is drawn from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from vlm2vec.errors import InputError
+from vlm2vec.training.data.rows import check_rows
+from vlm2vec.training.sources.lazy_rows import KeptRows
+from vlm2vec.training.sources.source import TrainingSource
+
+__all__ = ["Mixture", "MixturePlan", "PlannedSource"]
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """One line of a plan.
+
+    Attributes:
+        source: The source's name.
+        rows: Its number of rows, after its cap.
+        weight: Its weight.
+        share: Its part of all draws, from 0 to 1.
+    """
+
+    source: str
+    rows: int
+    weight: float
+    share: float
+
+
+@dataclass(frozen=True)
+class MixturePlan:
+    """What a mixture is made of; `str()` of it is a table.
+
+    Attributes:
+        sources: A line for each source, in order.
+    """
+
+    sources: tuple[PlannedSource, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all sources."""
+        return sum(line.rows for line in self.sources)
+
+    def __str__(self) -> str:
+        width = max(len("source"), *(len(line.source) for line in self.sources))
+        lines = [f"{'source':<{width}}  {'rows':>11}  {'weight':>8}  {'share':>7}"]
+        lines += [
+            f"{line.source:<{width}}  {line.rows:>11,}  {line.weight:>8g}  {line.share:>7.2%}"
+            for line in self.sources
+        ]
+        return "\n".join([*lines, f"{'all':<{width}}  {self.rows:>11,}"])
+
+
+class Mixture:
+    """Sources with weights: what `fit` draws its batches from.
+
+    A row is read when it is asked for, by source and position. `(source, row)` pairs, as `SubBatchSampler`
+    yields them, are its keys.
+
+    Args:
+        sources: The sources.
+        training: Settings for training that came with them, such as a recipe's; kept as they are.
+        model: The model to start from, if the mixture names one.
+        profile: The profile to open it with.
+        description: What it is, in a few words.
+
+    Raises:
+        InputError: There is no source, one has no rows, or two have the same name.
+
+    Example:
+        >>> pairs = [{"query": "a cat", "document": "a photo of a cat"}]
+        >>> words = [{"query": "one", "document": "1"}, {"query": "two", "document": "2"}]
+        >>> mixture = Mixture([TrainingSource("pets", pairs, weight=3), TrainingSource("numbers", words)])
+        >>> mixture[1, 0]
+        {'query': 'one', 'document': '1'}
+        >>> print(mixture.plan())
+        source          rows    weight    share
+        pets               1         3   75.00%
+        numbers            2         1   25.00%
+        all                3
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[TrainingSource],
+        *,
+        training: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        profile: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self.sources = tuple(sources)
+        self.training = dict(training or {})
+        self.model = model
+        self.profile = profile
+        self.description = description
+        if not self.sources:
+            raise InputError("the mixture has no sources", fix="Pass at least one TrainingSource.")
+        for source in self.sources:
+            if not isinstance(source, TrainingSource):
+                raise InputError(
+                    f"a source is of the type {type(source).__name__}",
+                    fix='Wrap rows as TrainingSource("name", rows).',
+                )
+            if not len(source):
+                raise InputError("it has no rows", fix="Leave it out.", source=f'source "{source.name}"')
+        if len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise InputError(f'two sources are named "{twice}"', fix="Give each a name of its own.")
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Mixture:
+        """The mixture that a YAML file describes.
+
+        Args:
+            path: The file: `sources`, each with a `loader`, and optionally `description`, `model`, `root`,
+                `defaults` for all sources and `training`. `vlm2vec.training.recipes` has some.
+            root: The data folder, which the sources' folders are relative to; by default the file's `root`,
+                which is relative to the file itself.
+
+        Raises:
+            InputError: Something in the file is unknown, wrong or missing on disk.
+        """
+        from vlm2vec.training.data.mixture_file import read_mixture_file
+
+        read = read_mixture_file(path, root)
+        return cls(
+            read.sources,
+            training=read.training,
+            model=read.model,
+            profile=read.profile,
+            description=read.description,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The sources' names."""
+        return [source.name for source in self.sources]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each source, after its cap."""
+        return [len(source) for source in self.sources]
+
+    @property
+    def weights(self) -> list[float]:
+        """The sources' weights, as they were given."""
+        return [float(source.weight) for source in self.sources]
+
+    def __len__(self) -> int:
+        """Rows of all sources."""
+        return sum(self.sizes)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The row at `(source, row)`, with its source's instructions and number of frames."""
+        source, row = key
+        if not 0 <= source < len(self.sources):
+            raise IndexError(f"there are {len(self.sources)} sources, and none at {source}")
+        return self.sources[source][row]
+
+    def plan(self) -> MixturePlan:
+        """What the mixture is made of, source by source; `print` shows it as a table."""
+        total = sum(self.weights)
+        return MixturePlan(
+            tuple(
+                PlannedSource(source.name, len(source), float(source.weight), source.weight / total)
+                for source in self.sources
+            )
+        )
+
+    def checked(
+        self,
+        *,
+        on_error: Literal["raise", "skip"] = "raise",
+        open_files: bool = False,
+        allow_urls: bool = False,
+        show_progress_bar: bool = True,
+    ) -> Mixture:
+        """The mixture after a look at every row, without the bad ones if they are to be skipped.
+
+        Args:
+            on_error: "raise" stops at the first bad row; "skip" leaves bad rows out and logs how many
+                and why, one line for each source.
+            open_files: Also read the first bytes of each file.
+            allow_urls: Whether a string under a media key may be a URL.
+            show_progress_bar: Show one for each source that takes longer than two seconds, in a terminal.
+
+        Raises:
+            VLM2VecError: A row is bad and `on_error` is "raise", or a source has no row left. It names the
+                source and the row.
+
+        Example:
+            >>> rows = [{"query": "a cat", "document": "a photo"}, {"query": "", "document": "a photo"}]
+            >>> Mixture([TrainingSource("pets", rows)]).checked(on_error="skip").sizes
+            [1]
+        """
+        sources = []
+        for source in self.sources:
+            report = check_rows(
+                source,
+                source=source.name,
+                on_error=on_error,
+                open_files=open_files,
+                allow_urls=allow_urls,
+                show_progress_bar=show_progress_bar,
+            )
+            if report.skipped:
+                source = replace(source, rows=KeptRows(source.rows, report.kept), cap=None)  # noqa: PLW2901
+            sources.append(source)
+        return Mixture(
+            sources,
+            training=self.training,
+            model=self.model,
+            profile=self.profile,
+            description=self.description,
+        )

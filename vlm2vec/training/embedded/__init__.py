@@ -1,0 +1,1 @@
+"""The small model inside the package: its network, its world, its training, its scores."""

@@ -1,0 +1,218 @@
+"""What one step of training sees: scenes, clips and pages with their truth, packed into one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from vlm2vec.media.patches import patchify
+from vlm2vec.modeling.positions import token_positions
+from vlm2vec.profiles import Profile
+from vlm2vec.training.embedded.dense_targets import dense_targets, ink_targets, letter_targets
+from vlm2vec.training.embedded.world_sources.ink import with_ink
+from vlm2vec.training.embedded.world_sources.retrieval import varied
+from vlm2vec.world.captions import describe, full_caption
+from vlm2vec.world.clips import Clip
+from vlm2vec.world.items import Item, any_clip, any_page, any_scene
+from vlm2vec.world.pages import Page
+from vlm2vec.world.scenes import Scene
+from vlm2vec.world.twins import twin
+
+__all__ = ["Mixture", "WorldCollator", "pack_world"]
+
+NO_LABEL = -100
+"""Where a token is not to be predicted; what torch's cross entropy leaves out."""
+
+_INSTRUCTED = 0.75
+"""Share of queries and of batches of documents that carry the default instruction."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many of each kind a step sees."""
+
+    scenes: int
+    clips: int
+    pages: int
+
+
+@dataclass(frozen=True)
+class WorldCollator:
+    """Draws the batch of a step; called by the trainer's data loader.
+
+    Attributes:
+        tokenizer: Of the model.
+        profile: Prompt layout and pixel rules of the model.
+        mixture: How many of each kind.
+        seed: Of all batches.
+        with_text: Whether there are queries and captions, or pictures alone.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    profile: Profile
+    mixture: Mixture
+    seed: int
+    with_text: bool
+    valid_label_columns: tuple[str, ...] = ()
+
+    def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
+        """The batch of the step that the one row names.
+
+        Returns:
+            The features of `pack_world`, their names led by `world_`, by which sentence-transformers' trainer
+            knows them as one input.
+        """
+        rng = np.random.default_rng([self.seed, rows[0]["step"]])
+        items = _draw(self.mixture, rng)
+        features = pack_world(items, self.tokenizer, self.profile, rng, with_text=self.with_text)
+        return {f"world_{name}": tensor for name, tensor in features.items()}
+
+
+def pack_world(
+    items: Sequence[Item],
+    tokenizer: PreTrainedTokenizerBase,
+    profile: Profile,
+    rng: np.random.Generator,
+    *,
+    with_text: bool,
+) -> dict[str, Tensor]:
+    """Everything that the loss needs to know of a batch.
+
+    Args:
+        items: Some of each kind, scenes first and clips last.
+        tokenizer: Of the model.
+        profile: Of the model.
+        rng: Chooses wordings, instructions and small changes of brightness.
+        with_text: Whether to add a document and a query for each item.
+
+    Returns:
+        `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
+        `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With text also a packed row
+        of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
+        `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)` the token that comes next in a
+        caption, and `pooled` `(2n,)` the place of each vector, documents first, row i of both halves
+        belonging to item i.
+    """
+    visuals = [patchify(_frames(item, rng), profile.pixels) for item in items]
+    features = {
+        "pixel_values": _rows([patches for patches, _ in visuals]),
+        "grids": torch.tensor([grid for _, grid in visuals]),
+        "dense": _rows([dense_targets(item) for item in items]),
+        "ink": _rows([ink_targets(item) for item in items if not isinstance(item, Page)]),
+        "letters": _rows([letter_targets(item) for item in items if isinstance(item, Page)]),
+    }
+    if not with_text:
+        return features
+    grids = [(time, height // 2, width // 2) for _, (time, height, width) in visuals]
+    writer = _Writer(tokenizer, profile)
+    documents = [
+        writer.document(item, grid, instructed=bool(rng.random() < _INSTRUCTED))
+        for item, grid in zip(items, grids, strict=True)
+    ]
+    queries = [
+        writer.query(varied(describe(item, rng), rng), instructed=bool(rng.random() < _INSTRUCTED))
+        for item in items
+    ]
+    return features | _packed(documents, queries)
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    ids: list[int]
+    spans: list[int | tuple[int, int, int]]
+    pooled: int
+    labels: list[int]
+
+    def lengthened(self, length: int) -> _Prompt:
+        """The prompt with filling at its end, which no token before it can see."""
+        missing = length - len(self.ids)
+        filling, unlabelled = [self.ids[-1]] * missing, [NO_LABEL] * missing
+        return _Prompt(self.ids + filling, [*self.spans, missing], self.pooled, self.labels + unlabelled)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Prompts as the model's own profile lays them out (`vlm2vec.encoding.prompt`)."""
+
+    tokenizer: PreTrainedTokenizerBase
+    profile: Profile
+
+    def query(self, text: str, *, instructed: bool) -> _Prompt:
+        instruction = (
+            f"{self.profile.query_instruction}{self.profile.instruction_joiner}" if instructed else ""
+        )
+        ids = self._encode(instruction + text) + self._encode(self.profile.suffix)
+        return _Prompt(ids, [len(ids)], len(ids) - 1, [NO_LABEL] * len(ids))
+
+    def document(self, item: Item, grid: tuple[int, int, int], *, instructed: bool) -> _Prompt:
+        """The document, and behind its pooled token a caption to predict: nothing before it can see it."""
+        profile = self.profile
+        instruction = f"{profile.document_instruction}{profile.instruction_joiner}" if instructed else ""
+        before = self._encode(instruction) + self._encode(profile.media_start)
+        pad = self._encode("<|video_pad|>" if isinstance(item, Clip) else "<|image_pad|>")
+        after = self._encode(profile.media_end + profile.suffix)
+        caption = self._encode(full_caption(_from_left_to_right(item))) + self._encode(profile.suffix)
+        prompt = before + pad * int(np.prod(grid)) + after
+        labels = [NO_LABEL] * (len(prompt) - 1) + caption + [NO_LABEL]
+        spans: list[int | tuple[int, int, int]] = [len(before), grid, len(after) + len(caption)]
+        return _Prompt(prompt + caption, spans, len(prompt) - 1, labels)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def _packed(documents: Sequence[_Prompt], queries: Sequence[_Prompt]) -> dict[str, Tensor]:
+    # Neighbours of equal length are one call of the attention kernel, so lengths are made few.
+    order = sorted(range(len(queries)), key=lambda index: len(queries[index].ids))
+    prompts = [
+        *(prompt.lengthened(_longest(documents, like=prompt)) for prompt in documents),
+        *(queries[index].lengthened(-(-len(queries[index].ids) // 4) * 4) for index in order),
+    ]
+    lengths = [len(prompt.ids) for prompt in prompts]
+    starts = np.cumsum([0, *lengths[:-1]])
+    pooled = torch.tensor([start + prompt.pooled for start, prompt in zip(starts, prompts, strict=True)])
+    places = torch.empty(len(queries), dtype=torch.long)
+    places[torch.tensor(order)] = pooled[len(documents) :]
+    return {
+        "input_ids": torch.tensor([token for prompt in prompts for token in prompt.ids]),
+        "position_ids": _rows([token_positions(prompt.spans, "mrope") for prompt in prompts]),
+        "lengths": torch.tensor(lengths),
+        "labels": torch.tensor([label for prompt in prompts for label in prompt.labels]),
+        "pooled": torch.cat([pooled[: len(documents)], places]),
+    }
+
+
+def _rows(parts: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _longest(documents: Sequence[_Prompt], *, like: _Prompt) -> int:
+    """Tokens of the longest document with the same picture size."""
+    return max(len(document.ids) for document in documents if document.spans[1] == like.spans[1])
+
+
+def _draw(mixture: Mixture, rng: np.random.Generator) -> list[Item]:
+    clips = [any_clip(rng) for _ in range(mixture.clips // 2)]
+    # Each clip comes with its twin, the one negative that only motion tells apart.
+    clips += [twin(clip, rng) for clip in clips]
+    scenes = [any_scene(rng) for _ in range(mixture.scenes)]
+    return [*scenes, *(any_page(rng) for _ in range(mixture.pages)), *clips]
+
+
+def _frames(item: Item, rng: np.random.Generator) -> np.ndarray:
+    """The item in ink: `(t, height, width, 3)`, a little brighter or darker, a little warmer or colder."""
+    shown = with_ink(item, rng)
+    return np.asarray(shown)[None] if not isinstance(item, Clip) else np.asarray(shown.frames)
+
+
+def _from_left_to_right(item: Item) -> Item:
+    """A scene's things in an order that can be seen; other items as they are."""
+    if not isinstance(item, Scene):
+        return item
+    return replace(item, things=tuple(sorted(item.things, key=lambda thing: thing.x)))

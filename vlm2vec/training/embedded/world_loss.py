@@ -1,0 +1,117 @@
+"""The loss of the embedded model: what tokens show, what captions say, which query belongs to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from vlm2vec.modeling.attention import Segments
+from vlm2vec.modeling.device import to_device
+from vlm2vec.modeling.packed import hidden_states, media_features
+from vlm2vec.training.embedded.dense_targets import ASPECTS, LETTERS, NOT_ASKED
+
+__all__ = ["WorldLoss"]
+
+_NOTHING_WEIGHT = 0.3
+"""Weight of tokens that show nothing: most do, and there is little to learn from them."""
+
+_DENSE_WEIGHT, _CAPTION_WEIGHT = 0.3, 0.5
+"""Beside the contrastive loss, whose weight is 1."""
+
+
+class WorldLoss(nn.Module):
+    """Dense, caption and contrastive loss on a batch of `pack_world`.
+
+    The dense part reads colour, shape, size, motion, word, letters and ink from the vision tower's tokens
+    with linear heads that are thrown away after training. The caption part predicts a document's caption
+    behind its pooled token, with the token embeddings as head. The contrastive part is InfoNCE in both
+    directions over one pool of all kinds. Batches without text have the dense part alone.
+
+    Args:
+        model: The embedding model; its first module holds the network.
+        temperature: Of the contrastive loss.
+    """
+
+    def __init__(self, model: Any, *, temperature: float = 0.05) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        width = model[0].model.config.text_config.hidden_size
+        self.heads = nn.ModuleDict(
+            {aspect: nn.Linear(width, len(answers)) for aspect, answers in ASPECTS.items()}
+        )
+        self.letters = nn.Linear(width, len(LETTERS))
+        self.ink = nn.Linear(width, 49)
+
+    def forward(
+        self, features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Parts of the loss, by name; their sum is what to minimise.
+
+        Args:
+            features: One batch of `pack_world`.
+            labels: Not used; sentence-transformers' trainer passes it.
+        """
+        (batch,) = features
+        network = self.model[0].model
+        media = media_features(network, None, batch["pixel_values"], batch["grids"])
+        dense = self._dense(media, batch)
+        if "input_ids" not in batch:
+            return {"dense": dense}
+        is_clip = batch["grids"][:, 0] > 1
+        stills = int((batch["grids"][~is_clip].prod(dim=1) // 4).sum())
+        states = hidden_states(
+            network,
+            batch["input_ids"],
+            batch["position_ids"],
+            to_device(Segments.of(batch["lengths"].tolist()), media.device),
+            images=media[:stills],
+            clips=media[stills:],
+        )
+        predicted = batch["labels"] >= 0
+        scores = F.linear(states[predicted], network.language_model.embed_tokens.weight)
+        caption = F.cross_entropy(scores, batch["labels"][predicted])
+        documents, queries = F.normalize(states[batch["pooled"]], dim=1).chunk(2)
+        return {
+            "dense": _DENSE_WEIGHT * dense,
+            "caption": _CAPTION_WEIGHT * caption,
+            "contrastive": info_nce(queries, documents, self.temperature),
+        }
+
+    def _dense(self, media: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        loss = media.new_zeros(())
+        for column, head in enumerate(self.heads.values()):
+            answer = batch["dense"][:, column]
+            asked = answer != NOT_ASKED
+            weight = torch.where(answer[asked] == 0, _NOTHING_WEIGHT, 1.0)
+            losses = F.cross_entropy(head(media[asked]), answer[asked], reduction="none")
+            loss = loss + (losses * weight).sum() / weight.sum().clamp(min=1)
+        is_page = batch["dense"][:, list(ASPECTS).index("word")] != NOT_ASKED
+        shown = batch["dense"][:, 0] > 0
+        written = batch["letters"].any(dim=1)
+        letters = self.letters(media[is_page][written])
+        loss = loss + _binary(letters, batch["letters"][written]) * len(LETTERS)
+        inked = shown[~is_page]
+        return loss + 2 * _binary(self.ink(media[~is_page][inked]), batch["ink"][inked])
+
+
+def _binary(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean binary cross entropy; zero where there is nothing to ask."""
+    return F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / max(targets.numel(), 1)
+
+
+def info_nce(queries: Tensor, documents: Tensor, temperature: float) -> Tensor:
+    """InfoNCE in both directions (arXiv 1807.03748, equation 4; arXiv 2103.00020, figure 3).
+
+    Args:
+        queries: `(n, dim)` of unit length.
+        documents: `(n, dim)` of unit length, row i the answer to query i.
+        temperature: Divides the similarities.
+    """
+    scores = queries @ documents.T / temperature
+    answers = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, answers) + F.cross_entropy(scores.T, answers)) / 2

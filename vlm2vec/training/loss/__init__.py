@@ -1,0 +1,1 @@
+"""The loss: InfoNCE over the batches of all ranks, in chunks."""

@@ -1,0 +1,344 @@
+"""GradCache: the loss and gradients of a large batch in the memory of a small one.
+
+Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (arXiv:2101.06983). A
+batch is embedded in chunks without a graph, the loss is taken over all vectors, and on the way back each
+chunk is embedded once more, with a graph, to receive the gradient of its vectors. Here besides:
+
+* chunks are cut by tokens and patches, nothing is padded, and prefixes that inputs share are computed once;
+* media are decoded chunk by chunk, ahead of the model, and never held all at once;
+* the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
+* what a frozen vision tower made of a chunk is kept in a file, so it runs once and takes no memory;
+* both passes of a chunk see the same dropout masks;
+* layers of frozen weights, LoRA and DoRA are computed leaner (`frozen_linear`, `lora_linear`, `dora_norm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from vlm2vec.encoding.ahead import Workers
+from vlm2vec.encoding.batches import Batch
+from vlm2vec.encoding.host_memory import HostMemory
+from vlm2vec.encoding.pack import Packed, pack
+from vlm2vec.encoding.plan import Failed, Planned
+from vlm2vec.encoding.prepare import Prepared
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.parts import Input
+from vlm2vec.modeling.device import to_device
+from vlm2vec.modeling.frozen_linear import use_frozen_linear
+from vlm2vec.modeling.packed import draws
+from vlm2vec.training.adapters.dora_norm import use_dora_norm
+from vlm2vec.training.adapters.lora_linear import use_lora_linear
+from vlm2vec.training.loss.gather import gathered, raise_on_all_ranks
+from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.loss.tensor_file import TensorFile
+
+__all__ = ["TOKENS_PER_CHUNK", "GradCacheLoss", "Pairs"]
+
+TOKENS_PER_CHUNK = 4096
+"""Tokens that are embedded at a time by default: enough to fill a device, also at two billion parameters."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch to learn from, of one rank.
+
+    Attributes:
+        queries: Parsed, with their instructions.
+        documents: The same: the document of each query, and hard negatives.
+        positives: For each query, the place of its document.
+        query_ids: Numbers that are equal for equal questions, on all ranks: the same content under another
+            instruction is another question.
+        query_contents: Numbers that are equal for equal contents, whatever the instruction.
+        document_ids: The same for documents, in one numbering with `query_contents`.
+
+    Raises:
+        InputError: Their lengths do not agree, or a place lies outside.
+    """
+
+    queries: Sequence[Input]
+    documents: Sequence[Input]
+    positives: Sequence[int]
+    query_ids: Sequence[int]
+    query_contents: Sequence[int]
+    document_ids: Sequence[int]
+
+    def __post_init__(self) -> None:
+        of_queries = (self.queries, self.positives, self.query_ids, self.query_contents)
+        if len({len(each) for each in of_queries}) > 1:
+            raise InputError("queries, positives, query_ids and query_contents differ in length")
+        if len(self.documents) != len(self.document_ids):
+            raise InputError("documents and document_ids differ in length")
+        if wrong := [place for place in self.positives if not 0 <= place < len(self.documents)]:
+            raise InputError(f"positives has {wrong[0]}, and there are {len(self.documents)} documents")
+
+
+class GradCacheLoss(nn.Module):
+    """InfoNCE over the batches of all ranks, in chunks.
+
+    Without dropout, loss and gradients are those of the whole batch at once, whatever the chunks. Each rank
+    gets the loss of the global batch and its own part of all gradients, to be summed over ranks after
+    `backward`. The model is not to be wrapped for that: a wrapper would reduce after every chunk.
+
+    Args:
+        model: The embedding model, a `VLM2Vec`.
+        info_nce: The loss over vectors.
+        max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns;
+            by default what suits the device. A larger input is a chunk of its own.
+        max_inputs_per_chunk: Inputs that are embedded at a time, where tokens alone shall not decide.
+        kept_tokens: Tokens, counted as those, whose graphs are kept from the first pass; by default as many
+            as a chunk may have, which takes no more memory than embedding a chunk again.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        info_nce: InfoNCE | None = None,
+        *,
+        max_tokens_per_chunk: int | None = None,
+        max_inputs_per_chunk: int | None = None,
+        kept_tokens: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.info_nce = info_nce or InfoNCE()
+        self.max_tokens_per_chunk = max_tokens_per_chunk
+        self.max_inputs_per_chunk = max_inputs_per_chunk
+        self.kept_tokens = kept_tokens
+
+    def forward(self, pairs: Pairs) -> Tensor:
+        """The loss of the global batch. Its `backward` embeds again what was not kept.
+
+        Raises:
+            VLM2VecError: An input cannot be embedded, on this rank or on another.
+            InputError: No rank has a query.
+        """
+        for use_faster_layers in (use_frozen_linear, use_lora_linear, use_dora_norm):
+            use_faster_layers(self.model)
+        error, vectors = None, torch.empty(0)
+        try:
+            vectors = self._embed([*pairs.queries, *pairs.documents])
+        except VLM2VecError as caught:
+            error = caught
+        raise_on_all_ranks(error, self.model.device)
+        count, device = len(pairs.queries), vectors.device
+        queries, documents = gathered(vectors[:count]), gathered(vectors[count:])
+        if not len(queries.rows):
+            raise InputError("a batch needs at least one query")
+        positives, query_ids, query_contents, document_ids = (
+            gathered(torch.tensor(numbers, dtype=torch.int64, device=device)).rows
+            for numbers in (
+                [documents.first + place for place in pairs.positives],
+                pairs.query_ids,
+                pairs.query_contents,
+                pairs.document_ids,
+            )
+        )
+        same = _as_right(query_ids, query_contents, document_ids, positives)
+        loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same, ranks=queries.ranks)
+        return loss
+
+    def _embed(self, items: Sequence[Input]) -> Tensor:
+        """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
+        vectors: list[Tensor] = []
+        memory = HostMemory(reuse=True)  # for graphs of many sizes, one behind the other
+        with Workers() as workers:
+            chunks = self._chunks(items, workers)
+            learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
+            kept = self._budget if self.kept_tokens is None else self.kept_tokens
+            file = TensorFile()
+            twice = []  # those that are embedded again
+            for chunk in chunks:
+                if learns and left > kept:
+                    twice.append(chunk)
+                left -= chunk.batch.cost
+            for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
+                with torch.set_grad_enabled(learns and number > len(twice)):
+                    vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
+                if number == len(twice):
+                    # Before the kept graphs are built: backward goes through these first, and frees them.
+                    anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
+                    work = _Replay(self.model, twice, memory)
+                    vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
+        if not vectors:
+            return torch.zeros(0, self.model.get_embedding_dimension(), device=self.model.device)
+        return torch.cat(vectors)
+
+    def _chunks(self, items: Sequence[Input], workers: Workers) -> list[_Chunk]:
+        """The inputs in order, cut by what they cost: from the end, so that the last chunk, kept, is full."""
+        batches: list[Batch] = []
+        some: list[Planned] = []
+        cost, tower_learns = 0, _tower_learns(self.model)
+        for one in reversed(self._planned(items, workers)):
+            own = one.tokens + sum(piece.patches for piece in one.media.values() if tower_learns)
+            if some and (cost + own > self._budget or len(some) == self.max_inputs_per_chunk):
+                batches.append(Batch(some[::-1], cost))
+                some, cost = [], 0
+            some.append(one)
+            cost += own
+        if some:
+            batches.append(Batch(some[::-1], cost))
+        return [_Chunk(batch) for batch in reversed(batches)]
+
+    def _planned(self, items: Sequence[Input], workers: Workers) -> list[Planned]:
+        planned: list[Planned] = []
+        for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
+            if isinstance(one, Failed):
+                raise one.error
+            planned.append(one)
+        return planned
+
+    @property
+    def _budget(self) -> int:
+        return self.max_tokens_per_chunk or TOKENS_PER_CHUNK
+
+
+class _Chunk:
+    """Inputs that are embedded together, and what embedding them again needs to know."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.known: tuple[Packed, Callable[[], Tensor | None]] | None = None  # on the host
+        self._random: list[Tensor] = []
+
+    def embed(self, model: Any, ready: Sequence[Prepared] | None, file: TensorFile | None) -> Tensor:
+        """Vectors `(n, dim)`, for the first time.
+
+        Args:
+            model: The embedding model.
+            ready: The inputs, decoded.
+            file: Takes what the second time will use; without, there will be none.
+        """
+        assert ready is not None  # noqa: S101  # without a packed batch, everything is decoded
+        packed = _packed(model, ready)
+        features = {"packed": to_device(packed, model.device)}
+        if file is not None:
+            self._remember(model, packed, features, file)
+        self._random = _random_state(model.device)
+        return _vectors(model, features)
+
+    def _remember(self, model: Any, packed: Packed, features: dict[str, Any], file: TensorFile) -> None:
+        """Keep what spares the second time the decoding, and a frozen tower its second run."""
+        if packed.vision is not None:
+            if _tower_learns(model):
+                return
+            with torch.no_grad():
+                features["media"] = model[0].media_of(features["packed"])
+        media = features.get("media")
+        written = None if media is None else file.write(media)
+        self.known = replace(packed, vision=None), lambda: None if written is None else file.read(written)
+
+    def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
+        """The same vectors, under the same dropout masks."""
+        packed, media = self.known or (_packed(model, ready or ()), lambda: None)
+        features = {"packed": to_device(packed, model.device), "media": to_device(media(), model.device)}
+        with _random_numbers(self._random, model.device):
+            return _vectors(model, features)
+
+
+class _Replay:
+    """Embeds chunks again, under the autocast of the first time, and hands each its gradient."""
+
+    def __init__(self, model: Any, chunks: Sequence[_Chunk], memory: HostMemory) -> None:
+        self._model = model
+        self._chunks = chunks
+        self._memory = memory
+        device = model.device.type
+        self._autocast: Callable[[], Any] = lambda: torch.autocast(
+            device, dtype=dtype, enabled=enabled, cache_enabled=False
+        )
+        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
+    def __call__(self, gradients: Sequence[Tensor]) -> None:
+        with Workers() as workers, torch.enable_grad():
+            decoded = _decoded(self._chunks, workers, self._model)
+            for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
+                self._memory.give_back()
+                with self._autocast():
+                    vectors = chunk.again(self._model, ready)
+                if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM
+                    torch.autograd.backward(vectors, gradient)
+
+
+class _EmbedAgain(torch.autograd.Function):
+    """The vectors of the first pass going forward; the second pass going back."""
+
+    @staticmethod
+    def forward(ctx: Any, work: _Replay, anchor: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+        ctx.work = work
+        ctx.set_materialize_grads(True)
+        return tuple(each.clone() for each in vectors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
+        ctx.work(gradients)
+        return (None, None, *(None for _ in gradients))
+
+
+def _decoded(
+    chunks: Sequence[_Chunk], workers: Workers, model: Any
+) -> Iterator[tuple[_Chunk, list[Prepared] | None]]:
+    """Each chunk with its inputs, decoded a few chunks ahead; `None` where that is known."""
+    unknown = [chunk for chunk in chunks if chunk.known is None]
+    prepared = workers.prepared((chunk.batch for chunk in unknown), model[0].preparer)
+    for chunk in chunks:
+        if chunk.known is not None:
+            yield chunk, None
+            continue
+        _, batch = next(prepared)
+        ready = []
+        for _, one in batch:
+            if isinstance(one, VLM2VecError):
+                raise one
+            ready.append(one)
+        yield chunk, ready
+
+
+def _packed(model: Any, ready: Sequence[Prepared]) -> Packed:
+    """A batch, prefixes that inputs share once, unless each is to have masks of its own."""
+    pooling = model[1] if len(model) > 1 else None
+    last_only = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
+    share = not draws(model[0].model)
+    return pack(ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share)
+
+
+def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
+    return F.normalize(model({**features, "learn": True})["sentence_embedding"], dim=1)
+
+
+def _tower_learns(model: Any) -> bool:
+    """Whether patches have a graph, which is what takes memory, and are embedded twice."""
+    return any(weight.requires_grad for weight in model[0].model.visual.parameters())
+
+
+def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:
+    """`(q, d)` bool: documents with the query's own content, or equal to the document of an equal query."""
+    equal_queries = query_ids[:, None] == query_ids
+    positive = document_ids[positives][:, None] == document_ids
+    through_equal = equal_queries.float() @ positive.float() > 0
+    return through_equal | (query_contents[:, None] == document_ids)
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+@contextmanager
+def _random_numbers(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
+    """Draws as from these states; what comes after the block draws on as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.set_rng_state(states[0])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(states[1], device)
+        yield

@@ -23,7 +23,14 @@ from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.completeness import require_complete
 from vlm2vec.modeling.stock_noise import without_stock_noise
 
-__all__ = ["EMBEDDED_MODEL", "load_network", "load_tokenizer", "name_embedded_base", "resolve_folder"]
+__all__ = [
+    "EMBEDDED_MODEL",
+    "load_network",
+    "load_tokenizer",
+    "name_embedded_base",
+    "named_base",
+    "resolve_folder",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +152,12 @@ def load_tokenizer(
     return tokenizer
 
 
+def named_base(config: Path) -> str | None:
+    """The folder or repository that an adapter's configuration names as its base."""
+    named: str | None = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    return str(EMBEDDED_MODEL) if named == _EMBEDDED_NAME else named
+
+
 def name_embedded_base(folder: Path) -> None:
     """Where a saved adapter names the embedded model as its base, let it name no path of this machine."""
     config = folder / ADAPTER_CONFIG
@@ -207,15 +220,13 @@ def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:
     if base_model is not None:
         return resolve_folder(base_model, **hub)
-    named = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    named = named_base(folder / ADAPTER_CONFIG)
     if not named:
         raise CheckpointError(
             f"{ADAPTER_CONFIG} does not name its base model",
             fix="Name it: VLM2Vec(path, base_model=...).",
             source=str(folder),
         )
-    if named == _EMBEDDED_NAME:
-        return EMBEDDED_MODEL
     for beside in (folder, folder.parent):
         if (beside / str(named)).is_dir():
             return beside / str(named)

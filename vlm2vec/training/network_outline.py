@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from transformers import AutoConfig, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
 from vlm2vec.modeling.adapter import ADAPTER_CONFIG
+from vlm2vec.modeling.checkpoint import named_base
 
 __all__ = ["network_outline"]
 
@@ -75,5 +75,5 @@ def _file(name: str | Path, file: str) -> Path | None:
 def _file_of_base(adapter: str | Path) -> Path | None:
     """The configuration of the network that an adapter belongs to."""
     file = _file(adapter, ADAPTER_CONFIG)
-    base = None if file is None else json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    base = None if file is None else named_base(file)
     return None if base is None else _file(base, "config.json")

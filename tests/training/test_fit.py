@@ -151,6 +151,14 @@ def test_resuming_a_run_that_had_ended_changes_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(weight, weights(first)[name]) for name, weight in weights(again).items())
 
 
+@pytest.mark.parametrize("other", [{"temperature": 0.05}, {"learning_rate": 1e-3}, {"matryoshka_dims": [64]}])
+def test_resuming_with_other_settings_is_an_error(tmp_path: Path, other: dict[str, Any]) -> None:
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1)
+    with pytest.raises(InputError, match=f"{next(iter(other))} is .*, and the run began with"):
+        quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=2, resume=True, **other)
+    assert quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=2, resume=True, save_steps=1).steps == 2
+
+
 def test_resuming_with_other_rows_is_an_error(tmp_path: Path) -> None:
     quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1)
     with pytest.raises(InputError, match="other source_sizes"):
@@ -321,11 +329,18 @@ class Falling(BaseEvaluator):  # type: ignore[misc]
         return {"score": -float(steps)}
 
 
+def test_a_best_score_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r'keep_best is "ndcg", which is no score. There are .*score'):
+        quiet(VLM2Vec(), rows(), eval=Falling(), output_dir=tmp_path, max_steps=1, keep_best="ndcg")
+
+
 def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
     model = VLM2Vec()
     settings = {"max_steps": 3, "eval_steps": 1, "save_steps": 1, "keep_best": "score"}
     result = quiet(model, rows(), eval=Falling(), output_dir=tmp_path, **settings)
     assert [scores["score"] for _, scores in result.scores] == [-1, -2, -3]
+    assert result.kept_step == 1
+    assert "the model is that of step 1" in str(result)
     best = weights(VLM2Vec(tmp_path / "checkpoint-1"))
     assert all(torch.equal(weight, best[name]) for name, weight in weights(model).items())
     again = VLM2Vec()

@@ -102,7 +102,9 @@ def load_network(
     base = _base_of_adapter(folder, base_model, hub)
     logger.info("Merging the adapter in %s into %s", folder, base)
     # Merged in float32: the product of the low-rank factors is added before it is rounded.
-    network = merge_adapter(load_network(base, dtype=torch.float32, **hub), folder)
+    network = load_network(base, dtype=torch.float32, **hub)
+    with without_stock_noise():
+        network = merge_adapter(network, folder)
     # Parameters alone: rounding the rotary frequencies would move every position.
     network.config.dtype = dtype or _config(base).dtype or torch.float32
     for parameter in network.parameters():

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
 from vlm2vec.training.data.row_inputs import identity
-from vlm2vec.training.data.rows import check_row
+from vlm2vec.training.data.rows import check_row, placed, read_row
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["row_evaluator"]
@@ -45,7 +46,12 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
     corpus: _Known = {}
     relevant: dict[str, set[str]] = {}
     for number in range(len(rows)):
-        row = check_row(rows[number], source=name or "eval", number=number, allow_urls=allow_urls)
+        source = name or "eval"
+        try:
+            read = read_row(rows, number)
+        except VLM2VecError as error:
+            raise placed(error, source, number) from error
+        row = check_row(read, source=source, number=number, allow_urls=allow_urls)
         query = _added(queries, row.query, row.query_instruction, allow_urls)
         document = _added(corpus, row.document, row.document_instruction, allow_urls)
         relevant.setdefault(query, set()).add(document)

@@ -125,6 +125,7 @@ def fit(
         checkpoint = _checkpoint(output_dir, resume)
         if checkpoint is not None:
             run = RunState.load(checkpoint)
+            run.check_settings(chosen.deciding())
             check_saved_adapter(checkpoint, lora, expected=adapter)
             batches.sampler.load_state_dict(run.sampler)
         trainer = ContrastiveTrainer(
@@ -132,10 +133,11 @@ def fit(
             arguments,
             loss=_loss(model, chosen),
             batches=batches,
+            settings=chosen.deciding(),
             evaluator=_evaluator(model, eval),
             callbacks=list(callbacks),
         )
-        with _learning(model, lora, chosen), without_stock_noise():
+        with without_stock_noise(), _learning(model, lora, chosen):
             try:
                 trainer.train(None if checkpoint is None else str(checkpoint))
                 if output_dir is not None:

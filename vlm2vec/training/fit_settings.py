@@ -169,6 +169,18 @@ class FitSettings:
             }
         return cls(**given)
 
+    def deciding(self) -> dict[str, Any]:
+        """What decides what is learned, beside rows and batches, as plain values."""
+        names = (
+            *("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed"),
+            *("temperature", "learn_temperature", "symmetric", "false_negative_margin", "hardness"),
+            *("freeze_vision", "bf16"),
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "matryoshka_dims": list(self.matryoshka_dims),
+        }
+
     def rows_per_batch(self, rows: int) -> int:
         """The size of a global batch."""
         return self.batch_size if self.batch_size is not None else min(64, rows)

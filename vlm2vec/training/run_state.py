@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm2vec.errors import CheckpointError
+from vlm2vec.errors import CheckpointError, InputError
 
 __all__ = ["RunState", "newest_checkpoint"]
 
@@ -25,16 +25,32 @@ class RunState:
     Attributes:
         sampler: The sampler's state, at the batch that comes next.
         log_temperature: Of the loss.
+        settings: What else decides what is learned, by name.
     """
 
     sampler: Mapping[str, Any]
     log_temperature: float
+    settings: Mapping[str, Any]
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise unless a run that goes on has the settings that it began with.
+
+        Raises:
+            InputError: One of them is another.
+        """
+        for name, value in settings.items():
+            if name in self.settings and self.settings[name] != value:
+                raise InputError(
+                    f"{name} is {value}, and the run began with {self.settings[name]}",
+                    fix="Resume with the settings of the run, or begin another in its own output_dir.",
+                )
 
     def save(self, folder: Path) -> None:
         """Write the file, in one go."""
         part = folder / f"{_NAME}.part"
-        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        with part.open("rb") as file:
+        with part.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+            file.flush()
             os.fsync(file.fileno())
         part.replace(folder / _NAME)
 

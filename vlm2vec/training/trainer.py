@@ -7,6 +7,7 @@ a run and its adapter come back from a checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class ContrastiveTrainer(HookedTrainer):
         args: As the stock trainer takes them, with `ignore_data_skip`: the batches begin where they should.
         loss: Over the batches of all ranks.
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
+        settings: What checkpoints say of the run, for those who resume it.
         **others: `evaluator`, `callbacks`, `optimizers`.
     """
 
@@ -46,6 +48,7 @@ class ContrastiveTrainer(HookedTrainer):
         *,
         loss: GradCacheLoss,
         batches: RowBatches,
+        settings: Mapping[str, Any],
         **others: Any,
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
@@ -55,6 +58,7 @@ class ContrastiveTrainer(HookedTrainer):
                 fix="Launch with plain data parallelism; an adapter (lora=True) keeps gradients small.",
             )
         self.batches = batches
+        self.settings = settings
         self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
 
     def get_train_dataloader(self) -> RowBatches:
@@ -104,6 +108,15 @@ class ContrastiveTrainer(HookedTrainer):
         raise_on_all_ranks(final, self.model.device)
         return batch
 
+    def evaluate(self, *arguments: Any, **others: Any) -> dict[str, float]:
+        """As the stock trainer; the score that says which checkpoint is best has to be there."""
+        scores: dict[str, float] = super().evaluate(*arguments, **others)
+        best = self.args.metric_for_best_model
+        if best is not None and f"eval_{best}" not in scores:
+            names = ", ".join(sorted(name.removeprefix("eval_") for name in scores))
+            raise InputError(f'keep_best is "{best}", which is no score', fix=f"There are {names}.")
+        return scores
+
     def training_step(self, *arguments: Any, **others: Any) -> Tensor:
         """Forward and backward, and then the gradients of all ranks."""
         loss: Tensor = super().training_step(*arguments, **others)
@@ -120,7 +133,7 @@ class ContrastiveTrainer(HookedTrainer):
         """Write what resuming needs besides."""
         # The sampler is ahead: a batch is read while the one before it is used.
         sampler = {**self.batches.sampler.state_dict(), "step": self.state.global_step}
-        RunState(sampler, self.loss.info_nce.log_temperature.item()).save(folder)
+        RunState(sampler, self.loss.info_nce.log_temperature.item(), self.settings).save(folder)
 
     def restore(self, folder: Path) -> None:
         """Take the weights of a checkpoint, the adapter's alone where there is one."""

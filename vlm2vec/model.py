@@ -253,7 +253,7 @@ class VLM2Vec(HookedSentenceTransformer):
 
         A row is a dict: `query`, `document` (what should be found), optionally `negatives` (a list of what
         should not), `query_instruction` and `document_instruction`. Each input is anything that `encode`
-        takes. The loss is InfoNCE over the whole batch, in memory that does not grow with the batch. What is
+        takes. The loss is InfoNCE over the whole batch, with the graph of one chunk in memory. What is
         equal to a row's query or document is no negative of it. `accelerate launch` spreads it over devices.
 
         Args:

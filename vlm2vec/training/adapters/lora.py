@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +91,6 @@ class LoRA:
             )
             raise InputError(f"lora: {what}", fix=f"Pass true, false, or some of {', '.join(known)}.")
         return cls(**settings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 def add_adapter(model: VLM2Vec, lora: LoRA) -> None:

@@ -92,10 +92,8 @@ class _Adapted(torch.autograd.Function):
     ) -> Tensor:
         narrow = x @ down.T
         ctx.save_for_backward(x, narrow, down, up)
-        ctx.weight, ctx.scaling = (
-            weight,
-            scaling,
-        )  # the parameter itself, by which its packed copies are found
+        ctx.weight = weight  # the parameter itself, by which its packed copies are found
+        ctx.scaling = scaling
         return multiply(x, weight, bias).addmm_(narrow, up.T, alpha=scaling)
 
     @staticmethod

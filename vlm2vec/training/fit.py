@@ -286,9 +286,7 @@ def _sampler(
                 fix="Leave it out, or mine groups of that size.",
             )
         return SmartBatchSampler(groups, mixture.weights, **common)
-    size = chosen.rows_per_sub_batch(batch_size)
-    if chosen.sub_batch_size is None and len(mixture.sources) == 1:
-        size = 0  # the same batches, which any number of ranks can share
+    size = chosen.rows_per_sub_batch(batch_size, sources=len(mixture.sources))
     return SubBatchSampler(
         mixture.sizes, mixture.weights, sub_batch_size=size, shuffle=chosen.shuffle, **common
     )

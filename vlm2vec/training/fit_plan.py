@@ -169,7 +169,7 @@ def plan_fit(
         sources=sources,
         settings=settings,
         batch_size=batch_size,
-        sub_batch_size=settings.rows_per_sub_batch(batch_size),
+        sub_batch_size=settings.rows_per_sub_batch(batch_size, sources=len(mixture.sources)),
         steps=steps,
         passes=tuple(steps * batch_size * line.share / line.rows for line in sources.sources),
         device=device,

@@ -185,10 +185,12 @@ class FitSettings:
         """The size of a global batch."""
         return self.batch_size if self.batch_size is not None else min(64, rows)
 
-    def rows_per_sub_batch(self, batch_size: int) -> int:
-        """The size of a sub-batch."""
+    def rows_per_sub_batch(self, batch_size: int, *, sources: int) -> int:
+        """The size of a sub-batch, of so many sources."""
         if self.sub_batch_size is not None:
             return self.sub_batch_size
+        if sources == 1:
+            return 0  # the same batches, which any number of ranks can share
         return next(size for size in range(min(_SUB_BATCH, batch_size), 0, -1) if batch_size % size == 0)
 
     def steps(self, rows: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
@@ -316,10 +317,24 @@ def test_bfloat16_learns_with_weights_in_float32() -> None:
 
 
 def test_held_out_rows_are_scored_meanwhile() -> None:
-    result = quiet(VLM2Vec(), rows(), eval=rows()[::4], max_steps=4, eval_steps=2)
-    assert [step for step, _ in result.scores] == [2, 4]
+    result = quiet(VLM2Vec(), rows(), eval=rows()[::4], max_steps=5, eval_steps=2)
+    assert [step for step, _ in result.scores] == [2, 4, 5]  # the last one too
     assert "cosine_accuracy@1" in result.scores[0][1]
     assert "cosine_accuracy@1" in str(result)
+
+
+def test_all_splits_of_a_dataset_are_not_trained_on_together() -> None:
+    words = Dataset.from_list([{"query": "a flim", "document": "a red circle"}])
+    splits = DatasetDict(train=words, test=words)
+    with pytest.raises(InputError, match="all splits are given: train, test"):
+        quiet(VLM2Vec(), splits, max_steps=1)
+
+
+def test_a_learned_temperature_is_told() -> None:
+    result = quiet(VLM2Vec(), rows(), max_steps=2, temperature=0.05, learn_temperature=True)
+    assert result.temperature == pytest.approx(0.05, rel=0.05)
+    assert result.temperature != 0.05
+    assert "temperature 0.0" in str(result)
 
 
 class Falling(BaseEvaluator):  # type: ignore[misc]

@@ -43,7 +43,14 @@ def card_note(profile: Profile) -> str:
     lines = [
         "## Profile",
         "",
-        f"Prompts and pixels follow the `{profile.name}` profile of the `vlm2vec` package.",
+        f"Prompts and pixels follow the `{profile.name}` profile of the `vlm2vec` package "
+        "(`pip install vlm2vec`), which also takes files:",
+        "",
+        "```python",
+        "from vlm2vec import VLM2Vec",
+        "",
+        'model = VLM2Vec("this/folder")',
+        "```",
     ]
     if profile.positions == "1d":
         lines += [

@@ -163,6 +163,7 @@ def fit(
         scores=tuple(_scores(state.log_history)),
         kept_step=None if chosen.keep_best is None else state.best_global_step,
         skipped={name: count for name, count in skipped.items() if count},
+        temperature=trainer.loss.info_nce.temperature if chosen.learn_temperature else None,
         log=tuple(state.log_history),
         output_dir=None if output_dir is None else str(output_dir),
     )
@@ -194,6 +195,9 @@ def mixture_of(train: Any) -> Mixture:
         return train
     if isinstance(train, TrainingSource):
         return Mixture([train])
+    if type(train).__name__ in ("DatasetDict", "IterableDatasetDict"):
+        # A dict of splits, not of sources: the test split is not to be trained on.
+        raise InputError(f"all splits are given: {', '.join(train)}", fix='Pass one, dataset["train"].')
     if isinstance(train, Mapping):
         return Mixture(
             [TrainingSource(name, rows, weight=max(1, _length(rows))) for name, rows in train.items()]
@@ -202,7 +206,7 @@ def mixture_of(train: Any) -> Mixture:
         return Mixture(train)
     if not _length(train):
         raise InputError(
-            f"there are no rows to train on ({describe_value(train)})",
+            f"there are no rows ({describe_value(train)})",
             fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
         )
     return Mixture([TrainingSource("train", train)])

@@ -24,6 +24,7 @@ class TrainingResult:
         scores: `(step, scores by name)` of each evaluation.
         kept_step: The step whose checkpoint the model went back to, with `keep_best`.
         skipped: Bad rows by source: left out before training, or replaced while it ran.
+        temperature: At the end, where it is learned.
         log: All that transformers' trainer logged.
         output_dir: Where the model and its checkpoints lie; `None` if nothing was written.
     """
@@ -35,6 +36,7 @@ class TrainingResult:
     scores: tuple[tuple[int, Mapping[str, float]], ...] = ()
     kept_step: int | None = None
     skipped: Mapping[str, int] | None = None
+    temperature: float | None = None
     log: tuple[Mapping[str, Any], ...] = ()
     output_dir: str | None = None
 
@@ -48,6 +50,8 @@ class TrainingResult:
             lines.append(f"{name}: {values}")
         if self.kept_step is not None:
             lines.append(f"the model is that of step {self.kept_step:,}, which scored best")
+        if self.temperature is not None:
+            lines.append(f"temperature {self.temperature:.4g}")
         if self.skipped:
             parts = ", ".join(f"{count:,} of {name}" for name, count in self.skipped.items())
             lines.append(f"bad rows left out: {parts}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
-from transformers import PrinterCallback, TrainerState
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
@@ -52,6 +52,8 @@ class ContrastiveTrainer(HookedTrainer):
         **others: Any,
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
+        if self.evaluator is not None:
+            self.add_callback(_EvaluateAtTheEnd())
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise InputError(
                 "training with FSDP or DeepSpeed is not supported",
@@ -143,3 +145,11 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore_weights(folder)
         with torch.no_grad():
             self.loss.info_nce.log_temperature.fill_(RunState.load(folder).log_temperature)
+
+
+class _EvaluateAtTheEnd(TrainerCallback):  # type: ignore[misc]
+    """An evaluation of the last step too, where the number of steps is no multiple of `eval_steps`."""
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True

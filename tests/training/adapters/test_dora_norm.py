@@ -102,7 +102,19 @@ def test_the_norm_is_computed_once_for_any_number_of_passes_and_again_after_a_st
     for model in (adapted, ours):  # some optimisers write past autograd
         for weight in model.parameters():
             weight.data.mul_(1.5)
+    use_dora_norm(ours)  # as each step begins
     assert_equal(step(ours, inputs), step(adapted, inputs))
+
+
+def test_outside_training_any_change_of_the_weights_is_seen() -> None:
+    adapted = network().eval()
+    ours = changed(adapted)
+    inputs = torch.randn(5, 48)
+    for _ in range(2):
+        torch.testing.assert_close(ours(inputs), adapted(inputs))
+        for model in (adapted, ours):
+            for weight in model.parameters():
+                weight.data.mul_(1.5)
 
 
 def test_what_is_not_a_plain_linear_layer_is_left_to_peft(monkeypatch: pytest.MonkeyPatch) -> None:

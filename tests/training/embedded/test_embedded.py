@@ -9,19 +9,23 @@ from vlm2vec import VLM2Vec
 from vlm2vec.training.embedded.network import NetworkSize, build_network
 from vlm2vec.training.embedded.tokenizer import build_tokenizer
 from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, Recipe, Stage, train
-from vlm2vec.training.embedded.world_batches import Mixture
+from vlm2vec.training.embedded.world_batches import ItemCounts
+from vlm2vec.training.embedded.world_sources import world_texts
 
 TINY = Recipe(
     NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32),
     (
-        Stage(2, Mixture(2, 2, 2), learning_rate=1e-3, warmup=1, decay=0, with_text=False),
-        Stage(3, Mixture(2, 2, 2), learning_rate=1e-3, warmup=1, decay=2, with_text=True),
+        Stage(2, ItemCounts(2, 2, 2), learning_rate=1e-3, warmup=1, decay=0, with_captions=False),
+        Stage(3, ItemCounts(2, 2, 2), learning_rate=1e-3, warmup=1, decay=2, with_captions=True),
     ),
+    {"max_steps": 2, "batch_size": 4, "sub_batch_size": 2},
 )
 
 
 def test_training_saves_a_model_that_loads_to_the_same_vectors(tmp_path):
-    trained = train(tmp_path, recipe=TINY)
+    trained, result = train(tmp_path, recipe=TINY)
+    assert result.steps == 2
+    assert len(result.losses) == 2
     loaded = VLM2Vec(tmp_path, device="cpu")
     assert loaded.profile == trained.profile
     inputs = ["a red circle", np.zeros((112, 112, 3), np.uint8), "漢字"]
@@ -37,7 +41,7 @@ def test_training_saves_a_model_that_loads_to_the_same_vectors(tmp_path):
 
 
 def test_the_embedded_network_fits_the_wheel():
-    network = build_network(build_tokenizer(()), EMBEDDED_RECIPE.size, seed=0)
+    network = build_network(build_tokenizer((), world_texts()), EMBEDDED_RECIPE.size, seed=0)
     assert 2 * sum(weight.numel() for weight in network.parameters()) < 7.5 * 2**20
 
 

@@ -57,7 +57,10 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
 
     def scale(self, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
         """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
-        looks = looks_of([weight, down, up]), scaling
+        weights = [weight, down, up]
+        # In training no element is looked at, for which a GPU would have to wait: each step begins anew.
+        seen = tuple(each._version for each in weights) if self.training else looks_of(weights)
+        looks = seen, scaling
         if self._known is None or self._known[0] != looks:
             self._known = looks, row_norms(weight, down, up, scaling)
         scale: Tensor = self.weight / self._known[1]
@@ -65,11 +68,13 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
 
 
 def use_dora_norm(network: nn.Module) -> None:
-    """Make peft's DoRA layers in the network `OnceNormedDora`, in place."""
+    """Make peft's DoRA layers in the network `OnceNormedDora`, in place, none of which knows its norm yet."""
     for module in network.modules():
         if type(module) is DoraLinearLayer:
             # Not another layer in its place: names of weights and saved files stay what they are.
             module.__class__ = OnceNormedDora
+        if type(module) is OnceNormedDora:
+            module._known = None
 
 
 # What is made in inference mode, as while a batch is embedded, could not be used in training afterwards.

@@ -3,16 +3,18 @@
     python -m vlm2vec.training.embedded --output DIR [--seed 0]
     python -m vlm2vec.training.embedded --evaluate DIR
 
-Two stages, both by sentence-transformers' trainer on batches drawn from the drawn world: the vision tower
-alone on dense targets, then everything on dense targets, captions and the contrastive loss together.
+Three stages on the drawn world: the vision tower alone on dense targets, then everything on dense targets
+and captions, both by sentence-transformers' trainer; and then `fit`, on rows of all tasks.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -27,81 +29,139 @@ from vlm2vec.model import VLM2Vec
 from vlm2vec.training.embedded.held_out_scores import held_out_scores, scores_table
 from vlm2vec.training.embedded.network import NetworkSize, build_network
 from vlm2vec.training.embedded.tokenizer import build_tokenizer
-from vlm2vec.training.embedded.world_batches import Mixture, WorldCollator
+from vlm2vec.training.embedded.world_batches import ItemCounts, WorldCollator
 from vlm2vec.training.embedded.world_loss import WorldLoss
+from vlm2vec.training.embedded.world_sources import TASKS, WorldRows, world_sources, world_texts
+from vlm2vec.training.result import TrainingResult
+from vlm2vec.training.sources.source import TrainingSource
 
-__all__ = ["EMBEDDED_RECIPE", "Recipe", "Stage", "train"]
+__all__ = ["EMBEDDED_RECIPE", "Recipe", "Stage", "contrast", "train"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training.
+    """A part of training before the contrastive one.
 
     Attributes:
         steps: Optimizer steps.
-        mixture: What each step sees.
+        counts: What each step sees.
         learning_rate: At its highest.
         warmup: Steps from zero to the highest.
         decay: Steps at the end, from the highest to nearly zero.
-        with_text: Whether captions and queries take part.
+        with_captions: Whether captions take part, or the vision tower learns alone.
     """
 
     steps: int
-    mixture: Mixture
+    counts: ItemCounts
     learning_rate: float
     warmup: int
     decay: int
-    with_text: bool
+    with_captions: bool
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: its size, and the stages in order."""
+    """How a model is trained.
+
+    Attributes:
+        size: Of the network.
+        stages: In order.
+        contrastive: Settings of `fit`, which comes last.
+    """
 
     size: NetworkSize
     stages: tuple[Stage, ...]
+    contrastive: Mapping[str, Any] = field(default_factory=dict)
 
 
 EMBEDDED_RECIPE = Recipe(
     NetworkSize(),
     (
-        Stage(800, Mixture(20, 10, 18), learning_rate=1.5e-3, warmup=50, decay=0, with_text=False),
-        Stage(1500, Mixture(28, 12, 20), learning_rate=1.2e-3, warmup=50, decay=450, with_text=True),
+        Stage(700, ItemCounts(20, 10, 18), learning_rate=1.5e-3, warmup=50, decay=0, with_captions=False),
+        Stage(900, ItemCounts(28, 12, 20), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
     ),
+    {
+        "max_steps": 1120,
+        "batch_size": 128,
+        "sub_batch_size": 16,
+        "learning_rate": 1e-3,
+        "warmup_steps": 50,
+        "weight_decay": 0.02,
+        "temperature": 0.05,
+        "learn_temperature": True,
+        "training_arguments": {"adam_beta2": 0.98},
+    },
 )
 """The recipe of the model inside the package."""
 
+_EVERYTHING = 10**6
+"""More tokens than a batch has: graphs of so small a network fit in memory, and nothing is computed twice."""
 
-def train(output: Path, *, seed: int = 0, recipe: Recipe = EMBEDDED_RECIPE) -> VLM2Vec:
+_SCORED = ("text-to-image", "text-to-clip", "text-to-page")
+"""Tasks of whose held-out rows the training curve shows the scores."""
+
+
+def train(output: Path, *, seed: int = 0, recipe: Recipe = EMBEDDED_RECIPE) -> tuple[VLM2Vec, TrainingResult]:
     """Train a model from random weights and save it, in float16.
 
     Args:
-        output: Folder for the model; `output/checkpoints` gets a copy every few minutes meanwhile.
+        output: Folder for the model; `output/checkpoints` gets copies meanwhile.
         seed: Of weights and batches. Held-out draws of `held_out_scores` have seeds that no training has.
-        recipe: Sizes and steps.
+        recipe: Sizes, stages and settings.
 
     Returns:
-        The trained model, on the CPU in float32.
+        The trained model, on the CPU in float32, and what `fit` says of its stage.
     """
     model = new_model(recipe.size, seed=seed)
     loss = WorldLoss(model)
     for number, stage in enumerate(recipe.stages):
-        logger.info("stage %d of %d: %s", number + 1, len(recipe.stages), stage)
+        logger.info("stage %d: %s", number + 1, stage)
         # Each stage has batch seeds of its own, all even: held-out draws have odd ones.
         run_stage(
             model, loss, stage, output / "checkpoints" / f"stage-{number + 1}", seed=2 * (100 * seed + number)
         )
+    logger.info("the contrastive stage: %s", recipe.contrastive)
+    result = contrast(model, recipe.contrastive, output / "checkpoints" / "contrastive", seed=seed)
     save(model, output)
-    return model
+    return model, result
+
+
+def contrast(
+    model: VLM2Vec, settings: Mapping[str, Any], output: Path, *, seed: int, scored_rows: int = 100
+) -> TrainingResult:
+    """The contrastive stage: `fit` on rows of all tasks.
+
+    Args:
+        model: Trained in place.
+        settings: Of `fit`.
+        output: Folder for checkpoints.
+        seed: Of rows and batches.
+        scored_rows: Held-out rows of each task that the curve shows.
+    """
+    held_out = [
+        TrainingSource(task.name, WorldRows(task.draw, (2 * seed + 1, number), scored_rows))
+        for number, task in enumerate(TASKS)
+        if task.name in _SCORED
+    ]
+    return model.fit(
+        world_sources(seed),
+        eval=held_out,
+        output_dir=output,
+        seed=seed,
+        check_rows=False,  # to look at a row is to draw it
+        kept_tokens=_EVERYTHING,
+        **settings,
+    )
 
 
 def new_model(size: NetworkSize, *, seed: int) -> VLM2Vec:
     """A model with random weights, the small tokenizer and the embedded profile."""
     profile = profiles.get("vlm2vec-embedded")
     prompts = {"query": profile.query_instruction or "", "document": profile.document_instruction or ""}
-    tokenizer = build_tokenizer(tuple(prompt + profile.instruction_joiner for prompt in prompts.values()))
+    instructions = tuple(prompt + profile.instruction_joiner for prompt in prompts.values())
+    tokenizer = build_tokenizer(instructions, world_texts())
     first = Qwen2VLInput(build_network(tokenizer, size, seed=seed), tokenizer, profile)
     modules = [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
     return VLM2Vec(modules=modules, prompts=prompts, device="cpu")
@@ -138,7 +198,7 @@ def run_stage(model: VLM2Vec, loss: WorldLoss, stage: Stage, output: Path, *, se
         train_dataset=Dataset.from_dict({"step": list(range(stage.steps))}),
         loss=loss,
         data_collator=WorldCollator(
-            model.tokenizer, model.profile, stage.mixture, seed=seed, with_text=stage.with_text
+            model.tokenizer, model.profile, stage.counts, seed=seed, with_captions=stage.with_captions
         ),
         optimizers=(optimizer, LambdaLR(optimizer, lambda step: _warm_stable_decay(step, stage))),
     )
@@ -168,16 +228,30 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, help="train, and save the model here")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
+    parser.add_argument("--curve", type=Path, help="draw the contrastive stage's training curve here")
     parser.add_argument("--evaluate", type=Path, metavar="DIR", help="score the model in this folder")
     options = parser.parse_args(arguments)
     if options.output is None and options.evaluate is None:
         parser.error("give --output to train, --evaluate to score, or both")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.output is not None:
-        train(options.output, seed=options.seed)
+        _, result = train(options.output, seed=options.seed)
+        print(result)  # noqa: T201
+        if options.curve is not None:
+            first_hits(result).plot(options.curve)
     if options.evaluate is not None:
         scores = held_out_scores(VLM2Vec(options.evaluate, device="cpu"))
         print(scores_table(scores))  # noqa: T201
+
+
+def first_hits(result: TrainingResult) -> TrainingResult:
+    """The result with Hit@1 of each task as its only scores."""
+    ending = "_cosine_accuracy@1"
+    scores = (
+        (step, {name.removesuffix(ending): value for name, value in named.items() if name.endswith(ending)})
+        for step, named in result.scores
+    )
+    return replace(result, scores=tuple(scores))
 
 
 if __name__ == "__main__":

@@ -11,29 +11,30 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from vlm2vec.media.patches import patchify
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.resize import fit
 from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 from vlm2vec.training.embedded.dense_targets import dense_targets, ink_targets, letter_targets
 from vlm2vec.training.embedded.world_sources.ink import with_ink
-from vlm2vec.training.embedded.world_sources.retrieval import varied
-from vlm2vec.world.captions import describe, full_caption
+from vlm2vec.world.captions import full_caption
 from vlm2vec.world.clips import Clip
 from vlm2vec.world.items import Item, any_clip, any_page, any_scene
 from vlm2vec.world.pages import Page
 from vlm2vec.world.scenes import Scene
 from vlm2vec.world.twins import twin
 
-__all__ = ["Mixture", "WorldCollator", "pack_world"]
+__all__ = ["ItemCounts", "WorldCollator", "pack_world"]
 
 NO_LABEL = -100
 """Where a token is not to be predicted; what torch's cross entropy leaves out."""
 
 _INSTRUCTED = 0.75
-"""Share of queries and of batches of documents that carry the default instruction."""
+"""Share of documents that carry the default instruction."""
 
 
 @dataclass(frozen=True)
-class Mixture:
+class ItemCounts:
     """How many of each kind a step sees."""
 
     scenes: int
@@ -48,16 +49,16 @@ class WorldCollator:
     Attributes:
         tokenizer: Of the model.
         profile: Prompt layout and pixel rules of the model.
-        mixture: How many of each kind.
+        counts: How many of each kind.
         seed: Of all batches.
-        with_text: Whether there are queries and captions, or pictures alone.
+        with_captions: Whether there are captions, or pictures alone.
     """
 
     tokenizer: PreTrainedTokenizerBase
     profile: Profile
-    mixture: Mixture
+    counts: ItemCounts
     seed: int
-    with_text: bool
+    with_captions: bool
     valid_label_columns: tuple[str, ...] = ()
 
     def __call__(self, rows: Sequence[dict[str, int]]) -> dict[str, Tensor]:
@@ -68,8 +69,8 @@ class WorldCollator:
             knows them as one input.
         """
         rng = np.random.default_rng([self.seed, rows[0]["step"]])
-        items = _draw(self.mixture, rng)
-        features = pack_world(items, self.tokenizer, self.profile, rng, with_text=self.with_text)
+        items = _draw(self.counts, rng)
+        features = pack_world(items, self.tokenizer, self.profile, rng, with_captions=self.with_captions)
         return {f"world_{name}": tensor for name, tensor in features.items()}
 
 
@@ -79,7 +80,7 @@ def pack_world(
     profile: Profile,
     rng: np.random.Generator,
     *,
-    with_text: bool,
+    with_captions: bool,
 ) -> dict[str, Tensor]:
     """Everything that the loss needs to know of a batch.
 
@@ -87,18 +88,17 @@ def pack_world(
         items: Some of each kind, scenes first and clips last.
         tokenizer: Of the model.
         profile: Of the model.
-        rng: Chooses wordings, instructions and small changes of brightness.
-        with_text: Whether to add a document and a query for each item.
+        rng: Chooses instructions and small changes of brightness.
+        with_captions: Whether to add each item's prompt and caption.
 
     Returns:
         `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
-        `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With text also a packed row
-        of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
-        `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)` the token that comes next in a
-        caption, and `pooled` `(2n,)` the place of each vector, documents first, row i of both halves
-        belonging to item i.
+        `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With captions also a packed
+        row of the items as documents, each followed by its caption: `input_ids` `(tokens,)`,
+        `position_ids` `(tokens, 3)`, `lengths` `(n,)` and `labels` `(tokens,)`, the token that comes next in
+        a caption.
     """
-    visuals = [patchify(_frames(item, rng), profile.pixels) for item in items]
+    visuals = [patchify(_frames(item, profile.pixels, rng), profile.pixels) for item in items]
     features = {
         "pixel_values": _rows([patches for patches, _ in visuals]),
         "grids": torch.tensor([grid for _, grid in visuals]),
@@ -106,33 +106,28 @@ def pack_world(
         "ink": _rows([ink_targets(item) for item in items if not isinstance(item, Page)]),
         "letters": _rows([letter_targets(item) for item in items if isinstance(item, Page)]),
     }
-    if not with_text:
+    if not with_captions:
         return features
     grids = [(time, height // 2, width // 2) for _, (time, height, width) in visuals]
     writer = _Writer(tokenizer, profile)
-    documents = [
-        writer.document(item, grid, instructed=bool(rng.random() < _INSTRUCTED))
+    prompts = [
+        writer.captioned(item, grid, instructed=bool(rng.random() < _INSTRUCTED))
         for item, grid in zip(items, grids, strict=True)
     ]
-    queries = [
-        writer.query(varied(describe(item, rng), rng), instructed=bool(rng.random() < _INSTRUCTED))
-        for item in items
-    ]
-    return features | _packed(documents, queries)
+    return features | _packed(prompts)
 
 
 @dataclass(frozen=True)
 class _Prompt:
     ids: list[int]
     spans: list[int | tuple[int, int, int]]
-    pooled: int
     labels: list[int]
 
     def lengthened(self, length: int) -> _Prompt:
         """The prompt with filling at its end, which no token before it can see."""
         missing = length - len(self.ids)
         filling, unlabelled = [self.ids[-1]] * missing, [NO_LABEL] * missing
-        return _Prompt(self.ids + filling, [*self.spans, missing], self.pooled, self.labels + unlabelled)
+        return _Prompt(self.ids + filling, [*self.spans, missing], self.labels + unlabelled)
 
 
 @dataclass(frozen=True)
@@ -142,15 +137,8 @@ class _Writer:
     tokenizer: PreTrainedTokenizerBase
     profile: Profile
 
-    def query(self, text: str, *, instructed: bool) -> _Prompt:
-        instruction = (
-            f"{self.profile.query_instruction}{self.profile.instruction_joiner}" if instructed else ""
-        )
-        ids = self._encode(instruction + text) + self._encode(self.profile.suffix)
-        return _Prompt(ids, [len(ids)], len(ids) - 1, [NO_LABEL] * len(ids))
-
-    def document(self, item: Item, grid: tuple[int, int, int], *, instructed: bool) -> _Prompt:
-        """The document, and behind its pooled token a caption to predict: nothing before it can see it."""
+    def captioned(self, item: Item, grid: tuple[int, int, int], *, instructed: bool) -> _Prompt:
+        """The item as a document, and behind its pooled token a caption to predict."""
         profile = self.profile
         instruction = f"{profile.document_instruction}{profile.instruction_joiner}" if instructed else ""
         before = self._encode(instruction) + self._encode(profile.media_start)
@@ -160,31 +148,21 @@ class _Writer:
         prompt = before + pad * int(np.prod(grid)) + after
         labels = [NO_LABEL] * (len(prompt) - 1) + caption + [NO_LABEL]
         spans: list[int | tuple[int, int, int]] = [len(before), grid, len(after) + len(caption)]
-        return _Prompt(prompt + caption, spans, len(prompt) - 1, labels)
+        return _Prompt(prompt + caption, spans, labels)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
 
-def _packed(documents: Sequence[_Prompt], queries: Sequence[_Prompt]) -> dict[str, Tensor]:
+def _packed(prompts: Sequence[_Prompt]) -> dict[str, Tensor]:
     # Neighbours of equal length are one call of the attention kernel, so lengths are made few.
-    order = sorted(range(len(queries)), key=lambda index: len(queries[index].ids))
-    prompts = [
-        *(prompt.lengthened(_longest(documents, like=prompt)) for prompt in documents),
-        *(queries[index].lengthened(-(-len(queries[index].ids) // 4) * 4) for index in order),
-    ]
-    lengths = [len(prompt.ids) for prompt in prompts]
-    starts = np.cumsum([0, *lengths[:-1]])
-    pooled = torch.tensor([start + prompt.pooled for start, prompt in zip(starts, prompts, strict=True)])
-    places = torch.empty(len(queries), dtype=torch.long)
-    places[torch.tensor(order)] = pooled[len(documents) :]
+    prompts = [prompt.lengthened(_longest(prompts, like=prompt)) for prompt in prompts]
     return {
         "input_ids": torch.tensor([token for prompt in prompts for token in prompt.ids]),
         "position_ids": _rows([token_positions(prompt.spans, "mrope") for prompt in prompts]),
-        "lengths": torch.tensor(lengths),
+        "lengths": torch.tensor([len(prompt.ids) for prompt in prompts]),
         "labels": torch.tensor([label for prompt in prompts for label in prompt.labels]),
-        "pooled": torch.cat([pooled[: len(documents)], places]),
     }
 
 
@@ -192,23 +170,23 @@ def _rows(parts: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(parts))
 
 
-def _longest(documents: Sequence[_Prompt], *, like: _Prompt) -> int:
-    """Tokens of the longest document with the same picture size."""
-    return max(len(document.ids) for document in documents if document.spans[1] == like.spans[1])
+def _longest(prompts: Sequence[_Prompt], *, like: _Prompt) -> int:
+    """Tokens of the longest prompt with the same picture size."""
+    return max(len(prompt.ids) for prompt in prompts if prompt.spans[1] == like.spans[1])
 
 
-def _draw(mixture: Mixture, rng: np.random.Generator) -> list[Item]:
-    clips = [any_clip(rng) for _ in range(mixture.clips // 2)]
+def _draw(counts: ItemCounts, rng: np.random.Generator) -> list[Item]:
+    clips = [any_clip(rng) for _ in range(counts.clips // 2)]
     # Each clip comes with its twin, the one negative that only motion tells apart.
     clips += [twin(clip, rng) for clip in clips]
-    scenes = [any_scene(rng) for _ in range(mixture.scenes)]
-    return [*scenes, *(any_page(rng) for _ in range(mixture.pages)), *clips]
+    scenes = [any_scene(rng) for _ in range(counts.scenes)]
+    return [*scenes, *(any_page(rng) for _ in range(counts.pages)), *clips]
 
 
-def _frames(item: Item, rng: np.random.Generator) -> np.ndarray:
-    """The item in ink: `(t, height, width, 3)`, a little brighter or darker, a little warmer or colder."""
+def _frames(item: Item, rules: PixelRules, rng: np.random.Generator) -> np.ndarray:
+    """The item in ink, as large as the model sees it: `(t, height, width, 3)`."""
     shown = with_ink(item, rng)
-    return np.asarray(shown)[None] if not isinstance(item, Clip) else np.asarray(shown.frames)
+    return np.asarray(shown.frames) if isinstance(item, Clip) else fit(shown, rules)[None]
 
 
 def _from_left_to_right(item: Item) -> Item:

@@ -1,4 +1,4 @@
-"""The loss of the embedded model: what tokens show, what captions say, which query belongs to what."""
+"""The loss before the contrastive one: what tokens show, and what captions say."""
 
 from __future__ import annotations
 
@@ -19,27 +19,25 @@ __all__ = ["WorldLoss"]
 _NOTHING_WEIGHT = 0.3
 """Weight of tokens that show nothing: most do, and there is little to learn from them."""
 
-_DENSE_WEIGHT, _CAPTION_WEIGHT = 0.3, 0.5
-"""Beside the contrastive loss, whose weight is 1."""
+_DENSE_WEIGHT = 0.6
+"""Beside the captions, whose weight is 1."""
 
 
 class WorldLoss(nn.Module):
-    """Dense, caption and contrastive loss on a batch of `pack_world`.
+    """Dense and caption loss on a batch of `pack_world`.
 
     The dense part reads colour, shape, size, motion, word, letters and ink from the vision tower's tokens
     with linear heads that are thrown away after training. The caption part predicts a document's caption
-    behind its pooled token, with the token embeddings as head. The contrastive part is InfoNCE in both
-    directions over one pool of all kinds. Batches without text have the dense part alone.
+    behind its pooled token, with the token embeddings as head. Batches without captions have the dense part
+    alone.
 
     Args:
         model: The embedding model; its first module holds the network.
-        temperature: Of the contrastive loss.
     """
 
-    def __init__(self, model: Any, *, temperature: float = 0.05) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.temperature = temperature
         width = model[0].model.config.text_config.hidden_size
         self.heads = nn.ModuleDict(
             {aspect: nn.Linear(width, len(answers)) for aspect, answers in ASPECTS.items()}
@@ -75,12 +73,7 @@ class WorldLoss(nn.Module):
         predicted = batch["labels"] >= 0
         scores = F.linear(states[predicted], network.language_model.embed_tokens.weight)
         caption = F.cross_entropy(scores, batch["labels"][predicted])
-        documents, queries = F.normalize(states[batch["pooled"]], dim=1).chunk(2)
-        return {
-            "dense": _DENSE_WEIGHT * dense,
-            "caption": _CAPTION_WEIGHT * caption,
-            "contrastive": info_nce(queries, documents, self.temperature),
-        }
+        return {"dense": _DENSE_WEIGHT * dense, "caption": caption}
 
     def _dense(self, media: Tensor, batch: dict[str, Tensor]) -> Tensor:
         loss = media.new_zeros(())
@@ -102,16 +95,3 @@ class WorldLoss(nn.Module):
 def _binary(scores: Tensor, targets: Tensor) -> Tensor:
     """Mean binary cross entropy; zero where there is nothing to ask."""
     return F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / max(targets.numel(), 1)
-
-
-def info_nce(queries: Tensor, documents: Tensor, temperature: float) -> Tensor:
-    """InfoNCE in both directions (arXiv 1807.03748, equation 4; arXiv 2103.00020, figure 3).
-
-    Args:
-        queries: `(n, dim)` of unit length.
-        documents: `(n, dim)` of unit length, row i the answer to query i.
-        temperature: Divides the similarities.
-    """
-    scores = queries @ documents.T / temperature
-    answers = torch.arange(len(scores), device=scores.device)
-    return (F.cross_entropy(scores, answers) + F.cross_entropy(scores.T, answers)) / 2

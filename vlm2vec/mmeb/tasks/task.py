@@ -1,0 +1,62 @@
+"""`Task`: the facts of one task of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Metric", "Modality", "Scope", "Task"]
+
+Modality: TypeAlias = Literal["image", "video", "visdoc"]
+Scope: TypeAlias = Literal["local", "global"]
+Metric: TypeAlias = Literal["hit@1", "ndcg_linear@5"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: where its data lies, what it asks, and how it is scored.
+
+    Attributes:
+        name: As in published score files.
+        modality: Which third of the benchmark it belongs to.
+        meta_task: Its group within, such as "I-CLS".
+        layout: Name of the loader that reads its data.
+        repo: Hub repository of its annotations.
+        subset: Configuration in it, if it has several.
+        split: Split in it.
+        revision: Commit of the repository that the numbers of rows below belong to; `None` where unknown.
+        roots: Folders below the data folder where its media may lie, as the archives unpack and as the
+            original's configuration expects them; the first that exists is used.
+        query_instruction: Of queries.
+        target_instruction: Of candidates; "" for none.
+        scope: Whether a query ranks its own candidates or all of the task.
+        metric: Its headline metric.
+        queries: How many.
+        candidates: Of each query (local) or of the task (global); `None` where unknown.
+        frames: Of a clip that are looked at; `None` without clips.
+        in_distribution: Whether its training set is part of the paper's training; `None` where not told.
+        options: What its loader needs besides.
+        notes: What is odd about it.
+    """
+
+    name: str
+    modality: Modality
+    meta_task: str
+    layout: str
+    repo: str
+    subset: str | None
+    split: str
+    revision: str | None
+    roots: tuple[str, ...]
+    query_instruction: str
+    target_instruction: str
+    scope: Scope
+    metric: Metric
+    queries: int
+    candidates: int | None
+    frames: int | None = None
+    in_distribution: bool | None = None
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    notes: tuple[str, ...] = ()

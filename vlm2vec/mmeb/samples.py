@@ -1,4 +1,4 @@
-"""What a task is made of, before any model has had its say: queries, candidates, and which belong together."""
+"""What a task is made of, before any model has a say: queries, candidates, and which belong together."""
 
 from __future__ import annotations
 

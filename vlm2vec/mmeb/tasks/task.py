@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["Metric", "Modality", "Scope", "Task"]
@@ -37,8 +36,14 @@ class Task:
         candidates: Of each query (local) or of the task (global); `None` where unknown.
         frames: Of a clip that are looked at; `None` without clips.
         in_distribution: Whether its training set is part of the paper's training; `None` where not told.
-        options: What its loader needs besides.
+        options: What its loader needs besides; the tables beside this file say what each layout takes.
         notes: What is odd about it.
+        pool: Different candidates of all queries together; `None` where unknown.
+        data_roots: Folders below the data folder where copies of its annotations may lie as parquet, the first
+            that exists is used; otherwise they come from the hub.
+        media_repo: Hub repository of its media.
+        archives: Files of that repository that hold them, as glob patterns; several for one archive in parts.
+        submitted_as: Its name in the leaderboard's submission file; `None` if that is `name`.
     """
 
     name: str
@@ -58,5 +63,15 @@ class Task:
     candidates: int | None
     frames: int | None = None
     in_distribution: bool | None = None
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    pool: int | None = None
+    data_roots: tuple[str, ...] = ()
+    media_repo: str = ""
+    archives: tuple[str, ...] = ()
+    submitted_as: str | None = None
+
+    @property
+    def submission_name(self) -> str:
+        """What the leaderboard's submission file calls it."""
+        return self.submitted_as or self.name

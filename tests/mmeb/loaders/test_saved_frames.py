@@ -1,0 +1,43 @@
+"""Frames that are looked at, of those saved of a clip (`vlm2vec.mmeb.loaders.frames`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from video_layout import draw_frames, names
+
+from vlm2vec.errors import MediaError
+from vlm2vec.mmeb.loaders.frames import clip, saved_frames
+
+
+@pytest.mark.parametrize("saved", [1, 7, 8, 9, 20, 64])
+def test_eight_frames_are_spread_over_the_saved_ones_or_all_are_taken(tmp_path: Path, saved: int) -> None:
+    folder = draw_frames(tmp_path / "clip", saved)
+    chosen = np.linspace(0, saved - 1, 8, dtype=int) if saved >= 8 else range(saved)
+    assert names(saved_frames(folder, 8, row="T, row 0")) == [f"frame_{i + 1}.png" for i in chosen]
+
+
+def test_without_a_count_all_saved_frames_are_taken(tmp_path: Path) -> None:
+    folder = draw_frames(tmp_path / "clip", 12)
+    assert names(saved_frames(folder, None, row="T, row 0")) == [f"frame_{i}.png" for i in range(1, 13)]
+
+
+def test_a_missing_folder_is_named_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=rf"^T, row 3: there is no folder {tmp_path / 'gone'} "):
+        saved_frames(tmp_path / "gone", 8, row="T, row 3")
+
+
+def test_a_folder_without_pictures_is_named_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "notes.txt").write_text("no frame")
+    with pytest.raises(MediaError, match=rf"^T, row 3: .*{tmp_path / 'clip'}.*holds no images"):
+        saved_frames(tmp_path / "clip", 8, row="T, row 3")
+
+
+def test_a_prompt_has_one_space_between_token_instruction_and_text() -> None:
+    assert clip((), "Look:").prompt == "<|video_pad|> Look:"
+    content = clip((Path("a.png"),), "Look: ", "at this")
+    assert content.prompt == "<|video_pad|> Look:  at this"
+    assert (content.instruction, content.text, content.frames) == ("Look: ", "at this", (Path("a.png"),))

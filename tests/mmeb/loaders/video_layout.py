@@ -1,0 +1,36 @@
+"""Small copies of public layouts for tests: folders of tiny frames, and rows given by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+
+@dataclass
+class Rows:
+    """Stands for the access to a data folder: rows as given, media below the first root that exists."""
+
+    folder: Path
+    given: Sequence[Mapping[str, Any]]
+
+    def rows(self, task: Any, table: str | None = None) -> list[Mapping[str, Any]]:
+        return list(self.given)
+
+    def media_root(self, task: Any) -> Path:
+        return next(self.folder / root for root in task.roots if (self.folder / root).is_dir())
+
+
+def draw_frames(folder: Path, count: int, start: int = 1) -> Path:
+    """Frames as the archives name them: without leading zeros, so that sorting by name goes wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + count):
+        Image.new("RGB", (4, 4), (10 * i % 256, 0, 0)).save(folder / f"frame_{i}.png")
+    return folder
+
+
+def names(frames: Sequence[Path]) -> list[str]:
+    return [frame.name for frame in frames]

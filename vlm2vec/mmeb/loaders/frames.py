@@ -1,0 +1,53 @@
+"""Clips of the benchmark, which come as folders of frames saved beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm2vec.errors import MediaError
+from vlm2vec.media.frames import image_files
+from vlm2vec.media.sampling import uniform_indices
+from vlm2vec.mmeb.samples import Content
+
+__all__ = ["VIDEO_TOKEN", "clip", "saved_frames"]
+
+VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105 - a placeholder in prompts, no secret
+
+
+def saved_frames(folder: Path, count: int | None, *, row: str) -> tuple[Path, ...]:
+    """Frames of a clip that are looked at: spread evenly over the saved ones, sorted as people number them.
+
+    Args:
+        folder: Where its frames lie.
+        count: How many to take; all where fewer are saved, or with `None`.
+        row: The row that asks, for errors.
+
+    Raises:
+        MediaError: The folder is missing, or holds no pictures.
+    """
+    if not folder.is_dir():
+        raise MediaError(
+            f"there is no folder {folder} with the frames of its clip",
+            fix="Unpack the whole archive of frames; `vlm2vec mmeb check` lists all that is missing.",
+            source=row,
+        )
+    try:
+        files = image_files(folder)
+    except MediaError as error:
+        raise MediaError(
+            f"the frames of its clip in {folder} cannot be had: {error.cause}",
+            fix="Unpack the archive of frames again.",
+            source=row,
+        ) from error
+    return tuple(files[i] for i in uniform_indices(len(files), len(files) if count is None else count))
+
+
+def clip(frames: tuple[Path, ...], instruction: str, text: str = "") -> Content:
+    """A clip with what is asked of it, worded as the original code does: token, instruction, text.
+
+    Example:
+        >>> clip((), "Find the clip:", "a dog barks").prompt
+        '<|video_pad|> Find the clip: a dog barks'
+    """
+    prompt = " ".join(part for part in (VIDEO_TOKEN, instruction, text) if part)
+    return Content(prompt, text=text, instruction=instruction, frames=frames)

@@ -1,0 +1,72 @@
+"""From the public layouts of the benchmark's data to `TaskData`; one module for each layout."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.loaders.data_folder import DataFolder
+from vlm2vec.mmeb.loaders.missing_data import MissingDataError
+from vlm2vec.mmeb.samples import TaskData
+from vlm2vec.mmeb.tasks.task import Task
+
+__all__ = ["DataFolder", "Loader", "MissingDataError", "load", "loader_of"]
+
+
+class Loader(Protocol):
+    """Reads all of a task."""
+
+    def __call__(self, task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
+        """The queries and candidates of a task.
+
+        Args:
+            task: What to read, of the loader's layout.
+            data: Where it lies.
+            compat: "v2.0" does what the original does where it is wrong.
+        """
+        ...
+
+
+_MODULES = {
+    "image_rows": "image_rows",
+    "video_classification": "video_classification",
+    "video_retrieval": "video_retrieval",
+    "moment_retrieval": "moment_retrieval",
+    "multiple_choice": "multiple_choice",
+    "beir_documents": "beir_documents",
+    "visrag_documents": "visrag_documents",
+}
+"""Layouts and the modules that read them, which are imported when a task needs them."""
+
+
+def loader_of(layout: str) -> Loader:
+    """What reads a layout.
+
+    Raises:
+        InputError: There is no such layout.
+
+    Example:
+        >>> loader_of("image_rows").__module__
+        'vlm2vec.mmeb.loaders.image_rows'
+    """
+    if layout not in _MODULES:
+        raise InputError(f'there is no layout "{layout}"', fix=f"Choose one of {', '.join(_MODULES)}.")
+    loader: Loader = import_module(f"{__name__}.{_MODULES[layout]}").load
+    return loader
+
+
+def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
+    """All of a task, by the loader of its layout.
+
+    Args:
+        task: What to read.
+        data: Where it lies.
+        compat: "v2.0" does what the original does where it is wrong.
+
+    Raises:
+        MissingDataError: Annotations or the folder of the media are not there.
+        MediaError: Some of the media are not there.
+        InputError: Annotations do not say what they should.
+    """
+    return loader_of(task.layout)(task, data, compat=compat)

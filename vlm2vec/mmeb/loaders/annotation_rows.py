@@ -1,0 +1,107 @@
+"""Tables of annotations as rows; pictures in them stay encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vlm2vec.errors import InputError
+
+__all__ = ["Rows", "read_rows", "check_columns", "encoded"]
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+"""Rows by position."""
+
+
+def read_rows(files: Sequence[Path], columns: Sequence[str] | None, *, source: str) -> Rows:
+    """The rows of some files.
+
+    Args:
+        files: Of one table, all Parquet, all JSON lines or all JSON.
+        columns: Those to read; all with `None`. Columns that are not read cost nothing with Parquet.
+        source: What to call the table in errors.
+
+    Raises:
+        InputError: A file cannot be read, or a column is missing.
+    """
+    if files[0].suffix == ".parquet":
+        return _parquet(files, columns, source)
+    rows = [row for file in files for row in _json(file)]
+    for number, row in enumerate(rows):
+        if columns is not None and not columns_fit(row, columns):
+            check_columns(list(row), columns, source=f"{source}, row {number}")
+    return rows
+
+
+def columns_fit(present: Mapping[str, Any] | Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether all columns are there."""
+    return all(name in present for name in columns)
+
+
+def check_columns(present: Sequence[str], columns: Sequence[str], *, source: str) -> None:
+    """Check that columns are there.
+
+    Raises:
+        InputError: One is not.
+
+    Example:
+        >>> check_columns(["query"], ["query", "query-id"], source="ViDoRe_docvqa, queries")
+        Traceback (most recent call last):
+        ...
+        vlm2vec.errors.InputError: ViDoRe_docvqa, queries: there is no column "query-id", but "query". Check ...
+    """
+    for name in columns:
+        if name not in present:
+            raise InputError(
+                f'there is no column "{name}", but {", ".join(f"{one!r}" for one in present)}'.replace(
+                    "'", '"'
+                ),
+                fix="Check that these are the annotations of this task, in the revision that it names.",
+                source=source,
+            )
+
+
+def encoded(rows: Any) -> Rows:
+    """A `datasets.Dataset` whose pictures are not decoded: dicts with "bytes" and "path"."""
+    import datasets
+
+    for name, feature in rows.features.items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    table: Rows = rows
+    return table
+
+
+def _parquet(files: Sequence[Path], columns: Sequence[str] | None, source: str) -> Rows:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if columns is not None:
+            check_columns(pq.read_schema(files[0]).names, columns, source=source)
+        names = None if columns is None else list(columns)
+        table = pq.read_table([str(file) for file in files], columns=names, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"the table cannot be read ({error})", fix=f"Download {files[0].parent} again.", source=source
+        ) from error
+    # Without what `datasets` wrote beside the table, columns are what they are stored as: nothing is decoded.
+    rows: Rows = datasets.Dataset(table.replace_schema_metadata(None))
+    return rows
+
+
+def _json(file: Path) -> list[dict[str, Any]]:
+    text = file.read_text(encoding="utf-8")
+    try:
+        if file.suffix == ".jsonl":
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        else:
+            rows = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is no JSON ({error})", fix="Download it again.", source=str(file)) from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError("this is no list of rows", fix="Download it again.", source=str(file))
+    return rows

@@ -45,9 +45,9 @@ def list_tasks(selection: str | Iterable[str] = "all") -> list[Task]:
     """The tasks that `selection` names, in the order of the public score files.
 
     Args:
-        selection: "all" for the 78 tasks of MMEB-V2, a modality ("image", "video" or "visdoc"), a meta-task such
-            as "I-CLS", a suite that was registered, the name of a task, or several of these: then in the order
-            given, each task once.
+        selection: "all" for the 78 tasks of MMEB-V2, a modality ("image", "video" or "visdoc"), a meta-task
+            such as "I-CLS", a suite that was registered, the name of a task, or several of these: then in the
+            order given, each task once.
 
     Raises:
         InputError: A word selects nothing; the error names the closest that does.
@@ -73,7 +73,7 @@ def get_task(name: str) -> Task:
 
 
 def register(tasks: Iterable[Task], *, suite: str) -> None:
-    """Adds tasks, which `suite` and their names then select; "all", modalities and meta-tasks stay as they are.
+    """Adds tasks that `suite` and their names then select; what "all" and other words mean stays as it is.
 
     Args:
         tasks: Such as `read_table` returns.

@@ -14,7 +14,7 @@ __all__ = ["Registry"]
 class Registry:
     """Suites of tasks: one that has everything by which a benchmark is known, and further ones beside it.
 
-    Modalities and meta-tasks select within the main suite, so that a further one never changes what "image" means.
+    Modalities and meta-tasks select within the main suite: further ones never change what "image" means.
 
     Args:
         main: Tasks of the main suite.

@@ -21,9 +21,9 @@ def read_table(path: Path) -> tuple[Task, ...]:
     """Reads the tasks of a table, in its order.
 
     A table has `defaults`, fields of `Task` for all of it, and `groups`. A group has fields as well, for its
-    `tasks`, each of which has its own. What is nearer to a task wins; options are merged and notes added up.
-    `repo`, `subset`, `roots` and `data_roots` may hold `{name}`, the task's name, `{repo_name}`, its repository
-    without the owner, and `{root_name}`, the field of that name or else the task's name.
+    `tasks`, each of which has its own. What is nearer to a task wins; options are merged, notes added up.
+    `repo`, `subset`, `roots` and `data_roots` may hold `{name}`, the task's name, and `{root_name}`, the
+    field of that name or else the task's name; the last two also `{repo_name}`, the repository without owner.
 
     Raises:
         InputError: A task lacks a field, or has one that there is not.

@@ -39,8 +39,8 @@ class Task:
         options: What its loader needs besides; the tables beside this file say what each layout takes.
         notes: What is odd about it.
         pool: Different candidates of all queries together; `None` where unknown.
-        data_roots: Folders below the data folder where copies of its annotations may lie as parquet, the first
-            that exists is used; otherwise they come from the hub.
+        data_roots: Folders below the data folder where archives bring a copy of its annotations; the first
+            that exists is used, and the hub without one.
         media_repo: Hub repository of its media.
         archives: Files of that repository that hold them, as glob patterns; several for one archive in parts.
         submitted_as: Its name in the leaderboard's submission file; `None` if that is `name`.

@@ -70,13 +70,15 @@ def test_rankings_equal_naive_ones_for_any_size_of_block(problem, candidate_bloc
     assert all(places.dtype == np.int64 for places in ranked)
 
 
+@pytest.mark.parametrize("tokens", [None, 1, 3])
 @pytest.mark.parametrize("local", [False, True])
-def test_equal_vectors_are_ties_wherever_they_stand(local):
+def test_equal_items_are_ties_wherever_they_stand(local, tokens):
     rng = np.random.default_rng(0)
-    vector = rng.standard_normal(768).astype(np.float32)
+    shape = (768,) if tokens is None else (tokens, 768)
+    item = rng.standard_normal(shape).astype(np.float32)
     for count in (7, 101, 1003):
         pools = [np.arange(count)] * 5 if local else None
-        ranked = rank(rng.standard_normal((5, 768)), np.tile(vector, (count, 1)), pools, k=count)
+        ranked = rank(rng.standard_normal((5, *shape)), np.array([item] * count), pools, k=count)
         assert as_lists(ranked) == [list(range(count))] * 5
 
 
@@ -104,7 +106,7 @@ def test_a_query_ranks_the_same_alone_and_among_others():
 
 
 def test_vectors_in_float64_count_as_float32():
-    query, close = np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [1.0 + 1e-9, 0.0]])
+    query, close = np.array([[1.0, -1.0]]), np.array([[1.0, 1.0], [1.0 + 1e-9, 1.0]])
     assert as_lists(rank(query, close)) == [[0, 1]]
     assert as_lists(rank([query], [close[:1], close[1:]])) == [[0, 1]]
 

@@ -9,7 +9,7 @@ passes 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from vlm2vec.errors import InputError
@@ -206,7 +206,7 @@ def query_scores(
     paired = keys if compat == "v2.0" else in_order
     graded = dict(zip(paired, grades if len(grades) else [1.0] * len(in_order), strict=False))
     repeats = compat == "v2.0"
-    metrics = {
+    metrics: dict[str, Callable[[int], float]] = {
         "hit": lambda k: hit_at_k(ranking, keys, k),
         "ndcg_linear": lambda k: ndcg_at_k(ranking, graded, k, "linear", repeats=repeats),
         "ndcg_exponential": lambda k: ndcg_at_k(ranking, graded, k, "exponential", repeats=repeats),

@@ -94,7 +94,7 @@ def _first_places(
     return best
 
 
-def _scores(queries: NDArray[Any], candidates: NDArray[Any]) -> NDArray[np.float32]:
+def _scores(queries: NDArray[Any], candidates: NDArray[Any]) -> NDArray[Any]:
     """Scores `(n queries, n candidates)`.
 
     Summed in float64 and rounded once: sums in float32 differ in the last bit with the place of a vector in

@@ -102,7 +102,8 @@ def _scores(queries: NDArray[Any], candidates: NDArray[Any]) -> NDArray[Any]:
     """
     if queries.dtype == object:
         return max_sim(queries, candidates)
-    return (queries.astype(np.float64) @ candidates.astype(np.float64).T).astype(np.float32)
+    products: NDArray[Any] = queries.astype(np.float64) @ candidates.astype(np.float64).T
+    return products.astype(np.float32)
 
 
 def _in_float32(vectors: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:

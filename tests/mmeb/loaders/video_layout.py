@@ -17,8 +17,12 @@ class Rows:
     folder: Path
     given: Sequence[Mapping[str, Any]]
 
-    def rows(self, task: Any, table: str | None = None) -> list[Mapping[str, Any]]:
-        return list(self.given)
+    def rows(
+        self, task: Any, table: str | None = None, *, columns: Sequence[str] | None = None
+    ) -> list[Mapping[str, Any]]:
+        """Those of a table where rows have one, with the columns that were asked for and no others."""
+        rows = [row for row in self.given if table in (task.subset, row.get("table"))]
+        return [row if columns is None else {name: row[name] for name in columns} for row in rows]
 
     def media_root(self, task: Any) -> Path:
         return next(self.folder / root for root in task.roots if (self.folder / root).is_dir())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from string import Formatter
+from typing import Any
 
+from vlm2vec.encoding.prompt import VIDEO_TOKEN
 from vlm2vec.errors import MediaError
 from vlm2vec.media.frames import image_files
 from vlm2vec.media.sampling import uniform_indices
 from vlm2vec.mmeb.samples import Content
 
-__all__ = ["VIDEO_TOKEN", "clip", "saved_frames"]
-
-VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105 - a placeholder in prompts, no secret
+__all__ = ["clip", "columns_in", "saved_frames", "video_name"]
 
 
 def saved_frames(folder: Path, count: int | None, *, row: str) -> tuple[Path, ...]:
@@ -51,3 +53,24 @@ def clip(frames: tuple[Path, ...], instruction: str, text: str = "") -> Content:
     """
     prompt = " ".join(part for part in (VIDEO_TOKEN, instruction, text) if part)
     return Content(prompt, text=text, instruction=instruction, frames=frames)
+
+
+def video_name(row: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """What a row's video is called: the column that `video` names, of a path the last part without suffix.
+
+    Example:
+        >>> video_name({"video": "train/a.b.avi"}, {"video": "video", "stem": True})
+        'a.b'
+    """
+    video = str(row[options["video"]])
+    return PurePosixPath(video).stem if options.get("stem") else video
+
+
+def columns_in(template: str) -> list[str]:
+    """The columns that a template of folders takes.
+
+    Example:
+        >>> columns_in("{subset}/v_{video}")
+        ['subset', 'video']
+    """
+    return [name for _, name, _, _ in Formatter().parse(template) if name]

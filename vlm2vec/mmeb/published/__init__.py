@@ -1,0 +1,26 @@
+"""Scores that were published for MMEB-V2: the paper's Table 6 and the public score files, by version.
+
+Example:
+    >>> from vlm2vec.mmeb.published import published
+    >>> published("VLM2Vec-V2.0").scores["ViDoSeek-page"]
+    80.2972
+    >>> published("VLM2Vec-V2.0", "table6").scores["ViDoSeek-page"]
+    21.9
+"""
+
+from __future__ import annotations
+
+from vlm2vec.mmeb.published.disagreement import Disagreement, disagreements
+from vlm2vec.mmeb.published.names import published_names
+from vlm2vec.mmeb.published.scores import PublishedScores, published
+from vlm2vec.mmeb.published.versions import Version, version_names
+
+__all__ = [
+    "published",
+    "published_names",
+    "version_names",
+    "PublishedScores",
+    "Version",
+    "disagreements",
+    "Disagreement",
+]

@@ -101,7 +101,7 @@ def bootstrap_intervals(
     for key, names in averages.items():
         if names:
             mean = sum(means[name] for name in names) / len(names)
-            resampled = np.mean([drawn[name] for name in names], axis=0, dtype=np.float64)
+            resampled = np.stack([drawn[name] for name in names]).mean(axis=0)
             found[key] = _interval(mean, resampled, level)
     return found
 

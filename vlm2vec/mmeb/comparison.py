@@ -156,7 +156,7 @@ def compare(
         >>> found = compare("VLM2Vec-V2.0", "GME-2B", version="table6")
         >>> mean = found.means["image"]
         >>> print(f"{mean.difference:+.2f}{mean.stars}")
-        +12.98***
+        +12.97***
     """
     sides = [published(side, version) if isinstance(side, str) else side for side in (first, second)]
     scores = [side.scores if isinstance(side, PublishedScores) else side for side in sides]

@@ -116,5 +116,4 @@ def _of_folder(version: str) -> list[dict[str, str]]:
 
 def read(name: str) -> list[dict[str, str]]:
     """The rows of a table of facts beside this file."""
-    with files(__package__).joinpath(name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()))

@@ -19,8 +19,8 @@ _SPLITS = frozenset({"train", "test", "validation", "val", "dev"})
 def annotation_files(folder: Path, table: str | None, split: str) -> list[Path]:
     """Files of a table, in order; empty if there are none.
 
-    What the README declares counts, as on the hub. Otherwise names tell: `queries/test-00000-of-00001.parquet`,
-    `data/queries-test.jsonl`, or without a split in any name `queries.parquet`.
+    What the README declares counts, as on the hub. Otherwise names tell, such as `queries/test.parquet`,
+    `queries/test-00000-of-00001.parquet`, `data/queries-test.jsonl`, or without any split `queries.parquet`.
 
     Args:
         folder: A folder as `hf download --local-dir` leaves it.

@@ -47,10 +47,10 @@ def check_columns(present: Sequence[str], columns: Sequence[str], *, source: str
         InputError: One is not.
 
     Example:
-        >>> check_columns(["query"], ["query", "query-id"], source="ViDoRe_docvqa, queries")
+        >>> check_columns(["query"], ["query", "query-id"], source="queries")
         Traceback (most recent call last):
         ...
-        vlm2vec.errors.InputError: ViDoRe_docvqa, queries: there is no column "query-id", but "query". Check ...
+        vlm2vec.errors.InputError: queries: there is no column "query-id", but "query". Check ...
     """
     for name in columns:
         if name not in present:

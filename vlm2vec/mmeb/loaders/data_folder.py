@@ -19,8 +19,8 @@ __all__ = ["DataFolder"]
 class DataFolder:
     """A folder with the benchmark's data, and the hub for annotations that it does not hold.
 
-    Annotations may lie in `annotations/OWNER/NAME`, a copy of the hub's repository as `hf download` makes it, or
-    in one of the task's `data_roots`. Media lie as the archives unpack: `image-tasks`, `video-tasks`,
+    Annotations may lie in `annotations/OWNER/NAME`, a copy of the hub's repository as `hf download` makes it,
+    or in one of the task's `data_roots`. Media lie as the archives unpack: `image-tasks`, `video-tasks`,
     `visdoc-tasks`.
 
     Attributes:

@@ -24,8 +24,8 @@ def load_documents(
 ) -> TaskData:
     """Queries, each of which ranks all pages.
 
-    Candidates are the pages that are right for some query, as queries come, then the rest of the corpus. A page
-    is the file in the media's folder, and where there is none the picture in the corpus.
+    Candidates are the pages that are right for some query, as queries come, then the rest of the corpus. A
+    page is the file in the media's folder, and where there is none the picture in the corpus.
 
     Args:
         task: Whose.
@@ -107,7 +107,7 @@ def _check_answered(task: Task, queries: list[Key], qrels: Qrels) -> None:
 
 
 def _check_one_type(task: Task, relevant: Iterable[Key], corpus: Iterable[Key]) -> None:
-    """5 and "5" are two candidates: where tables differ in how they write ids, every right page is there twice."""
+    """5 and "5" are two candidates: if tables wrote ids in two ways, each right page would be there twice."""
     types = sorted({type(key).__name__ for key in (*relevant, *corpus)})
     if len(types) > 1:
         raise InputError(

@@ -1,7 +1,7 @@
 """Rows of the image part: a query with candidates of its own, the first of which is right.
 
-Words are those of the original code (TIGER-AI-Lab/VLM2Vec, commit 6e1e1d4, `src/data/eval_dataset/image_*.py`),
-which takes care to give the prompts of the benchmark's first version, line breaks included.
+Prompts are those of the original code (TIGER-AI-Lab/VLM2Vec, commit 6e1e1d4, `src/data/eval_dataset`), which
+takes care to give those of the benchmark's first version, line breaks included.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Args:
         task: Of the layout "image_rows".
         data: Where rows and pictures lie.
-        compat: "v2.0" leaves the image token in queries that have no picture (WebQA, EDIS), as the original did.
+        compat: "v2.0" leaves the image token in queries without a picture (WebQA, EDIS), as the original did.
 
     Raises:
         MissingDataError: Rows or the folder of the pictures are not there.

@@ -1,4 +1,4 @@
-"""Visual documents of VisRAG: ids are names of files, too long for some file systems, and so are shortened."""
+"""Visual documents of VisRAG: ids are names of files, shortened as some are too long for file systems."""
 
 from __future__ import annotations
 

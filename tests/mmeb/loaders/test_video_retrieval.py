@@ -12,7 +12,7 @@ from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.loaders.video_retrieval import load
 from vlm2vec.mmeb.tasks import get_task
 
-# Task; its rows, the third about the first one's video; the prompt of each query; the key of each right video.
+# Task; its rows, the third about the video of the first; prompts without caption; the right video of each.
 TASKS = [
     (
         "DiDeMo",

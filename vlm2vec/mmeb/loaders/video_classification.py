@@ -67,8 +67,8 @@ def _all_labels(task: Task, root: Path, known: int) -> Sequence[str]:
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line]
     if task.candidates is not None and known < task.candidates:
         warnings.warn(
-            f"{task.name}: there is no file {file}, so that of its {task.candidates} labels only the {known} of "
-            "the rows are candidates, and the score comes out too high. Write all labels into it, one a line.",
+            f"{task.name}: there is no file {file}, so that of its {task.candidates} labels only the {known} "
+            "of the rows are candidates, and the score comes out too high. Write all into it, one a line.",
             VLM2VecWarning,
             stacklevel=3,
         )

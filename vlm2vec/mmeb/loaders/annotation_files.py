@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["annotation_files"]
+__all__ = ["annotation_files", "missing_shards"]
 
 _SUFFIXES = (".parquet", ".jsonl", ".json")
-_SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})(-[0-9a-f]+)?$")
 _SPLITS = frozenset({"train", "test", "validation", "val", "dev"})
 
 
@@ -46,6 +46,17 @@ def annotation_files(folder: Path, table: str | None, split: str) -> list[Path]:
         if of_suffix := [file for file in found if file.suffix == suffix]:
             return of_suffix
     return []
+
+
+def missing_shards(files: list[Path]) -> int:
+    """How many files of a table are not there, as those that are tell by their names.
+
+    Example:
+        >>> missing_shards([Path("test-00000-of-00003.parquet"), Path("test-00002-of-00003.parquet")])
+        1
+    """
+    counts = [int(match[1]) for file in files if (match := _SHARD.search(file.stem))]
+    return max(counts, default=0) - len(counts)
 
 
 def _declared(folder: Path, table: str | None, split: str) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm2vec.mmeb.loaders.annotation_files import annotation_files
+from vlm2vec.mmeb.loaders.annotation_files import annotation_files, missing_shards
 from vlm2vec.mmeb.loaders.annotation_rows import Rows, check_columns, encoded, read_rows
 from vlm2vec.mmeb.loaders.missing_data import MissingDataError
 from vlm2vec.mmeb.tasks.task import Task
@@ -110,7 +110,10 @@ class DataFolder:
 
     def _files(self, task: Task, table: str | None) -> list[Path]:
         for folder in self.annotation_folders(task):
-            if folder.is_dir() and (files := annotation_files(folder, table, task.split)):
+            files = annotation_files(folder, table, task.split) if folder.is_dir() else []
+            if files and (missing := missing_shards(files)) > 0:
+                raise self._missing(task, table, f"{missing} of the files are not in {folder}")
+            if files:
                 return files
         return []
 

@@ -299,6 +299,24 @@ def test_missing_pictures_are_named_with_their_row(tmp_path):
     assert "target two cats.jpg is missing, and 1 more" in str(caught.value)
 
 
+@pytest.mark.parametrize("path", [None, "", "VOC2007"])
+def test_a_row_that_names_no_picture_is_an_error(tmp_path, path):
+    task = get_task("VOC2007")
+    rows = image_rows(task)
+    write_image_rows(tmp_path, task, rows)
+    rows[2]["qry_img_path"] = path
+    write_image_rows(tmp_path, task, rows, draw=False)
+    with pytest.raises(MediaError, match="VOC2007, row 2"):
+        load(task, DataFolder(tmp_path, offline=True))
+
+
+def test_cells_without_text_are_empty_texts(tmp_path):
+    rows = [row("CIRR", FIRST + "Find:", None, FIRST + "Represent:", None, None)]
+    query, candidate = first(loaded(tmp_path, "CIRR", rows))
+    assert (query.prompt, query.text) == ("<|image_pad|>\nFind:\n", "")
+    assert candidate.prompt == "<|image_pad|>\nRepresent:\n"
+
+
 def test_a_missing_column_is_named(tmp_path):
     task = get_task("GQA")
     rows = [{name: cell for name, cell in one.items() if name != "qry_text"} for one in image_rows(task)]

@@ -30,14 +30,8 @@ def read_rows(files: Sequence[Path], columns: Sequence[str] | None, *, source: s
         return _parquet(files, columns, source)
     rows = [row for file in files for row in _json(file)]
     for number, row in enumerate(rows):
-        if columns is not None and not columns_fit(row, columns):
-            check_columns(list(row), columns, source=f"{source}, row {number}")
+        check_columns(list(row), columns or (), source=f"{source}, row {number}")
     return rows
-
-
-def columns_fit(present: Mapping[str, Any] | Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether all columns are there."""
-    return all(name in present for name in columns)
 
 
 def check_columns(present: Sequence[str], columns: Sequence[str], *, source: str) -> None:

@@ -101,11 +101,11 @@ class _Reader:
 
     def _pool(self, row: Mapping[str, Any], name: str) -> tuple[Key, ...]:
         """Keys of a row's candidates; those that no earlier row had are added to the pool."""
-        texts = row["tgt_text"]
-        paths = row["tgt_img_path"] if self.kind.candidate_image else texts
+        texts = [text or "" for text in row["tgt_text"] or ()]
+        paths = row["tgt_img_path"] or () if self.kind.candidate_image else texts
         if not texts or len(texts) != len(paths):
             raise InputError(
-                f"it has {len(texts or ())} texts of candidates and {len(paths or ())} candidates",
+                f"it has {len(texts)} texts of candidates and {len(paths)} candidates",
                 fix="Each row needs at least one candidate, and a text, though it be empty, for each.",
                 source=f"{self.task.name}, {name}",
             )
@@ -134,8 +134,8 @@ class _Reader:
             prompt += "\n"
         return Content(prompt, caption or "", instruction, self._file(path, name))
 
-    def _file(self, path: str, name: str) -> Path:
-        file = self.root / path
+    def _file(self, path: str | None, name: str) -> Path:
+        file = self.root / (path or "")
         self.files.append((name, file))
         return file
 

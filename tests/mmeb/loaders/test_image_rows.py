@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -339,3 +340,10 @@ def test_media_that_are_nowhere_are_told_with_all_places(tmp_path):
         load(task, DataFolder(tmp_path, offline=True))
     assert str(tmp_path / "image-tasks/MMEB") in str(caught.value)
     assert str(tmp_path / "image-tasks") + "." in str(caught.value)
+
+
+def test_a_kind_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(
+        InputError, match="GQA: its option kind is 'i2v'. Choose one of cls, qa, i2t, t2i, i2i"
+    ):
+        load(replace(get_task("GQA"), options={"kind": "i2v"}), DataFolder(tmp_path))

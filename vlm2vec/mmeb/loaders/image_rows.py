@@ -60,9 +60,15 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Raises:
         MissingDataError: Rows or the folder of the pictures are not there.
         MediaError: Pictures are missing.
-        InputError: A column is missing, or a row's candidates are not well-formed.
+        InputError: There is no such kind, a column is missing, or a row's candidates are not well-formed.
     """
-    kind = _KINDS[task.options["kind"]]
+    kind = _KINDS.get(task.options.get("kind", ""))
+    if kind is None:
+        raise InputError(
+            f"its option kind is {task.options.get('kind')!r}",
+            fix=f"Choose one of {', '.join(_KINDS)}.",
+            source=task.name,
+        )
     reader = _Reader(task, kind, data.media_root(task), compat == "v2.0")
     rows = data.rows(task, columns=kind.columns)
     queries = [reader.query(row, f"row {number}") for number, row in enumerate(rows)]
@@ -95,7 +101,9 @@ class _Reader:
 
     def _text_query(self, row: Mapping[str, Any]) -> Content:
         instruction, text = _instruction(row["qry_inst"]), row["qry_text"] or ""
-        asked = row["qry_inst"].replace(_STORED_TOKEN, IMAGE_TOKEN) if self.keep_token else instruction
+        asked = (
+            (row["qry_inst"] or "").replace(_STORED_TOKEN, IMAGE_TOKEN) if self.keep_token else instruction
+        )
         end = "\n\n" if self.task.name in _TWO_BREAKS_AFTER_QUERY else "\n"
         return Content(f"{asked} {text}{end}", text, instruction)
 

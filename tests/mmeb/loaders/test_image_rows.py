@@ -344,6 +344,6 @@ def test_media_that_are_nowhere_are_told_with_all_places(tmp_path):
 
 def test_a_kind_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(
-        InputError, match="GQA: its option kind is 'i2v'. Choose one of cls, qa, i2t, t2i, i2i"
+        InputError, match=r"GQA: its option kind is 'i2v'. Choose one of cls, qa, i2t, t2i, i2i"
     ):
         load(replace(get_task("GQA"), options={"kind": "i2v"}), DataFolder(tmp_path))

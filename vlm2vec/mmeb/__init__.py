@@ -1,1 +1,48 @@
-"""MMEB-V2: the 78 tasks of the benchmark, and what scores a model on them."""
+"""MMEB-V2: the 78 tasks of the benchmark, and what scores a model on them.
+
+Example:
+    >>> from vlm2vec import mmeb
+    >>> len(mmeb.list_tasks())
+    78
+    >>> round(mmeb.summarize(mmeb.published("VLM2Vec-V2.0", "table6").scores)["overall"], 2)
+    58.06
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlm2vec.mmeb import metrics
+from vlm2vec.mmeb.averages import coverage, summarize
+from vlm2vec.mmeb.published import published, published_names
+from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
+
+if TYPE_CHECKING:
+    from vlm2vec.mmeb.evaluation import evaluate
+    from vlm2vec.mmeb.results import Results
+
+__all__ = [
+    "Results",
+    "Task",
+    "coverage",
+    "evaluate",
+    "get_task",
+    "list_tasks",
+    "metrics",
+    "published",
+    "published_names",
+    "summarize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # These need torch, which is not loaded before it is needed.
+    if name == "evaluate":
+        from vlm2vec.mmeb.evaluation import evaluate
+
+        return evaluate
+    if name == "Results":
+        from vlm2vec.mmeb.results import Results
+
+        return Results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

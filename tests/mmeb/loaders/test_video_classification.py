@@ -125,17 +125,24 @@ def test_labels_may_stand_in_the_task(tmp_path: Path) -> None:
 
 
 def test_a_missing_list_of_labels_is_told_where_it_matters(tmp_path: Path) -> None:
-    root = folder_of(tmp_path, "K700", (1,))
-    rows = Rows(tmp_path, [{"video_id": "clip_0", "pos_text": "yoga"}])
+    root = folder_of(tmp_path, "UCF101", (1,))
+    rows = Rows(tmp_path, [{"video_id": "clip_0", "pos_text": "YoYo"}])
     with pytest.warns(
         VLM2VecWarning,
-        match=rf"K700: there is no file {root / 'labels.txt'}, .* of its 700 labels only the 1 of",
+        match=rf"UCF101: there is no file {root / 'labels.txt'}, .* of its 101 labels only the 1 of",
     ):
-        data = load(get_task("K700"), rows)
-    assert list(data.candidates) == ["yoga"]
+        data = load(get_task("UCF101"), rows)
+    assert list(data.candidates) == ["YoYo"]
     # Nothing is lost where the rows have all labels: no warning, which would be an error here.
-    data = load(dataclasses.replace(get_task("K700"), candidates=1), rows)
-    assert list(data.candidates) == ["yoga"]
+    data = load(dataclasses.replace(get_task("UCF101"), candidates=1), rows)
+    assert list(data.candidates) == ["YoYo"]
+
+
+def test_the_labels_of_kinetics_are_in_the_package(tmp_path: Path) -> None:
+    folder_of(tmp_path, "K700", (1,))
+    data = load(get_task("K700"), Rows(tmp_path, [{"video_id": "clip_0", "pos_text": "tasting_beer"}]))
+    assert len(data.candidates) == 700
+    assert list(data.candidates)[:2] == ["tasting_beer", "abseiling"]
 
 
 def test_missing_frames_name_row_and_folder(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from vlm2vec.mmeb.tasks.task import Task
 
 __all__ = ["load"]
 
+_LABELS = Path(__file__).parent.parent / "tasks" / "labels"
+"""Labels of data sets of whose classes the rows do not have all."""
+
 
 def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
     """Clips and labels. The pool: labels of the rows as they come, then the others of the data set.
@@ -63,8 +66,9 @@ def _all_labels(task: Task, root: Path, known: int) -> Sequence[str]:
     if not isinstance(labels, str):
         return tuple(labels)
     file = root / labels
-    if file.is_file():
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line]
+    for known_file in (file, _LABELS / f"{task.name}.txt"):
+        if known_file.is_file():
+            return [line for line in known_file.read_text(encoding="utf-8").splitlines() if line]
     if task.candidates is not None and known < task.candidates:
         warnings.warn(
             f"{task.name}: there is no file {file}, so that of its {task.candidates} labels only the {known} "

@@ -83,7 +83,7 @@ EMBEDDED_RECIPE = Recipe(
         Stage(900, ItemCounts(28, 12, 20), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
     ),
     {
-        "max_steps": 1120,
+        "max_steps": 1040,
         "batch_size": 128,
         "sub_batch_size": 16,
         "learning_rate": 1e-3,

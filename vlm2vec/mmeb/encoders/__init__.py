@@ -1,0 +1,7 @@
+"""What turns samples into vectors: one adapter for each kind of model."""
+
+from __future__ import annotations
+
+from vlm2vec.mmeb.encoders.encoder import Encoder, Role, encoder_of
+
+__all__ = ["Encoder", "Role", "encoder_of"]

@@ -1,0 +1,79 @@
+"""`Encoder`: what the benchmark asks of a model, and which adapter a model gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.describe import describe_value
+from vlm2vec.mmeb.samples import Content
+
+__all__ = ["Encoder", "Role", "encoder_of"]
+
+Role: TypeAlias = Literal["query", "document"]
+Row: TypeAlias = "np.ndarray | VLM2VecError"
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A model as the benchmark sees it.
+
+    Attributes:
+        name: Of the model, for tables and files.
+        late_interaction: Whether a sample has a vector for each token.
+    """
+
+    name: str
+    late_interaction: bool
+
+    def identity(self) -> Mapping[str, Any]:
+        """All that vectors depend on besides the sample, as plain values: weights, prompts, pixels, type.
+
+        Vectors that were kept are used again only if it is equal.
+        """
+
+    def encode(
+        self, contents: Sequence[Content], *, role: Role, show_progress_bar: bool = False
+    ) -> list[Row]:
+        """A row for each sample, in order: `(dim,)`, with late interaction `(tokens, dim)`, or what is wrong.
+
+        Rows are of unit length, for the benchmark compares cosines.
+        """
+
+
+def encoder_of(model: Any, *, name: str = "", **settings: Any) -> Encoder:
+    """The adapter for a model.
+
+    Args:
+        model: An `Encoder`; a `VLM2Vec`; a path or hub id of one; any `SentenceTransformer`; or a function
+            of `(contents, role)` that gives an array `(n, dim)`.
+        name: What to call it in results; a function has to be given one.
+        **settings: Of its `encode`: `batch_size`, `max_tokens_per_batch`, `device` and the like.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    from vlm2vec import VLM2Vec
+    from vlm2vec.mmeb.encoders.function import FunctionEncoder
+    from vlm2vec.mmeb.encoders.sentence_transformer import SentenceTransformerEncoder
+    from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
+
+    if isinstance(model, Encoder) and not isinstance(model, SentenceTransformer):
+        return model
+    if isinstance(model, str) or hasattr(model, "__fspath__"):
+        model = VLM2Vec(model)
+    if isinstance(model, VLM2Vec):
+        return VLM2VecEncoder(model, name=name, settings=settings)
+    if isinstance(model, SentenceTransformer):
+        return SentenceTransformerEncoder(model, name=name, settings=settings)
+    if isinstance(model, Callable):  # type: ignore[arg-type]  # mypy wants a class here
+        return FunctionEncoder(model, name=name)
+    raise InputError(
+        f"the model is {describe_value(model)}",
+        fix="Pass a VLM2Vec, a SentenceTransformer, a folder or hub id, or a function (contents, role).",
+    )

@@ -1,0 +1,94 @@
+"""`evaluate`: from a model and a selection of tasks to results."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.embedding import Processes
+from vlm2vec.mmeb.encoders import encoder_of
+from vlm2vec.mmeb.loaders import DataFolder
+from vlm2vec.mmeb.mini import write_mini
+from vlm2vec.mmeb.results import Results
+from vlm2vec.mmeb.run import Run
+from vlm2vec.mmeb.tasks import list_tasks
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Any,
+    tasks: str | Sequence[str] = "all",
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
+    name: str = "",
+    compat: Literal["v2.0"] | None = None,
+    on_error: Literal["raise", "score"] = "raise",
+    on_stale: Literal["raise", "recompute"] = "raise",
+    offline: bool = False,
+    show_progress_bar: bool | None = None,
+    **settings: Any,
+) -> Results:
+    """Score a model on tasks of MMEB-V2.
+
+    A run that was stopped goes on where it was when it is called again with the same `output_dir`: finished
+    tasks are read back, and vectors that were made are there.
+
+    Args:
+        model: A `VLM2Vec`, any `SentenceTransformer`, a folder or hub id, an `Encoder`, or a function of
+            `(contents, role)` that gives an array `(n, dim)`.
+        tasks: "all", a modality ("image", "video", "visdoc"), a meta-task ("I-CLS"), names of tasks, "mini",
+            or a list of these.
+        data_dir: Folder with the benchmark's data, as its archives unpack. "mini" needs none.
+        output_dir: Where vectors and results are kept; without, nothing is.
+        name: What to call the model; needed for a function.
+        compat: "v2.0" does what the original does where it is wrong. By default it is put right.
+        on_error: What a sample that cannot be embedded does: "raise" ends the run, "score" counts a query as
+            missed and ranks a candidate last, and the result says so.
+        on_stale: What a kept result of another model, other data or other settings does: "raise" names the
+            difference, "recompute" replaces it.
+        offline: Never ask the hub for annotations that are not in `data_dir`.
+        show_progress_bar: By default only in a terminal.
+        **settings: Of the model's `encode`: `max_tokens_per_batch`, `device` (a list spreads the work), ...
+
+    Returns:
+        Scores by task, means, and how to show and keep them.
+
+    Raises:
+        StaleResultError: `output_dir` holds a result that is not of this run.
+        VLM2VecError: Data are missing, or a sample cannot be embedded; it is named.
+    """
+    _check("compat", compat, (None, "v2.0"))
+    _check("on_error", on_error, ("raise", "score"))
+    _check("on_stale", on_stale, ("raise", "recompute"))
+    chosen = list_tasks(tasks)
+    encoder = encoder_of(model, name=name, **settings)
+    show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
+    with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
+        given = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
+        drawn = DataFolder(Path(scratch) / "mini", offline=True)
+        mini = {task.name for task in list_tasks("mini")} & {task.name for task in chosen}
+        write_mini(Path(scratch) / "mini", mini)
+        run = Run(
+            encoder,
+            lambda task: drawn if task.name in mini else given,
+            Path(scratch) if output_dir is None else Path(output_dir),
+            compat=compat,
+            tolerant=on_error == "score",
+            recompute=on_stale == "recompute",
+            identity=dict(encoder.identity()),
+            processes=Processes.here(),
+        )
+        results = tuple(run.results(chosen, show=show))
+    return Results(encoder.name, results)
+
+
+def _check(name: str, value: Any, known: Sequence[Any]) -> None:
+    if value not in known:
+        raise InputError(f"{name} is {value!r}", fix=f"Pass one of {', '.join(map(repr, known))}.")

@@ -1,0 +1,107 @@
+"""`TaskResult`: what came of one task, and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import VLM2VecError
+
+__all__ = ["Failure", "StaleResultError", "TaskResult"]
+
+
+class StaleResultError(VLM2VecError):
+    """A result that was kept is of another model, other data or other settings."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be embedded.
+
+    Attributes:
+        role: "query" or "document".
+        which: Number of the query, or key of the candidate.
+        error: What was wrong.
+    """
+
+    role: str
+    which: str
+    error: str
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What came of one task.
+
+    Attributes:
+        task: Its name.
+        metric: The headline metric.
+        scores: Means of all metrics over queries, from 0 to 1.
+        per_query: The headline metric of each query.
+        top: For each query the keys of the candidates that ranked first, at most ten.
+        candidates: How many the task has.
+        failures: Samples that could not be embedded: such a query scores 0, such a candidate ranks last.
+        seconds: That it took, embedding included.
+        made_of: What the result depends on: digests of the data and the model, and settings.
+    """
+
+    task: str
+    metric: str
+    scores: Mapping[str, float]
+    per_query: tuple[float, ...]
+    top: tuple[tuple[str | int, ...], ...]
+    candidates: int
+    seconds: float
+    made_of: Mapping[str, Any]
+    failures: tuple[Failure, ...] = field(default=())
+
+    @property
+    def percentage(self) -> float:
+        """The headline metric, from 0 to 100."""
+        return 100 * self.scores[self.metric]
+
+    @property
+    def queries(self) -> int:
+        """How many the task has."""
+        return len(self.per_query)
+
+    def save(self, path: Path) -> None:
+        """Write it, in one go."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{os.getpid()}.tmp")
+        fresh.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
+        fresh.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> TaskResult | None:
+        """The result in a file; `None` where there is none, or none that can be read."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                **{
+                    **found,
+                    "per_query": tuple(found["per_query"]),
+                    "top": tuple(tuple(keys) for keys in found["top"]),
+                    "failures": tuple(Failure(**one) for one in found["failures"]),
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def differs_in(self, made_of: Mapping[str, Any]) -> list[str]:
+        """Names of what another run depends on, and this result does not, or not alike."""
+        return _differences(self.made_of, json.loads(json.dumps(made_of)))
+
+
+def _differences(one: Any, other: Any, name: str = "") -> list[str]:
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return [] if one == other else [name]
+    return [
+        difference
+        for key in dict.fromkeys([*one, *other])
+        for difference in _differences(one.get(key), other.get(key), f"{name}.{key}" if name else key)
+    ]

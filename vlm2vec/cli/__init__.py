@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from vlm2vec._version import __version__
-from vlm2vec.cli import demo, encode, fit, search
+from vlm2vec.cli import demo, encode, fit, mmeb, search
 from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
 from vlm2vec.errors import VLM2VecError
@@ -28,6 +28,7 @@ app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=search.EPILOG)(search.search)
 app.command(epilog=encode.EPILOG)(encode.encode)
 app.command(epilog=fit.EPILOG)(fit.fit)
+app.add_typer(mmeb.app)
 
 
 def _version(value: bool) -> None:

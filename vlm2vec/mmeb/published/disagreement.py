@@ -46,6 +46,13 @@ class Disagreement:
         """Printed number minus the other."""
         return self.printed - self.value
 
+    def __str__(self) -> str:
+        remark = f", {self.remark}" if self.remark else ""
+        return (
+            f"{self.model}, {self.row}: {self.printed:.1f} in {self.printed_in}, "
+            f"{self.value:.2f} in {self.against}{remark}"
+        )
+
 
 def disagreements(version: str = "v2.0.0") -> list[Disagreement]:
     """All published numbers, of all eight models, that contradict each other by more than rounding.

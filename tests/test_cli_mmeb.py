@@ -1,0 +1,72 @@
+"""`vlm2vec mmeb`: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vlm2vec import mmeb
+from vlm2vec.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["mmeb", *arguments])
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, re.sub(r"[\s│]+", " ", printed.err)
+
+    return run
+
+
+def test_a_run_prints_scores_and_writes_the_leaderboard_s_file(run: Run) -> None:
+    arguments = ["run", "-t", "mini-I-CLS", "-o", "out", "--submission", "sent.json", "--device", "cpu"]
+    code, printed, _ = run(*arguments)
+    assert code == 0
+    results = mmeb.Results.load("out")
+    assert f"{results.scores['mini-I-CLS']:.2f}" in printed
+    sent = json.loads(Path("sent.json").read_text(encoding="utf-8"))
+    assert sent["metadata"]["model_name"] == "embedded"
+    assert [len(sent["metrics"][part]) for part in ("image", "video", "visdoc")] == [36, 18, 24]
+    assert sent["metrics"]["visdoc"]["ViDoSeek-page-fixed"] == "FILE_N/A"
+    before = (Path("out") / "tasks" / "mini-I-CLS.json").stat().st_mtime_ns
+    assert run(*arguments)[1] == printed
+    assert (Path("out") / "tasks" / "mini-I-CLS.json").stat().st_mtime_ns == before
+
+
+def test_a_wrong_task_is_told_with_the_closest(run: Run) -> None:
+    code, _, told = run("run", "-t", "MSRVTT")
+    assert code == 1
+    assert "MSR-VTT" in told
+
+
+def test_missing_data_are_told_with_the_folder(run: Run) -> None:
+    Path("data").mkdir()
+    code, _, told = run("run", "-t", "MSVD", "--data", "data", "--offline", "--device", "cpu")
+    assert code == 1
+    assert "video-tasks/frames/video_ret" in told
+
+
+def test_the_list_has_all_tasks(run: Run) -> None:
+    lines = run("list")[1].splitlines()
+    assert [line.split()[0] for line in lines] == [task.name for task in mmeb.list_tasks()]
+    assert len(run("list", "-t", "I-VG", "-t", "mini-VD")[1].splitlines()) == 5
+
+
+def test_published_scores_are_compared(run: Run) -> None:
+    code, printed, _ = run("compare", "VLM2Vec-V2.0", "GME-2B", "--version", "table6")
+    assert code == 0
+    assert re.search(r"overall +78 +58\.06 +54\.12 +\+3\.94", printed)
+    disagreements = run("compare", "--published")[1]
+    assert "VLM2Vec-V2.0, ScienceQA: 38.5 in Table 6, 38.20 in v2.0.0" in disagreements
+    assert all(name in disagreements for name in mmeb.published_names())
+    assert run("compare", "GME-2B")[0] == 1

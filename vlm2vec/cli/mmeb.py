@@ -1,0 +1,159 @@
+"""`vlm2vec mmeb`: score a model on the benchmark, list its tasks, compare scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlm2vec.cli.model import ProfileName, load
+from vlm2vec.cli.report import out
+from vlm2vec.errors import InputError
+
+if TYPE_CHECKING:
+    from vlm2vec.mmeb import Results
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="mmeb",
+    help="Score models on MMEB-V2.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog="[bold]Example:[/bold] vlm2vec mmeb run --tasks mini --output results",
+)
+
+Tasks = Annotated[
+    list[str],
+    typer.Option(
+        "--tasks", "-t", help="all, mini, a modality, a meta-task or a task; may be given several times."
+    ),
+]
+
+
+@app.command(
+    epilog="[bold]Example:[/bold] vlm2vec mmeb run VLM2Vec/VLM2Vec-V2.0 -t visdoc --data DATA -o out"
+)
+def run(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Folder or hub id.", show_default="the small one in the package"),
+    ] = None,
+    *,
+    tasks: Tasks = ["all"],  # noqa: B006 - typer copies it
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of the benchmark's data; mini needs none."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            file_okay=False,
+            help="Keeps vectors and results here; with the same folder a run that was stopped goes on.",
+        ),
+    ] = None,
+    submission: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Also write the leaderboard's file.")
+    ] = None,
+    compat: Annotated[
+        str | None, typer.Option(help='"v2.0" does what the original does where it is wrong.')
+    ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Score samples that cannot be read as missed.")
+    ] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Replace results of another model or other data.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
+    profile: ProfileName = None,
+    device: Annotated[
+        str | None, typer.Option(help="Such as cuda or cpu.", show_default="a GPU if there is one")
+    ] = None,
+) -> None:
+    """Score a model on tasks, and print a table.
+
+    Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but samples could not be read.
+    """
+    from vlm2vec import mmeb
+
+    mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
+    results = mmeb.evaluate(
+        load(model, profile, device),
+        tasks,
+        data_dir=data,
+        output_dir=output,
+        compat=compat,  # type: ignore[arg-type]  # evaluate says what it may be
+        on_error="score" if skip_broken else "raise",
+        on_stale="recompute" if recompute else "raise",
+        offline=offline,
+    )
+    out.print(str(results), soft_wrap=True, markup=False)
+    if submission is not None:
+        results.save(submission)
+    raise typer.Exit(3 if any(result.failures for result in results.tasks) else 0)
+
+
+@app.command("list", epilog="[bold]Example:[/bold] vlm2vec mmeb list -t V-RET")
+def list_(tasks: Tasks = ["all"]) -> None:  # noqa: B006 - typer copies it
+    """List tasks: name, meta-task, queries, candidates, metric and repository."""
+    from vlm2vec import mmeb
+
+    chosen = mmeb.list_tasks(tasks)
+    width = max(len(task.name) for task in chosen)
+    for task in chosen:
+        candidates = "?" if task.candidates is None else f"{task.candidates:,}"
+        each = " each" if task.scope == "local" else ""
+        out.print(
+            f"{task.name:<{width}}  {task.meta_task:<12}  {task.queries:>6,} queries"
+            f"  {candidates + each:>11} candidates  {task.metric:<13}  {task.repo}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+@app.command(epilog="[bold]Example:[/bold] vlm2vec mmeb compare VLM2Vec-V2.0 GME-2B --version table6")
+def compare(
+    first: Annotated[
+        str | None, typer.Argument(help="A folder of results (--output of run), or a published model.")
+    ] = None,
+    second: Annotated[str | None, typer.Argument(help="The same.")] = None,
+    *,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            help="Which publication of scores: table6, v2.0.0, v2.0.1, v2.1 or newest.", show_default="newest"
+        ),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="List where published numbers disagree with each other.")
+    ] = False,
+) -> None:
+    """Compare two sets of scores task by task, with the paired t-test of the paper's section A.5."""
+    from vlm2vec.mmeb.comparison import compare as compared
+    from vlm2vec.mmeb.published import disagreements, published_names
+
+    if published:
+        for one in disagreements() if version is None else disagreements(version):
+            out.print(str(one), soft_wrap=True, markup=False)
+        return
+    if first is None or second is None:
+        raise InputError(
+            "there is nothing to compare",
+            fix=f"Name two of {', '.join(published_names())}, or folders of results; or pass --published.",
+        )
+    sides, names = zip(*(_scores(side) for side in (first, second)), strict=True)
+    found = compared(*sides, version=version, model=names[0], baseline=names[1])
+    out.print(str(found), soft_wrap=True, markup=False)
+
+
+def _scores(given: str) -> tuple[Any, str]:
+    """Scores in a folder, or the name of a published model; and what to call it."""
+    if not Path(given).is_dir():
+        return given, given
+    from vlm2vec import mmeb
+
+    results: Results = mmeb.Results.load(given)
+    return results.scores, results.model

@@ -18,6 +18,8 @@ SAYS = {
     "pdf_search.py": "broken.pdf: the PDF cannot be opened",
     "instructions.py": "same instruction, same vector: 1.0000",
     "load_published_checkpoint.py": "profile vlm2vec-embedded",
+    "evaluate.py": "the same scores: True",
+    "evaluate_any_model.py": "mini-I-RET",
     "fine_tune.py": "40 steps, 1,600 rows in ",
     "hard_negatives.py": "not to be taken for it: a ",
     "train_on_two_processes.py": "1 processes\nstep 1: loss ",

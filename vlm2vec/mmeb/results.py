@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import coverage, summarize
+from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
 from vlm2vec.mmeb.comparison import Comparison, compare
+from vlm2vec.mmeb.plots import plot_averages, plot_tasks
+from vlm2vec.mmeb.published import published
 from vlm2vec.mmeb.submission import submission, write_submission
 from vlm2vec.mmeb.task_result import TaskResult
 from vlm2vec.mmeb.tasks import Task, list_tasks
@@ -96,7 +101,49 @@ class Results:
             name: One of `published_names()`.
             version: Which publication of its scores.
         """
-        return compare(self.scores, name, version=version, model=self.model)
+        old = any(result.made_of.get("compat") == "v2.0" for result in self.tasks)
+        data = "v2.0.0" if old else "newest"  # whose queries and labels these scores are of
+        return compare(self.scores, name, version=version, data=data, model=self.model)
+
+    def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
+        """How far tasks and means could be from what they are with other queries, in percent (bootstrap).
+
+        Args:
+            level: Share of the resampled means that lies between the ends.
+        """
+        values = {result.task: 100 * np.array(result.per_query) for result in self.tasks}
+        return bootstrap_intervals(values, tasks=self.benchmark, level=level)
+
+    def plot(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        against: Sequence[str] = (),
+        kind: Literal["averages", "tasks"] = "averages",
+        version: str | None = None,
+    ) -> None:
+        """Draw the results, beside published ones.
+
+        Args:
+            path: The picture; its suffix says the format: `.png`, `.svg`, `.pdf`.
+            against: Names of published models.
+            kind: "averages" draws bars by meta-task and modality, "tasks" a map of all tasks.
+            version: Which publication of scores.
+
+        Raises:
+            InputError: matplotlib is not installed, or there is no such model.
+        """
+        scores = {self.model: self.scores}
+        for name in against:
+            known = published(name, version)
+            scores[f"{known.name} ({known.version})"] = dict(known.scores)
+        if kind == "tasks":
+            plot_tasks(scores, [result.task for result in self.tasks], path)
+            return
+        # Means of others are over the same tasks.
+        same = [{task: row[task] for task in self.scores if task in row} for row in scores.values()]
+        means = [summarize(row, tasks=self.benchmark) for row in same]
+        plot_averages(dict(zip(scores, means, strict=True)), path)
 
     def save(self, path: str | os.PathLike[str], **metadata: Any) -> None:
         """Write the leaderboard's file.

@@ -1,0 +1,103 @@
+"""`Results`: means, intervals, comparison, the leaderboard's file and pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlm2vec import mmeb
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.results import Results
+from vlm2vec.mmeb.task_result import Failure, TaskResult
+
+
+def result(
+    task: mmeb.Task, percentage: float, *, queries: int = 200, compat: str | None = None
+) -> TaskResult:
+    hits = round(queries * percentage / 100)
+    return TaskResult(
+        task=task.name,
+        metric=task.metric,
+        scores={task.metric: hits / queries, "mrr@10": 0.5},
+        per_query=(1.0,) * hits + (0.0,) * (queries - hits),
+        top=((),) * queries,
+        candidates=10,
+        seconds=1.0,
+        made_of={"compat": compat},
+    )
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return Results(
+        "a model", tuple(result(task, 50 if task.modality == "image" else 20) for task in mmeb.list_tasks())
+    )
+
+
+def test_means_are_over_tasks(results: Results) -> None:
+    summary = results.summary()
+    assert (summary["image"], summary["video"], summary["visdoc"]) == (50, 20, 20)
+    assert summary["overall"] == pytest.approx((36 * 50 + 42 * 20) / 78)
+    assert "mean of 36 tasks" in str(results)
+
+
+def test_a_part_of_the_tasks_says_so() -> None:
+    some = Results("a model", (result(mmeb.get_task("MSVD"), 40),))
+    assert "mean of 1 of 18 tasks" in str(some)
+    assert some.summary()["overall"] == 40
+
+
+def test_intervals_hold_the_means_and_shrink_with_more_tasks(results: Results) -> None:
+    intervals = results.intervals()
+    one, mean = intervals["MSVD"], intervals["video"]
+    assert one.low < one.mean == 20 < one.high
+    assert one.high - one.low == pytest.approx(2 * 1.96 * np.sqrt(20 * 80 / 200), rel=0.15)
+    assert mean.high - mean.low == pytest.approx((one.high - one.low) / np.sqrt(18), rel=0.15)
+
+
+def test_they_are_compared_on_the_data_they_were_measured_on(results: Results) -> None:
+    assert not results.compare("VLM2Vec-V2.0").left_out
+    old = Results("a model", tuple(result(task, 50, compat="v2.0") for task in mmeb.list_tasks()))
+    assert "ViDoSeek-page" in old.compare("VLM2Vec-V2.0").left_out
+
+
+def test_a_file_for_the_leaderboard_has_all_tasks(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path / "sent.json", model_size="2B")
+    sent = json.loads((tmp_path / "sent.json").read_text(encoding="utf-8"))
+    assert sent["metadata"]["model_size"] == "2B"
+    assert sent["metrics"]["image"]["ImageNet-1K"] == {
+        "hit@1": 0.5,
+        "mrr@10": 0.5,
+        "num_pred": 200,
+        "num_data": 200,
+    }
+    assert "MMLongBench-page-fixed" in sent["metrics"]["visdoc"]
+    assert "MMLongBench-page" not in sent["metrics"]["visdoc"]
+    with pytest.raises(InputError, match="colour"):
+        results.save(tmp_path / "sent.json", colour="red")
+
+
+def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
+    kept = result(mmeb.get_task("MSVD"), 40)
+    failed = TaskResult(**{**vars(kept), "failures": (Failure("query", "3", "it is broken"),)})
+    failed.save(tmp_path / "tasks" / "MSVD.json")
+    assert TaskResult.load(tmp_path / "tasks" / "MSVD.json") == failed
+    (tmp_path / "tasks" / "MSVD.json").write_text("{", encoding="utf-8")
+    assert TaskResult.load(tmp_path / "tasks" / "MSVD.json") is None
+    with pytest.raises(InputError, match="there are no results"):
+        Results.load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["averages", "tasks"])
+def test_they_are_drawn_beside_published_ones(results: Results, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("matplotlib", exc_type=ImportError)
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        results.plot(tmp_path / "drawn.svg", against=["GME-2B"], kind=kind)  # type: ignore[arg-type]
+    drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    assert "GME-2B (newest)" in drawn
+    assert ("V-RET" if kind == "averages" else "MSR-VTT") in drawn

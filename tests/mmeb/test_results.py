@@ -11,22 +11,24 @@ import pytest
 from vlm2vec import mmeb
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.results import Results
-from vlm2vec.mmeb.task_result import Failure, TaskResult
+from vlm2vec.mmeb.task_result import Failure, StaleResultError, TaskResult
 
 
 def result(
-    task: mmeb.Task, percentage: float, *, queries: int = 200, compat: str | None = None
+    task: mmeb.Task, percentage: float, *, queries: int = 200, compat: str | None = None, model: str = "a"
 ) -> TaskResult:
     hits = round(queries * percentage / 100)
     return TaskResult(
         task=task.name,
+        model="a model",
         metric=task.metric,
         scores={task.metric: hits / queries, "mrr@10": 0.5},
         per_query=(1.0,) * hits + (0.0,) * (queries - hits),
         top=((),) * queries,
         candidates=10,
+        expected_queries=task.queries,
         seconds=1.0,
-        made_of={"compat": compat},
+        made_of={"compat": compat, "model": model},
     )
 
 
@@ -89,6 +91,26 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     assert TaskResult.load(tmp_path / "tasks" / "MSVD.json") is None
     with pytest.raises(InputError, match="there are no results"):
         Results.load(tmp_path)
+
+
+def test_results_of_two_models_are_not_taken_for_one(tmp_path: Path) -> None:
+    for name, model in (("MSVD", "a"), ("VATEX", "a"), ("DiDeMo", "b")):
+        result(mmeb.get_task(name), 40, model=model).save(tmp_path / "tasks" / f"{name}.json")
+    with pytest.raises(StaleResultError, match="different models"):
+        Results.load(tmp_path)
+    (tmp_path / "tasks" / "DiDeMo.json").unlink()
+    loaded = Results.load(tmp_path)
+    assert [one.task for one in loaded.tasks] == ["MSVD", "VATEX"]
+    assert loaded.model == "a model"
+
+
+def test_the_original_s_mistakes_are_told_and_not_submitted(tmp_path: Path) -> None:
+    old = Results("a model", (result(mmeb.get_task("MSVD"), 40, compat="v2.0"),))
+    assert "compat=v2.0" in str(old)
+    with pytest.raises(InputError, match="Evaluate without compat"):
+        old.save(tmp_path / "sent.json")
+    with pytest.raises(InputError, match="no tasks of the leaderboard"):
+        Results("a model", (result(mmeb.get_task("mini-VD"), 40),)).save(tmp_path / "sent.json")
 
 
 @pytest.mark.parametrize("kind", ["averages", "tasks"])

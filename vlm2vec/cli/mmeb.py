@@ -144,16 +144,17 @@ def compare(
             "there is nothing to compare",
             fix=f"Name two of {', '.join(published_names())}, or folders of results; or pass --published.",
         )
-    sides, names = zip(*(_scores(side) for side in (first, second)), strict=True)
-    found = compared(*sides, version=version, model=names[0], baseline=names[1])
+    sides, names, versions = zip(*(_scores(side) for side in (first, second)), strict=True)
+    data = next((one for one in versions if one is not None), "newest")
+    found = compared(*sides, version=version, data=data, model=names[0], baseline=names[1])
     out.print(str(found), soft_wrap=True, markup=False)
 
 
-def _scores(given: str) -> tuple[Any, str]:
-    """Scores in a folder, or the name of a published model; and what to call it."""
+def _scores(given: str) -> tuple[Any, str, str | None]:
+    """Scores in a folder, or the name of a published model; what to call it, and of which data it is."""
     if not Path(given).is_dir():
-        return given, given
+        return given, given, None
     from vlm2vec import mmeb
 
     results: Results = mmeb.Results.load(given)
-    return results.scores, results.model
+    return results.scores, results.model, results.data_version

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 
 __all__ = ["Digests", "TaskDigests", "digest_of", "weights_digest"]
@@ -98,10 +98,7 @@ class Digests:
     def save(self) -> None:
         """Remember the digests of files."""
         if self._file is not None and self._new:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(f".{os.getpid()}.tmp")
-            fresh.write_text(json.dumps(self._known), encoding="utf-8")
-            fresh.replace(self._file)
+            write_text(self._file, json.dumps(self._known))
             self._new = False
 
     def _of_file(self, path: Path) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
 from vlm2vec.mmeb.encoders.encoder import Encoder, Role
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["Processes", "embed"]
-
-T = TypeVar("T")
 
 _BLOCK = 256
 """Samples that are embedded and written at a time: what is lost by a kill."""
@@ -41,9 +39,24 @@ class Processes:
         state = PartialState()
         return cls(state.process_index, state.num_processes)
 
-    def gathered(self, found: dict[str, T]) -> dict[str, T]:
-        """What all processes found, once all are here."""
-        return {name: one for part in gather_object([found]) for name, one in part.items()}
+    def gathered(self, errors: dict[str, VLM2VecError], crash: Exception | None) -> dict[str, VLM2VecError]:
+        """Errors of all processes, once all are here.
+
+        Raises:
+            Exception: That of this process, or word of another's.
+        """
+        found = gather_object([(errors, None if crash is None else f"{type(crash).__name__}: {crash}")])
+        if crash is not None:
+            raise crash
+        for _, other in found:
+            if other is not None:
+                raise VLM2VecError(f"another process could not go on: {other}")
+        return {name: error for part, _ in found for name, error in part.items()}
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.count > 1:
+            PartialState().wait_for_everyone()
 
 
 def embed(
@@ -53,6 +66,7 @@ def embed(
     store: EmbeddingStore,
     *,
     role: Role,
+    tolerant: bool,
     processes: Processes,
     bar: tqdm,
 ) -> dict[str, VLM2VecError]:
@@ -64,29 +78,43 @@ def embed(
         encoder: The model.
         store: Of its vectors.
         role: What the samples are.
+        tolerant: Go on after a sample that cannot be embedded.
         processes: Each embeds its share.
-        bar: Told of every sample of this process.
+        bar: Told of what this process did, as if all were as fast.
 
     Returns:
         What was wrong with samples that have no vector, of all processes.
     """
     errors: dict[str, VLM2VecError] = {}
+    crash: Exception | None = None
     places = {name: place for place, name in reversed(list(enumerate(names)))}
-    missing = store.missing(names)
-    bar.update(len(names) - len(missing))
-    for block in _blocks(missing[processes.rank :: processes.count]):
-        rows = encoder.encode([content_of(places[name]) for name in block], role=role)
-        good = []
-        for name, row in zip(block, rows, strict=True):
-            if isinstance(row, VLM2VecError):
-                errors[name] = row
-            else:
-                good.append((name, row))
-        store.add([name for name, _ in good], [row for _, row in good])
-        bar.update(len(block))
-    gathered = processes.gathered(errors)
+    own = list(places)[
+        processes.rank :: processes.count
+    ]  # the same shares whatever a process sees of the store
+    missing = store.missing(own)
+    bar.update(len(names) - len(missing) * processes.count)
+    try:
+        for block in _blocks(missing):
+            rows = encoder.encode([content_of(places[name]) for name in block], role=role)
+            checked = {name: _checked(row) for name, row in zip(block, rows, strict=True)}
+            good = {name: row for name, row in checked.items() if not isinstance(row, VLM2VecError)}
+            errors.update((name, row) for name, row in checked.items() if isinstance(row, VLM2VecError))
+            store.add(list(good), list(good.values()))
+            bar.update(len(block) * processes.count)
+            if errors and not tolerant:
+                break
+    except Exception as error:  # the other processes wait for this one
+        crash = error
+    gathered = processes.gathered(errors, crash)
     store.refresh()
+    processes.wait()  # none adds more before all have seen what there is
     return gathered
+
+
+def _checked(row: np.ndarray | VLM2VecError) -> np.ndarray | VLM2VecError:
+    if isinstance(row, VLM2VecError) or np.isfinite(row).all():
+        return row
+    return MediaError("its vector is not finite", fix="Look at the model: its weights, and its type.")
 
 
 def _blocks(names: Sequence[str]) -> Iterator[Sequence[str]]:

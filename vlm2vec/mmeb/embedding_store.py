@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+
+from vlm2vec.mmeb.atomic_write import write_text
 
 __all__ = ["EmbeddingStore"]
 
@@ -26,13 +27,13 @@ class EmbeddingStore:
         >>> from tempfile import mkdtemp
         >>> store = EmbeddingStore(Path(mkdtemp()))
         >>> store.add(["a", "b"], [np.ones(3, np.float32), np.zeros(3, np.float32)])
-        >>> store.missing(["b", "c"]), store.vectors(["b", "a"])[1]
+        >>> store.missing(["b", "c"]), store.vectors(["b", "a"])["a"]
         (['c'], array([1., 1., 1.], dtype=float32))
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._blocks: dict[Path, tuple[np.ndarray, Sequence[int]]] = {}
+        self._ends: dict[Path, Sequence[int]] = {}  # by block; where each sample's tokens end, if it has any
         self._places: dict[str, tuple[Path, int]] = {}
         self.refresh()
 
@@ -42,8 +43,8 @@ class EmbeddingStore:
     def refresh(self) -> None:
         """Learn of blocks that other processes have added."""
         for path in sorted(self.folder.glob("*.json")):
-            if path not in self._blocks:
-                self._read(path)
+            if path not in self._ends:
+                self._learn(path)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of the names that have no vector yet, each once, in order."""
@@ -62,38 +63,37 @@ class EmbeddingStore:
         rows = [np.atleast_2d(np.asarray(vector, dtype=np.float32)) for vector in vectors]
         ends = [] if vectors[0].ndim == 1 else np.cumsum([len(row) for row in rows]).tolist()
         path = self.folder / f"{uuid4().hex}.json"
-        with path.with_suffix(".npy").open("wb") as file:
-            np.save(file, np.concatenate(rows))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh = path.with_suffix(".tmp")
-        fresh.write_text(json.dumps({"names": list(names), "ends": ends}), encoding="utf-8")
-        fresh.replace(path)
-        self._read(path)
+        np.save(path.with_suffix(".npy"), np.concatenate(rows))
+        write_text(path, json.dumps({"names": list(names), "ends": ends}))
+        self._learn(path)
 
-    def vectors(self, names: Iterable[str]) -> list[np.ndarray]:
+    def vectors(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Vectors `(dim,)`, or `(tokens, dim)` of late interaction, by name.
 
         Raises:
             KeyError: There is none of that name.
         """
-        return [self._vector(*self._places[name]) for name in names]
+        found: dict[str, np.ndarray] = {}
+        by_block: dict[Path, list[tuple[str, int]]] = {}
+        for name in names:
+            path, place = self._places[name]
+            by_block.setdefault(path, []).append((name, place))
+        for path, wanted in by_block.items():
+            block, ends = np.load(path.with_suffix(".npy"), mmap_mode="r"), self._ends[path]
+            for name, place in wanted:
+                if ends:
+                    found[name] = np.array(block[ends[place - 1] if place else 0 : ends[place]])
+                else:
+                    found[name] = np.array(block[place])
+        return found
 
-    def _vector(self, path: Path, place: int) -> np.ndarray:
-        vectors, ends = self._blocks[path]
-        if not ends:
-            row: np.ndarray = vectors[place]
-            return row
-        return vectors[ends[place - 1] if place else 0 : ends[place]]
-
-    def _read(self, path: Path) -> None:
+    def _learn(self, path: Path) -> None:
         try:
-            block = json.loads(path.read_text(encoding="utf-8"))
-            vectors = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-            names, ends = block["names"], block["ends"]
-        except (OSError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            names, ends = told["names"], told["ends"]
+            rows = len(np.load(path.with_suffix(".npy"), mmap_mode="r"))
+        except (FileNotFoundError, ValueError, KeyError, EOFError):
             return  # a copy that was cut off: its vectors are made again
-        if len(vectors) != (ends[-1] if ends else len(names)):
-            return
-        self._blocks[path] = vectors, ends
-        self._places.update((name, (path, place)) for place, name in enumerate(names))
+        if rows == (ends[-1] if ends else len(names)):
+            self._ends[path] = ends
+            self._places.update((name, (path, place)) for place, name in enumerate(names))

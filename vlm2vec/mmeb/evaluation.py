@@ -38,7 +38,8 @@ def evaluate(
     """Score a model on tasks of MMEB-V2.
 
     A run that was stopped goes on where it was when it is called again with the same `output_dir`: finished
-    tasks are read back, and vectors that were made are there.
+    tasks are read back, and vectors that were made are there. `accelerate launch` spreads the work over
+    processes, which share the `output_dir`.
 
     Args:
         model: A `VLM2Vec`, any `SentenceTransformer`, a folder or hub id, an `Encoder`, or a function of
@@ -49,13 +50,13 @@ def evaluate(
         output_dir: Where vectors and results are kept; without, nothing is.
         name: What to call the model; needed for a function.
         compat: "v2.0" does what the original does where it is wrong. By default it is put right.
-        on_error: What a sample that cannot be embedded does: "raise" ends the run, "score" counts a query as
-            missed and ranks a candidate last, and the result says so.
+        on_error: What a sample that the model cannot embed does: "raise" ends the run, "score" counts a query
+            as missed and never finds a candidate, and the result says so. Missing files always end it.
         on_stale: What a kept result of another model, other data or other settings does: "raise" names the
             difference, "recompute" replaces it.
         offline: Never ask the hub for annotations that are not in `data_dir`.
         show_progress_bar: By default only in a terminal.
-        **settings: Of the model's `encode`: `max_tokens_per_batch`, `device` (a list spreads the work), ...
+        **settings: Of the model's `encode`: `max_tokens_per_batch`, `truncate_dim`, ...
 
     Returns:
         Scores by task, means, and how to show and keep them.
@@ -68,6 +69,11 @@ def evaluate(
     _check("on_error", on_error, ("raise", "score"))
     _check("on_stale", on_stale, ("raise", "recompute"))
     chosen = list_tasks(tasks)
+    if not chosen:
+        raise InputError("no task is chosen", fix='Pass "all", "mini", a modality or names of tasks.')
+    processes = Processes.here()
+    if processes.count > 1 and output_dir is None:
+        raise InputError("several processes share no folder", fix="Pass an output_dir that all of them see.")
     encoder = encoder_of(model, name=name, **settings)
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
     with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
@@ -83,7 +89,7 @@ def evaluate(
             tolerant=on_error == "score",
             recompute=on_stale == "recompute",
             identity=dict(encoder.identity()),
-            processes=Processes.here(),
+            processes=processes,
         )
         results = tuple(run.results(chosen, show=show))
     return Results(encoder.name, results)

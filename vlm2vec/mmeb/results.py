@@ -14,11 +14,12 @@ from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import coverage, summarize
 from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
 from vlm2vec.mmeb.comparison import Comparison, compare
+from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.plots import plot_averages, plot_tasks
 from vlm2vec.mmeb.published import published
 from vlm2vec.mmeb.submission import submission, write_submission
-from vlm2vec.mmeb.task_result import TaskResult
-from vlm2vec.mmeb.tasks import Task, list_tasks
+from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
+from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +49,25 @@ class Results:
 
         Raises:
             InputError: There are none.
+            StaleResultError: They are of several models, or only some are of the original's mistakes.
         """
         files = sorted((Path(output_dir) / "tasks").glob("*.json"))
-        found = tuple(result for file in files if (result := TaskResult.load(file)) is not None)
+        found = [result for file in files if (result := TaskResult.load(file)) is not None]
         if not found:
             raise InputError(
                 "there are no results", fix="Pass the output_dir of a run.", source=str(output_dir)
             )
-        return cls(name or Path(output_dir).name, found)
+        runs = {digest_of([result.made_of["model"], result.made_of["compat"]]): result for result in found}
+        if len(runs) > 1:
+            raise StaleResultError(
+                f"results of different models or settings lie together, "
+                f"as of {' and '.join(result.task for result in runs.values())}",
+                fix='Evaluate again with on_stale="recompute".',
+                source=str(output_dir),
+            )
+        order = {task.name: place for place, task in enumerate(list_tasks(["all", "mini"]))}
+        found.sort(key=lambda result: order.get(result.task, len(order)))
+        return cls(name or found[0].model, tuple(found))
 
     @property
     def scores(self) -> dict[str, float]:
@@ -69,11 +81,12 @@ class Results:
     @property
     def benchmark(self) -> list[Task]:
         """The tasks that means are over, of which there may be fewer here."""
-        mini = list_tasks("mini")
-        drawn = {task.name for task in mini} & {result.task for result in self.tasks}
-        if not drawn:
-            return list_tasks("all")
-        return mini if len(drawn) == len(self.tasks) else [*list_tasks("all"), *mini]
+        names = {result.task for result in self.tasks}
+        for suite in ("all", "mini"):
+            tasks = list_tasks(suite)
+            if names <= {task.name for task in tasks}:
+                return tasks
+        return [get_task(result.task) for result in self.tasks]
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each task: `score`, `queries`, `candidates`, `failures`, `seconds`, and all metrics."""
@@ -82,6 +95,8 @@ class Results:
         rows = [
             {
                 "task": result.task,
+                "modality": get_task(result.task).modality,
+                "meta_task": get_task(result.task).meta_task,
                 "score": result.percentage,
                 "metric": result.metric,
                 "queries": result.queries,
@@ -101,9 +116,18 @@ class Results:
             name: One of `published_names()`.
             version: Which publication of its scores.
         """
-        old = any(result.made_of.get("compat") == "v2.0" for result in self.tasks)
-        data = "v2.0.0" if old else "newest"  # whose queries and labels these scores are of
-        return compare(self.scores, name, version=version, data=data, model=self.model)
+        return compare(self.scores, name, version=version, data=self.data_version, model=self.model)
+
+    @property
+    def data_version(self) -> str:
+        """The publication whose queries and labels these scores are of."""
+        return "v2.0.0" if self.compat == "v2.0" else "newest"
+
+    @property
+    def compat(self) -> str | None:
+        """Whose mistakes are in the scores."""
+        found: str | None = self.tasks[0].made_of["compat"]
+        return found
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """How far tasks and means could be from what they are with other queries, in percent (bootstrap).
@@ -151,7 +175,15 @@ class Results:
         Args:
             path: The file.
             **metadata: What it says of the model: `model_size`, `url`, ...
+
+        Raises:
+            InputError: None of the 78 tasks has a result, or the scores have the original's mistakes: the
+                leaderboard's page tasks have labels that are right.
         """
+        if self.compat is not None:
+            raise InputError(f'these are scores with compat="{self.compat}"', fix="Evaluate without compat.")
+        if not {task.name for task in list_tasks("all")} & set(self.scores):
+            raise InputError("there are no tasks of the leaderboard", fix='Evaluate tasks="all".')
         write_submission(submission(self.model, self.tasks, metadata), path)
 
     def __str__(self) -> str:
@@ -161,15 +193,21 @@ class Results:
 def _table(results: Results) -> str:
     means, counts = results.summary(), coverage(results.scores, tasks=results.benchmark)
     width = max(len(result.task) for result in results.tasks)
-    lines = [results.model, ""]
+    mistakes = f", with the original's mistakes (compat={results.compat})" if results.compat else ""
+    lines = [f"{results.model}{mistakes}", ""]
     lines += [
-        f"{result.task:<{width}}  {result.percentage:6.2f}  {result.metric}, {result.queries:,} queries"
-        + (f", {len(result.failures)} samples failed" if result.failures else "")
+        f"{result.task:<{width}}  {result.percentage:6.2f}  {result.metric}, {_queries(result)}"
         for result in results.tasks
     ]
     lines.append("")
     lines += [f"{name:<{width}}  {mean:6.2f}  {_how_many(counts, name)}" for name, mean in means.items()]
     return "\n".join(lines)
+
+
+def _queries(result: TaskResult) -> str:
+    of = "" if result.queries == result.expected_queries else f" of {result.expected_queries:,}"
+    failed = f", {len(result.failures)} samples failed" if result.failures else ""
+    return f"{result.queries:,}{of} queries{failed}"
 
 
 def _how_many(counts: Mapping[str, tuple[int, int]], name: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.digests import Digests, digest_of
 from vlm2vec.mmeb.embedding import Processes, embed
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
@@ -66,6 +65,7 @@ class Run:
         digests = Digests(self.folder / "digests.json")
         store = EmbeddingStore(self.folder / "embeddings" / digest_of(dict(self.identity)))
         guesses = [task.queries + (task.candidates or 0) for task in tasks]
+        show = show and self.processes.rank == 0
         with tqdm(total=sum(guesses), unit=" samples", disable=not show, smoothing=0.02) as bar:
             for task, guess in zip(tasks, guesses, strict=True):
                 bar.set_description(task.name)
@@ -92,44 +92,61 @@ class Run:
             bar.update(len(data.queries) + len(data.candidates))
             return kept
         keys = list(data.candidates)
-        queries, bad_queries = self._vectors(
-            "query", names.queries, lambda place: data.queries[place].content, store, bar
+        queries = self._embedded(
+            _Samples(
+                task,
+                "query",
+                names.queries,
+                list(map(str, range(len(names.queries)))),
+                lambda place: data.queries[place].content,
+            ),
+            store,
+            bar,
         )
-        candidates, bad_candidates = self._vectors(
-            "document", names.candidates, lambda place: data.candidates[keys[place]], store, bar
+        candidates = self._embedded(
+            _Samples(
+                task,
+                "document",
+                names.candidates,
+                list(map(str, keys)),
+                lambda place: data.candidates[keys[place]],
+            ),
+            store,
+            bar,
         )
-        top = _ranked(data, queries, candidates, without=bad_queries)
+        top = _ranked(data, queries.vectors, candidates.vectors, late=self.encoder.late_interaction)
         scores = [
-            query_scores(keys, query.labels, query.grades, compat=self.compat)
-            for keys, query in zip(top, data.queries, strict=True)
+            query_scores(found, query.labels, query.grades, compat=self.compat)
+            for found, query in zip(top, data.queries, strict=True)
         ]
         result = TaskResult(
             task=task.name,
+            model=self.encoder.name,
             metric=task.metric,
             scores=mean_scores(scores),
             per_query=tuple(float(one[task.metric]) for one in scores),
             top=tuple(top),
             candidates=len(keys),
+            expected_queries=task.queries,
             seconds=time.perf_counter() - begin,
             made_of=made_of,
-            failures=(
-                *(Failure("query", str(place), str(error)) for place, error in bad_queries.items()),
-                *(
-                    Failure("document", str(keys[place]), str(error))
-                    for place, error in bad_candidates.items()
-                ),
-            ),
+            failures=(*queries.failures, *candidates.failures),
         )
         if self.processes.rank == 0:
             result.save(path)
         return result
 
     def _kept(self, path: Path, task: Task, made_of: Mapping[str, Any]) -> TaskResult | None:
-        """The result of an earlier run, if it is of this model, these data and these settings."""
+        """The result of an earlier run, if it is of this model, these data and these settings.
+
+        One with samples that failed is made again: they may be mended, or memory be free.
+        """
         kept = TaskResult.load(path)
-        differences = [] if kept is None else kept.differs_in(made_of)
-        if kept is None or not differences:
-            return kept
+        if kept is None:
+            return None
+        differences = kept.differs_in(made_of)
+        if not differences:
+            return None if kept.failures else kept
         if self.recompute:
             return None
         raise StaleResultError(
@@ -138,47 +155,81 @@ class Run:
             source=f"{task.name}, {path}",
         )
 
-    def _vectors(
-        self,
-        role: Role,
-        digests: Sequence[str],
-        content_of: Callable[[int], Content],
-        store: EmbeddingStore,
-        bar: tqdm,
-    ) -> tuple[np.ndarray | list[np.ndarray], dict[int, VLM2VecError]]:
-        """Vectors in order, and by place what was wrong where there is none; NaN stands for it."""
-        names = [f"{role} {digest}" for digest in digests]
-        errors = embed(names, content_of, self.encoder, store, role=role, processes=self.processes, bar=bar)
-        failed = {place: errors[name] for place, name in enumerate(names) if name in errors}
-        if failed and not self.tolerant:
-            place, error = next(iter(failed.items()))
-            error.index = None
-            raise error.at(None, f"{role} {place}")
-        made = [name for name in dict.fromkeys(names) if name not in errors]
-        vectors = dict(zip(made, store.vectors(made), strict=True))
-        nothing = np.full_like(vectors[made[0]], np.nan) if made else np.full(1, np.nan, np.float32)
-        rows = [vectors.get(name, nothing) for name in names]
-        return rows if self.encoder.late_interaction else np.stack(rows), failed
+    def _embedded(self, samples: _Samples, store: EmbeddingStore, bar: tqdm) -> _Embedded:
+        names = [f"{samples.role} {digest}" for digest in samples.digests]
+        errors = embed(
+            names,
+            samples.content_of,
+            self.encoder,
+            store,
+            role=samples.role,
+            tolerant=self.tolerant,
+            processes=self.processes,
+            bar=bar,
+        )
+        failures = []
+        for place, name in enumerate(names):
+            if name in errors:
+                error = errors[name].copy()
+                if not self.tolerant:
+                    where = f"{samples.task.name}, {samples.role} {samples.labels[place]}"
+                    error.source = f"{where}, {error.source}" if error.source else where
+                    raise error from errors[name]
+                failures.append(Failure(samples.role, samples.labels[place], str(error)))
+        vectors = store.vectors(name for name in dict.fromkeys(names) if name not in errors)
+        return _Embedded([vectors.get(name) for name in names], failures)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The queries or the candidates of a task; `labels` say which is which."""
+
+    task: Task
+    role: Role
+    digests: Sequence[str]
+    labels: Sequence[str]
+    content_of: Callable[[int], Content]
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """Vectors in order, `None` for those that failed, and why they did."""
+
+    vectors: list[np.ndarray | None]
+    failures: list[Failure]
 
 
 def _ranked(
     data: TaskData,
-    queries: np.ndarray | list[np.ndarray],
-    candidates: np.ndarray | list[np.ndarray],
+    queries: Sequence[np.ndarray | None],
+    candidates: Sequence[np.ndarray | None],
     *,
-    without: Mapping[int, VLM2VecError],
+    late: bool,
 ) -> list[tuple[Key, ...]]:
-    """Keys of the first candidates of each query, none for those without a vector."""
+    """Keys of the first candidates of each query; what has no vector finds nothing and is not found."""
     keys = list(data.candidates)
-    places = {key: place for place, key in enumerate(keys)}
+    there = [place for place, vector in enumerate(candidates) if vector is not None]
+    asking = [place for place, vector in enumerate(queries) if vector is not None]
+    found: list[tuple[Key, ...]] = [()] * len(queries)
+    if not there or not asking:
+        return found
+    position = {keys[place]: number for number, place in enumerate(there)}
     pools = None
     if any(query.candidates is not None for query in data.queries):
+        # In the order of the task's pool: in a row's own list the right one often stands first, and would win
+        # all ties.
         pools = [
-            np.array([places[key] for key in (keys if query.candidates is None else query.candidates)])
-            for query in data.queries
+            np.array(
+                sorted(position[key] for key in (data.queries[place].candidates or keys) if key in position),
+                dtype=np.int64,
+            )
+            for place in asking
         ]
-    ranked = rank(queries, candidates, pools, k=_TOP)
-    return [
-        () if place in without else tuple(keys[int(found)] for found in row)
-        for place, row in enumerate(ranked)
-    ]
+    asked, known = [queries[place] for place in asking], [candidates[place] for place in there]
+    if late:
+        ranked = rank(asked, known, pools, k=_TOP)
+    else:
+        ranked = rank(np.stack(asked), np.stack(known), pools, k=_TOP)  # type: ignore[arg-type]  # all are there
+    for place, row in zip(asking, ranked, strict=True):
+        found[place] = tuple(keys[there[int(number)]] for number in row)
+    return found

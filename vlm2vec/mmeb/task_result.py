@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.mmeb.atomic_write import write_text
 
 __all__ = ["Failure", "StaleResultError", "TaskResult"]
 
@@ -39,22 +39,26 @@ class TaskResult:
 
     Attributes:
         task: Its name.
+        model: Name of the model.
         metric: The headline metric.
         scores: Means of all metrics over queries, from 0 to 1.
         per_query: The headline metric of each query.
         top: For each query the keys of the candidates that ranked first, at most ten.
         candidates: How many the task has.
-        failures: Samples that could not be embedded: such a query scores 0, such a candidate ranks last.
+        expected_queries: How many queries the published data have.
+        failures: Samples that could not be embedded: such a query scores 0, such a candidate is never found.
         seconds: That it took, embedding included.
         made_of: What the result depends on: digests of the data and the model, and settings.
     """
 
     task: str
+    model: str
     metric: str
     scores: Mapping[str, float]
     per_query: tuple[float, ...]
     top: tuple[tuple[str | int, ...], ...]
     candidates: int
+    expected_queries: int
     seconds: float
     made_of: Mapping[str, Any]
     failures: tuple[Failure, ...] = field(default=())
@@ -71,10 +75,7 @@ class TaskResult:
 
     def save(self, path: Path) -> None:
         """Write it, in one go."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        fresh.replace(path)
+        write_text(path, json.dumps(asdict(self), ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> TaskResult | None:

@@ -50,8 +50,7 @@ def test_what_knows_the_answers_scores_all_and_what_avoids_them_nothing(
     for right, expected in ((True, 100.0), (False, 0.0)):
         model = Knowing(data, right=right)
         results = evaluate(model, [task.name], data_dir=tmp_path, offline=True, name=f"knowing {right}")
-        assert results.scores == {task.name: expected} or task.metric != "hit@1"
-        if right:
-            assert results.scores[task.name] == pytest.approx(expected)
+        score = results.scores[task.name]
+        assert score == pytest.approx(expected) if right or task.metric == "hit@1" else score < 100
         assert results.tasks[0].queries == len(data.queries)
         assert results.tasks[0].candidates == len(data.candidates)

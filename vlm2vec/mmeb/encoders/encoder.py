@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.mmeb.samples import Content
 
-__all__ = ["Encoder", "Role", "encoder_of"]
+__all__ = ["Encoder", "Role", "deciding", "encoder_of"]
 
 Role: TypeAlias = Literal["query", "document"]
 Row: TypeAlias = "np.ndarray | VLM2VecError"
@@ -35,9 +35,7 @@ class Encoder(Protocol):
         Vectors that were kept are used again only if it is equal.
         """
 
-    def encode(
-        self, contents: Sequence[Content], *, role: Role, show_progress_bar: bool = False
-    ) -> list[Row]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """A row for each sample, in order: `(dim,)`, with late interaction `(tokens, dim)`, or what is wrong.
 
         Rows are of unit length, for the benchmark compares cosines.
@@ -54,9 +52,10 @@ def encoder_of(model: Any, *, name: str = "", **settings: Any) -> Encoder:
         **settings: Of its `encode`: `batch_size`, `max_tokens_per_batch`, `device` and the like.
 
     Raises:
-        InputError: It is none of these.
+        InputError: It is none of these, or has no such settings.
     """
     from sentence_transformers import SentenceTransformer
+    from torch import nn
 
     from vlm2vec import VLM2Vec
     from vlm2vec.mmeb.encoders.function import FunctionEncoder
@@ -64,6 +63,7 @@ def encoder_of(model: Any, *, name: str = "", **settings: Any) -> Encoder:
     from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
 
     if isinstance(model, Encoder) and not isinstance(model, SentenceTransformer):
+        _refuse(settings)
         return model
     if isinstance(model, str) or hasattr(model, "__fspath__"):
         model = VLM2Vec(model)
@@ -71,9 +71,30 @@ def encoder_of(model: Any, *, name: str = "", **settings: Any) -> Encoder:
         return VLM2VecEncoder(model, name=name, settings=settings)
     if isinstance(model, SentenceTransformer):
         return SentenceTransformerEncoder(model, name=name, settings=settings)
-    if isinstance(model, Callable):  # type: ignore[arg-type]  # mypy wants a class here
+    if callable(model) and not isinstance(model, nn.Module):
+        _refuse(settings)
         return FunctionEncoder(model, name=name)
     raise InputError(
         f"the model is {describe_value(model)}",
         fix="Pass a VLM2Vec, a SentenceTransformer, a folder or hub id, or a function (contents, role).",
     )
+
+
+def _refuse(settings: Mapping[str, Any]) -> None:
+    if settings:
+        raise InputError(
+            f"unknown settings: {', '.join(settings)}", fix="A function, or an Encoder, takes none here."
+        )
+
+
+_WITHOUT_EFFECT = ("batch_size", "max_tokens_per_batch", "device", "show_progress_bar")
+
+
+def deciding(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of `encode` that vectors depend on, as texts.
+
+    Example:
+        >>> deciding({"batch_size": 4, "truncate_dim": 64})
+        {'truncate_dim': '64'}
+    """
+    return {name: repr(value) for name, value in settings.items() if name not in _WITHOUT_EFFECT}

@@ -39,9 +39,7 @@ class FunctionEncoder:
         """Its name."""
         return {"function": self.name}
 
-    def encode(
-        self, contents: Sequence[Content], *, role: Role, show_progress_bar: bool = False
-    ) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
         """A row for each sample."""
         vectors = np.asarray(self.function(contents, role), dtype=np.float32)
         if vectors.ndim != 2 or len(vectors) != len(contents):
@@ -61,5 +59,5 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
                [0. , 0. ]])
     """
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: np.ndarray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    scaled: np.ndarray = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
     return scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.encoders.encoder import Role, deciding
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["SentenceTransformerEncoder"]
+
+_DECODED_AT_ONCE = 32
 
 
 @dataclass
@@ -39,32 +41,48 @@ class SentenceTransformerEncoder:
         self.name = Path(self.name).name
 
     def identity(self) -> Mapping[str, Any]:
-        """Weights, modules and prompts."""
+        """Weights, modules, prompts and settings."""
         return {
             "weights": weights_digest(self.model.state_dict()),
             "modules": str(self.model),
             "prompts": dict(self.model.prompts),
+            "truncate_dim": self.model.truncate_dim,
+            "settings": deciding(self.settings),
         }
 
-    def encode(
-        self, contents: Sequence[Content], *, role: Role, show_progress_bar: bool = False
-    ) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
         """A row for each sample; samples of one instruction are encoded together."""
         rows: list[np.ndarray | VLM2VecError] = [np.zeros(0, np.float32)] * len(contents)
-        groups: dict[str, list[int]] = {}
-        for place, content in enumerate(contents):
-            groups.setdefault(content.instruction, []).append(place)
-        for instruction, places in groups.items():
-            vectors = self.model.encode(
-                [_input_of(contents[place]) for place in places],
+        encode = self.model.encode_query if role == "query" else self.model.encode_document
+        for instruction, places in _by_instruction(contents):
+            inputs = {}
+            for place in places:
+                try:
+                    inputs[place] = _input_of(contents[place])
+                except (OSError, ValueError) as error:
+                    rows[place] = MediaError(f"its picture cannot be read ({error})")
+            if not inputs:
+                continue
+            vectors = encode(
+                list(inputs.values()),
                 prompt=f"{instruction} " if instruction else "",
                 normalize_embeddings=True,
-                show_progress_bar=show_progress_bar,
+                show_progress_bar=False,
                 **self.settings,
             )
-            for place, vector in zip(places, vectors, strict=True):
+            for place, vector in zip(inputs, vectors, strict=True):
                 rows[place] = np.asarray(vector, dtype=np.float32)
         return rows
+
+
+def _by_instruction(contents: Sequence[Content]) -> Iterator[tuple[str, Sequence[int]]]:
+    """Places of samples with one instruction, some at a time: all their pictures are in memory together."""
+    groups: dict[str, list[int]] = {}
+    for place, content in enumerate(contents):
+        groups.setdefault(content.instruction, []).append(place)
+    for instruction, places in groups.items():
+        for begin in range(0, len(places), _DECODED_AT_ONCE):
+            yield instruction, places[begin : begin + _DECODED_AT_ONCE]
 
 
 def _input_of(content: Content) -> Any:

@@ -14,7 +14,7 @@ from vlm2vec.encoding.prompt import IMAGE_TOKEN
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.encoders.encoder import Role, deciding
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["VLM2VecEncoder"]
@@ -45,23 +45,24 @@ class VLM2VecEncoder:
         self.name = self.name or Path(self.model[0].model.name_or_path or "vlm2vec").name
 
     def identity(self) -> Mapping[str, Any]:
-        """Weights, profile and type."""
+        """Weights, profile, type and settings."""
         return {
             "weights": weights_digest(self.model.state_dict()),
             "profile": asdict(self.model.profile),
             "prompts": "original" if self._exact else "profile",
             "dtype": str(next(self.model.parameters()).dtype),
+            "truncate_dim": self.model.truncate_dim,
+            "settings": deciding(self.settings),
         }
 
-    def encode(
-        self, contents: Sequence[Content], *, role: Role, show_progress_bar: bool = False
-    ) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
         """A row for each sample, or the error that it gave."""
         errors: dict[int | None, VLM2VecError] = {}
         vectors = self.model.encode(
             [self.input_of(content) for content in contents],
             prompt="",
-            show_progress_bar=show_progress_bar,
+            normalize_embeddings=True,  # again, where they are truncated
+            show_progress_bar=False,
             on_error=errors.__setitem__,
             **self.settings,
         )
@@ -71,14 +72,14 @@ class VLM2VecEncoder:
         """What `encode` is given for a sample."""
         media: dict[str, Any] = {}
         if content.frames:
-            media["video"] = Video(list(content.frames))
+            media["video"] = Video(list(content.frames), num_frames=len(content.frames))
         elif content.image is not None:
             media["image"] = content.image
         if self._exact:
             if "image" in media:
                 return {"prompt": content.prompt, "images": [media["image"]]}
             # With compat="v2.0" the prompts of WebQA and EDIS hold the token of a picture that is not there.
-            prompt = content.prompt if media else content.prompt.replace(f"{IMAGE_TOKEN} ", "")
+            prompt = content.prompt if media else content.prompt.replace(f"{IMAGE_TOKEN}\n", "")
             return {"prompt": prompt, **media}
         text = {"text": content.text} if content.text else {}
         return {**media, **text, "instruction": content.instruction}

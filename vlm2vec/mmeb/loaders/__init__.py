@@ -28,16 +28,11 @@ class Loader(Protocol):
         ...
 
 
-_MODULES = {
-    "image_rows": "image_rows",
-    "video_classification": "video_classification",
-    "video_retrieval": "video_retrieval",
-    "moment_retrieval": "moment_retrieval",
-    "multiple_choice": "multiple_choice",
-    "beir_documents": "beir_documents",
-    "visrag_documents": "visrag_documents",
-}
-"""Layouts and the modules that read them, which are imported when a task needs them."""
+_LAYOUTS = (
+    *("image_rows", "video_classification", "video_retrieval", "moment_retrieval", "multiple_choice"),
+    *("beir_documents", "visrag_documents"),
+)
+"""Layouts; each is read by the module of that name, which is imported when a task needs it."""
 
 
 def loader_of(layout: str) -> Loader:
@@ -50,9 +45,9 @@ def loader_of(layout: str) -> Loader:
         >>> loader_of("image_rows").__module__
         'vlm2vec.mmeb.loaders.image_rows'
     """
-    if layout not in _MODULES:
-        raise InputError(f'there is no layout "{layout}"', fix=f"Choose one of {', '.join(_MODULES)}.")
-    loader: Loader = import_module(f"{__name__}.{_MODULES[layout]}").load
+    if layout not in _LAYOUTS:
+        raise InputError(f'there is no layout "{layout}"', fix=f"Choose one of {', '.join(_LAYOUTS)}.")
+    loader: Loader = import_module(f"{__name__}.{layout}").load
     return loader
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,18 +196,22 @@ class _Writer:
 
     def found_pages(self) -> None:
         pages = self._different(any_page)
+        fits = Counter(text for page in pages for text in answered_by(page))
         asked = []
         for number, page in enumerate(pages):
-            others = {text for other in pages if other is not page for text in answered_by(other)}
-            own = [text for text in answered_by(page) if text not in others]
-            if own:
-                asked.append((number, own[self.rng.integers(len(own))]))
+            own = [text for text in answered_by(page) if fits[text] == 1] or answered_by(page)
+            asked.append((number, own[self.rng.integers(len(own))]))
             path = self.folder / "visdoc-tasks" / "images" / "mini-VD" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             with_ink(page, self.rng).save(path)
         tables: dict[str, list[dict[str, Any]]] = {
             "queries": [{"query-id": number, "query": text} for number, text in asked],
-            "qrels": [{"query-id": number, "corpus-id": number, "score": 1} for number, _ in asked],
+            "qrels": [
+                {"query-id": number, "corpus-id": place, "score": 1}
+                for number, text in asked
+                for place, page in enumerate(pages)
+                if text in answered_by(page)
+            ],
             "corpus": [{"corpus-id": number} for number in range(len(pages))],
         }
         for table, rows in tables.items():

@@ -279,3 +279,39 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_results(tmp_path: Path) -> 
     embedded = sum(result.queries + result.candidates for result in expected.tasks)
     # Of a block that was being embedded when the process died all is embedded again, and nothing else.
     assert counts.stat().st_size <= embedded + 3 * 8
+
+
+SHARED = """
+import os, sys
+from pathlib import Path
+import tests.mmeb.test_evaluation as here
+from vlm2vec.mmeb import evaluation
+model = here.Counting()
+results = evaluation.evaluate(model, here.TASKS, name="words", output_dir=sys.argv[1])
+Path(sys.argv[2], os.environ["RANK"]).write_text(f"{model.calls} {results.scores}")
+"""
+
+
+def test_two_processes_share_the_work_and_agree(tmp_path: Path) -> None:
+    alone = Counting()
+    expected = evaluate(alone, TASKS, name="words", output_dir=tmp_path / "alone")
+    script, root = tmp_path / "script.py", Path(__file__).parent.parent.parent
+    script.write_text(SHARED, encoding="utf-8")
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(script),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(
+        [*launch, str(tmp_path / "out"), str(tmp_path)], env=environment, cwd=root, check=True, timeout=300
+    )
+    told_of = [(tmp_path / rank).read_text(encoding="utf-8").split(" ", 1) for rank in "01"]
+    assert [scores for _, scores in told_of] == [str(expected.scores)] * 2
+    calls = [int(count) for count, _ in told_of]
+    assert sum(calls) == alone.calls
+    assert abs(calls[0] - calls[1]) <= 2 * len(TASKS)
+    assert mmeb.Results.load(tmp_path / "out").scores == expected.scores

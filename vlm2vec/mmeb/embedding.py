@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
@@ -36,7 +38,10 @@ class Processes:
     @classmethod
     def here(cls) -> Processes:
         """Those that `accelerate launch` or `torchrun` started; one if none did."""
-        state = PartialState()
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        # Without a GPU accelerate looks for other processes only if it is told to.
+        state = PartialState(cpu=not torch.cuda.is_available())
         return cls(state.process_index, state.num_processes)
 
     def gathered(self, errors: dict[str, VLM2VecError], crash: Exception | None) -> dict[str, VLM2VecError]:
@@ -45,7 +50,8 @@ class Processes:
         Raises:
             Exception: That of this process, or word of another's.
         """
-        found = gather_object([(errors, None if crash is None else f"{type(crash).__name__}: {crash}")])
+        told = errors, None if crash is None else f"{type(crash).__name__}: {crash}"
+        found = [told] if self.count == 1 else gather_object([told])
         if crash is not None:
             raise crash
         for _, other in found:

@@ -62,7 +62,7 @@ def run(
         str | None, typer.Option(help='"v2.0" does what the original does where it is wrong.')
     ] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Score samples that cannot be read as missed.")
+        bool, typer.Option("--skip-broken", help="Score samples that the model cannot embed as missed.")
     ] = False,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Replace results of another model or other data.")
@@ -75,7 +75,7 @@ def run(
 ) -> None:
     """Score a model on tasks, and print a table.
 
-    Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but samples could not be read.
+    Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but some samples could not be embedded.
     """
     from vlm2vec import mmeb
 

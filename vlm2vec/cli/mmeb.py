@@ -145,7 +145,10 @@ def compare(
             fix=f"Name two of {', '.join(published_names())}, or folders of results; or pass --published.",
         )
     sides, names, versions = zip(*(_scores(side) for side in (first, second)), strict=True)
-    data = next((one for one in versions if one is not None), "newest")
+    known = {one for one in versions if one is not None}
+    if len(known) > 1:
+        raise InputError("one of both was scored with compat", fix="Compare results of the same data.")
+    data = next(iter(known), "newest")
     found = compared(*sides, version=version, data=data, model=names[0], baseline=names[1])
     out.print(str(found), soft_wrap=True, markup=False)
 

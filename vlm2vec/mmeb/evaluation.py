@@ -90,6 +90,7 @@ def evaluate(
             recompute=on_stale == "recompute",
             identity=dict(encoder.identity()),
             processes=processes,
+            keeps_digests=not mini,
         )
         results = tuple(run.results(chosen, show=show))
     return Results(encoder.name, results)

@@ -44,6 +44,7 @@ class Run:
         recompute: Whether a result of another run is replaced, and not refused.
         identity: Of the model, for what is kept.
         processes: Those that share the work.
+        keeps_digests: Whether digests of files are remembered; files drawn for one run never come again.
     """
 
     encoder: Encoder
@@ -54,6 +55,7 @@ class Run:
     recompute: bool
     identity: Mapping[str, Any]
     processes: Processes
+    keeps_digests: bool = True
 
     def results(self, tasks: Sequence[Task], *, show: bool = False) -> Iterator[TaskResult]:
         """A result for each task, in order.
@@ -62,7 +64,7 @@ class Run:
             StaleResultError: The folder holds one of another model, other data or other settings.
             VLM2VecError: Data are missing, or a sample cannot be embedded.
         """
-        digests = Digests(self.folder / "digests.json")
+        digests = Digests(self.folder / "digests.json" if self.keeps_digests else None)
         store = EmbeddingStore(self.folder / "embeddings" / digest_of(dict(self.identity)))
         guesses = [task.queries + (task.candidates or 0) for task in tasks]
         show = show and self.processes.rank == 0

@@ -143,11 +143,11 @@ def test_a_row_lists_clips_and_shows_nothing_a_picture_or_a_clip(tmp_path: Path,
     a1, a2, b1, b2 = (f"video_frames/{clip}" for clip in ("a_1", "a_2", "b_1", "b_2"))
     assert [query.labels for query in data.queries] == [(a1, b1), (a2,), (b2,), (b1,)]
     assert [query.candidates for query in data.queries] == [(a1, b1, a2), (a2, b2, a1), (b2, b1), (b1, b2)]
-    assert list(data.candidates) == [a1, b1, a2, b2]
+    assert list(data.candidates) == [a1, a2, b1, b2]
     shown = "Understand the content of the provided video clip."
     assert {clip.prompt for clip in data.candidates.values()} == {f"<|video_pad|> {shown}"}
     # All saved frames are looked at, also where there are more than eight.
-    assert [len(clip.frames) for clip in data.candidates.values()] == [8, 3, 11, 8]
+    assert [len(clip.frames) for clip in data.candidates.values()] == [8, 11, 3, 8]
 
 
 def test_rows_that_say_the_same_twice_count_once_and_with_compat_twice(tmp_path: Path, seeker: Path) -> None:

@@ -86,7 +86,7 @@ class DataFolder:
             tried = " and ".join(str(self.folder / root) for root in task.roots)
             raise MissingDataError(
                 f"its media are not there: looked for {tried}",
-                fix="`vlm2vec mmeb download` fetches and unpacks them, or check data_dir.",
+                fix="Unpack the benchmark's archives there, or check data_dir.",
                 source=task.name,
             )
         return root

@@ -30,7 +30,7 @@ def saved_frames(folder: Path, count: int | None, *, row: str) -> tuple[Path, ..
     if not folder.is_dir():
         raise MediaError(
             f"there is no folder {folder} with the frames of its clip",
-            fix="Unpack the whole archive of frames; `vlm2vec mmeb check` lists all that is missing.",
+            fix="Unpack the whole archive of frames.",
             source=row,
         )
     try:

@@ -36,6 +36,6 @@ def require_files(task: str, files: Iterable[tuple[str, Path]]) -> None:
         more = f", and {len(missing) - 1:,} more of this task" if len(missing) > 1 else ""
         raise MediaError(
             f"the file {path} is missing{more}",
-            fix="Unpack the task's archive completely; `vlm2vec mmeb check` lists what is missing.",
+            fix="Unpack the task's archive completely.",
             source=f"{task}, {owner}",
         )

@@ -55,7 +55,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
             raise InputError(
                 f"none of its {len(own)} clips is right", fix="Unpack the archive again.", source=name
             )
-        for key in own:
+        for key in sorted(own):  # rows list the right ones first, and what is earlier in the pool wins ties
             if key not in pool:
                 pool[key] = clip(saved_frames(root / key, count, row=name), task.target_instruction)
         queries.append(Query(content, labels, candidates=own))

@@ -64,7 +64,7 @@ def test_labels_are_the_next_tokens_and_spell_the_captions(model):
     labelled = torch.nonzero(batch["labels"] != NO_LABEL).squeeze(1)
     assert torch.equal(batch["labels"][labelled], batch["input_ids"][labelled + 1])
     captions = model.tokenizer.decode(batch["labels"][labelled]).split("<|im_end|>")[:-1]
-    assert captions[1:] == [full_caption(item) for item in items[1:]]
+    assert captions[1:] == [f" {full_caption(item)}" for item in items[1:]]
     assert all(thing.noun in captions[0] for thing in items[0].things)
 
 

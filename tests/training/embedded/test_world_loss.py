@@ -39,11 +39,34 @@ def test_pictures_alone_have_the_dense_part_alone(model):
 def test_captions_reach_both_towers(model):
     model.zero_grad()
     parts = WorldLoss(model)([_batch(model, with_captions=True)])
-    assert list(parts) == ["dense", "caption"]
-    parts["caption"].backward()
+    assert list(parts) == ["dense", "caption", "words"]
     network = model[0].model
-    assert network.visual.patch_embed.proj.weight.grad.abs().sum() > 0
-    assert network.language_model.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
+    for part in ("caption", "words"):
+        model.zero_grad()
+        parts[part].backward(retain_graph=True)
+        assert network.visual.patch_embed.proj.weight.grad.abs().sum() > 0
+        assert network.language_model.layers[0].self_attn.q_proj.weight.grad.abs().sum() > 0
+
+
+def test_words_are_named_from_the_vectors_that_encode_gives(model):
+    """Of queries, which are not augmented: those of encode, through the head of the loss."""
+    batch, loss = _batch(model, with_captions=True), WorldLoss(model)
+    starts = torch.cumsum(batch["lengths"], 0) - batch["lengths"]
+    words = batch["words"].split(batch["word_counts"].tolist())
+    costs = []
+    with torch.no_grad():
+        for row, own in enumerate(words):
+            start, place = int(starts[row]), int(batch["pooled"][row])
+            if row < 3:
+                continue
+            text = model.tokenizer.decode(batch["input_ids"][start:place])
+            assert set(model.tokenizer.decode(own).split()) <= set(text.split())
+            vector = torch.from_numpy(model.encode(text, prompt=""))
+            named = torch.log_softmax(loss.words(vector) * loss.log_sharpness.exp(), dim=0)
+            costs += (-named[own]).tolist()
+        only_queries = {**batch, "words": torch.cat(words[3:]), "word_counts": batch["word_counts"].clone()}
+        only_queries["word_counts"][:3] = 0
+        assert loss([only_queries])["words"].item() == pytest.approx(np.mean(costs), rel=1e-4)
 
 
 def test_captions_cost_what_the_stock_network_says_of_each_alone(model):
@@ -51,7 +74,7 @@ def test_captions_cost_what_the_stock_network_says_of_each_alone(model):
     network, lengths, grids = deepcopy(model[0].model), batch["lengths"].tolist(), batch["grids"]
     network.set_attn_implementation("sdpa")
     pixels = torch.from_numpy(normalise(batch["pixel_values"].numpy())).split(grids.prod(dim=1).tolist())
-    texts = (batch[name].split(lengths) for name in ("input_ids", "position_ids", "labels"))
+    texts = (batch[name].split(lengths)[:3] for name in ("input_ids", "position_ids", "labels"))
     losses = []
     for own, grid, ids, positions, labels in zip(pixels, grids, *texts, strict=True):
         media = {"pixel_values": own, "image_grid_thw": grid[None]}

@@ -83,7 +83,7 @@ EMBEDDED_RECIPE = Recipe(
         Stage(900, ItemCounts(28, 12, 20), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
     ),
     {
-        "max_steps": 1040,
+        "max_steps": 1700,
         "batch_size": 128,
         "sub_batch_size": 16,
         "learning_rate": 1e-3,
@@ -91,6 +91,7 @@ EMBEDDED_RECIPE = Recipe(
         "weight_decay": 0.02,
         "temperature": 0.05,
         "learn_temperature": True,
+        "freeze_vision": True,
         "training_arguments": {"adam_beta2": 0.98},
     },
 )

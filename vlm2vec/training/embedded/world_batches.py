@@ -17,7 +17,7 @@ from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 from vlm2vec.training.embedded.dense_targets import dense_targets, ink_targets, letter_targets
 from vlm2vec.training.embedded.world_sources.ink import with_ink
-from vlm2vec.world.captions import full_caption
+from vlm2vec.world.captions import describe, full_caption
 from vlm2vec.world.clips import Clip
 from vlm2vec.world.items import Item, any_clip, any_page, any_scene
 from vlm2vec.world.pages import Page
@@ -30,7 +30,10 @@ NO_LABEL = -100
 """Where a token is not to be predicted; what torch's cross entropy leaves out."""
 
 _INSTRUCTED = 0.75
-"""Share of documents that carry the default instruction."""
+"""Share of documents and queries that carry the default instruction."""
+
+_IN_FULL = 0.5
+"""Share of queries that say all there is, as the captions of documents do."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,16 @@ def pack_world(
         items: Some of each kind, scenes first and clips last.
         tokenizer: Of the model.
         profile: Of the model.
-        rng: Chooses instructions and small changes of brightness.
-        with_captions: Whether to add each item's prompt and caption.
+        rng: Chooses wordings, instructions and small changes of brightness.
+        with_captions: Whether to add prompts: each item with its caption, and texts about the items.
 
     Returns:
         `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
         `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With captions also a packed
-        row of the items as documents, each followed by its caption: `input_ids` `(tokens,)`,
-        `position_ids` `(tokens, 3)`, `lengths` `(n,)` and `labels` `(tokens,)`, the token that comes next in
-        a caption.
+        row of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
+        `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)`, the token that comes next in a
+        caption, `pooled` `(2n,)`, the place of each vector, and `words`, the different tokens of each caption
+        or query one behind the other, `word_counts` `(2n,)` of each.
     """
     visuals = [patchify(_frames(item, profile.pixels, rng), profile.pixels) for item in items]
     features = {
@@ -114,6 +118,11 @@ def pack_world(
         writer.captioned(item, grid, instructed=bool(rng.random() < _INSTRUCTED))
         for item, grid in zip(items, grids, strict=True)
     ]
+    asked = [full_caption(item) if rng.random() < _IN_FULL else describe(item, rng) for item in items]
+    prompts += sorted(
+        (writer.query(text, instructed=bool(rng.random() < _INSTRUCTED)) for text in asked),
+        key=lambda prompt: len(prompt.ids),
+    )
     return features | _packed(prompts)
 
 
@@ -122,12 +131,16 @@ class _Prompt:
     ids: list[int]
     spans: list[int | tuple[int, int, int]]
     labels: list[int]
+    pooled: int
+    words: list[int]
 
     def lengthened(self, length: int) -> _Prompt:
         """The prompt with filling at its end, which no token before it can see."""
         missing = length - len(self.ids)
         filling, unlabelled = [self.ids[-1]] * missing, [NO_LABEL] * missing
-        return _Prompt(self.ids + filling, [*self.spans, missing], self.labels + unlabelled)
+        return _Prompt(
+            self.ids + filling, [*self.spans, missing], self.labels + unlabelled, self.pooled, self.words
+        )
 
 
 @dataclass(frozen=True)
@@ -144,11 +157,20 @@ class _Writer:
         before = self._encode(instruction) + self._encode(profile.media_start)
         pad = self._encode("<|video_pad|>" if isinstance(item, Clip) else "<|image_pad|>")
         after = self._encode(profile.media_end + profile.suffix)
-        caption = self._encode(full_caption(_from_left_to_right(item))) + self._encode(profile.suffix)
+        caption = self._encode(" " + full_caption(_from_left_to_right(item))) + self._encode(profile.suffix)
         prompt = before + pad * int(np.prod(grid)) + after
         labels = [NO_LABEL] * (len(prompt) - 1) + caption + [NO_LABEL]
         spans: list[int | tuple[int, int, int]] = [len(before), grid, len(after) + len(caption)]
-        return _Prompt(prompt + caption, spans, labels)
+        return _Prompt(prompt + caption, spans, labels, len(prompt) - 1, sorted(set(caption[:-1])))
+
+    def query(self, text: str, *, instructed: bool) -> _Prompt:
+        """A text, of which nothing is predicted but which words are in it."""
+        instruction = (
+            f"{self.profile.query_instruction}{self.profile.instruction_joiner}" if instructed else ""
+        )
+        ids = self._encode(instruction + text) + self._encode(self.profile.suffix)
+        words = sorted(set(self._encode(" " + text)))
+        return _Prompt(ids, [len(ids)], [NO_LABEL] * len(ids), len(ids) - 1, words)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
@@ -157,12 +179,16 @@ class _Writer:
 
 def _packed(prompts: Sequence[_Prompt]) -> dict[str, Tensor]:
     # Neighbours of equal length are one call of the attention kernel, so lengths are made few.
-    prompts = [prompt.lengthened(_longest(prompts, like=prompt)) for prompt in prompts]
+    longer = [prompt.lengthened(_longest(prompts, like=prompt)) for prompt in prompts]
+    starts = np.cumsum([0, *(len(prompt.ids) for prompt in longer[:-1])])
     return {
-        "input_ids": torch.tensor([token for prompt in prompts for token in prompt.ids]),
-        "position_ids": _rows([token_positions(prompt.spans, "mrope") for prompt in prompts]),
-        "lengths": torch.tensor([len(prompt.ids) for prompt in prompts]),
-        "labels": torch.tensor([label for prompt in prompts for label in prompt.labels]),
+        "input_ids": torch.tensor([token for prompt in longer for token in prompt.ids]),
+        "position_ids": _rows([token_positions(prompt.spans, "mrope") for prompt in longer]),
+        "lengths": torch.tensor([len(prompt.ids) for prompt in longer]),
+        "labels": torch.tensor([label for prompt in longer for label in prompt.labels]),
+        "pooled": torch.tensor([start + prompt.pooled for start, prompt in zip(starts, longer, strict=True)]),
+        "words": torch.tensor([word for prompt in longer for word in prompt.words]),
+        "word_counts": torch.tensor([len(prompt.words) for prompt in longer]),
     }
 
 
@@ -172,7 +198,9 @@ def _rows(parts: Sequence[np.ndarray]) -> Tensor:
 
 def _longest(prompts: Sequence[_Prompt], *, like: _Prompt) -> int:
     """Tokens of the longest prompt with the same picture size."""
-    return max(len(prompt.ids) for prompt in prompts if prompt.spans[1] == like.spans[1])
+    if len(like.spans) == 1:
+        return -(-len(like.ids) // 4) * 4
+    return max(len(prompt.ids) for prompt in prompts if prompt.spans[1:2] == like.spans[1:2])
 
 
 def _draw(counts: ItemCounts, rng: np.random.Generator) -> list[Item]:

@@ -24,12 +24,13 @@ _DENSE_WEIGHT = 0.6
 
 
 class WorldLoss(nn.Module):
-    """Dense and caption loss on a batch of `pack_world`.
+    """Dense, caption and word loss on a batch of `pack_world`.
 
     The dense part reads colour, shape, size, motion, word, letters and ink from the vision tower's tokens
     with linear heads that are thrown away after training. The caption part predicts a document's caption
-    behind its pooled token, with the token embeddings as head. Batches without captions have the dense part
-    alone.
+    behind its pooled token, with the token embeddings as head. The word part names all words of a document's
+    caption, or of a query, from its vector alone, with one head for both sides: a word has its direction in
+    the space before pictures and texts are contrasted. Batches without captions have the dense part alone.
 
     Args:
         model: The embedding model; its first module holds the network.
@@ -44,6 +45,8 @@ class WorldLoss(nn.Module):
         )
         self.letters = nn.Linear(width, len(LETTERS))
         self.ink = nn.Linear(width, 49)
+        self.words = nn.Linear(width, len(model.tokenizer))
+        self.log_sharpness = nn.Parameter(torch.tensor(2.0))
 
     def forward(
         self, features: Iterable[dict[str, Tensor]], labels: Tensor | None = None
@@ -73,7 +76,11 @@ class WorldLoss(nn.Module):
         predicted = batch["labels"] >= 0
         scores = F.linear(states[predicted], network.language_model.embed_tokens.weight)
         caption = F.cross_entropy(scores, batch["labels"][predicted])
-        return {"dense": _DENSE_WEIGHT * dense, "caption": caption}
+        vectors = F.normalize(states[batch["pooled"]], dim=1)
+        named = F.log_softmax(self.words(vectors) * self.log_sharpness.exp(), dim=1)
+        rows = torch.arange(len(vectors)).repeat_interleave(batch["word_counts"])
+        words = -named[rows, batch["words"]].mean()
+        return {"dense": _DENSE_WEIGHT * dense, "caption": caption, "words": words}
 
     def _dense(self, media: Tensor, batch: dict[str, Tensor]) -> Tensor:
         loss = media.new_zeros(())

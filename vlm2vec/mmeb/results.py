@@ -212,4 +212,6 @@ def _queries(result: TaskResult) -> str:
 
 def _how_many(counts: Mapping[str, tuple[int, int]], name: str) -> str:
     present, of = counts[name]
-    return f"mean of {present} tasks" if present == of else f"mean of {present} of {of} tasks"
+    if present < of:
+        return f"mean of {present} of {of} tasks"
+    return "its one task" if of == 1 else f"mean of {of} tasks"

@@ -87,7 +87,7 @@ def _refuse(settings: Mapping[str, Any]) -> None:
         )
 
 
-_WITHOUT_EFFECT = ("batch_size", "max_tokens_per_batch", "device", "pool", "chunk_size", "show_progress_bar")
+_WITHOUT_EFFECT = ("batch_size", "max_tokens_per_batch", "device", "pool", "chunk_size")
 
 
 def deciding(settings: Mapping[str, Any]) -> dict[str, str]:

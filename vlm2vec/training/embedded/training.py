@@ -3,8 +3,8 @@
     python -m vlm2vec.training.embedded --output DIR [--seed 0]
     python -m vlm2vec.training.embedded --evaluate DIR
 
-Three stages on the drawn world: the vision tower alone on dense targets, then everything on dense targets
-and captions, both by sentence-transformers' trainer; and then `fit`, on rows of all tasks.
+Three stages on the drawn world: the vision tower alone on dense targets, then everything on dense targets,
+captions and words, both by sentence-transformers' trainer; and then `fit`, on rows of all tasks.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ EMBEDDED_RECIPE = Recipe(
         "training_arguments": {"adam_beta2": 0.98},
     },
 )
-"""The recipe of the model inside the package."""
+"""What trains the model inside the package; `docs/embedded_model.md` says of which recipe its weights are."""
 
 _EVERYTHING = 10**6
 """More tokens than a batch has: graphs of so small a network fit in memory, and nothing is computed twice."""

@@ -26,7 +26,10 @@ import interleaved
 import memory
 import models
 import readme_table
+import sub_batches
 import workloads
+
+from vlm2vec.model import EMBEDDED_MODEL
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +138,14 @@ def test_memory_of_a_step_is_above_the_loaded_model(tiny: Path, writer: workload
 def test_memory_measures_each_point_in_a_process_of_its_own(tmp_path: Path) -> None:
     content = written(memory, tmp_path / "memory.json", "--curves", "pages of a document")
     assert [point["way"] for point in content["points"]] == [encode.OURS, encode.STOCK]
+
+
+@pytest.mark.slow
+def test_sizes_of_sub_batches_are_trained_and_scored(tmp_path: Path) -> None:
+    settings = ["--sizes", "0", "2", "--steps", "1", "--batch-size", "4"]
+    content = written(sub_batches, tmp_path / "sizes.json", str(EMBEDDED_MODEL), *settings)
+    assert [run["sub-batch size"] for run in content["runs"]] == [0, 2]
+    assert all(0 <= run["scores"]["text to image"]["percent"] <= 100 for run in content["runs"])
 
 
 def test_growth_is_drawn(tmp_path: Path) -> None:

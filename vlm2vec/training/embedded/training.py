@@ -80,10 +80,10 @@ EMBEDDED_RECIPE = Recipe(
     NetworkSize(),
     (
         Stage(700, ItemCounts(20, 10, 18), learning_rate=1.5e-3, warmup=50, decay=0, with_captions=False),
-        Stage(900, ItemCounts(28, 12, 20), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
+        Stage(1100, ItemCounts(26, 12, 24), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
     ),
     {
-        "max_steps": 1700,
+        "max_steps": 1400,
         "batch_size": 128,
         "sub_batch_size": 16,
         "learning_rate": 1e-3,

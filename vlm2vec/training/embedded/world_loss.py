@@ -79,7 +79,9 @@ class WorldLoss(nn.Module):
         vectors = F.normalize(states[batch["pooled"]], dim=1)
         named = F.log_softmax(self.words(vectors) * self.log_sharpness.exp(), dim=1)
         rows = torch.arange(len(vectors)).repeat_interleave(batch["word_counts"])
-        words = -named[rows, batch["words"]].mean()
+        # Each word counts alike, however often it is there: most are articles and names of charts.
+        often = batch["words"].bincount()
+        words = -(named[rows, batch["words"]] / often[batch["words"]]).sum() / often.count_nonzero()
         return {"dense": _DENSE_WEIGHT * dense, "caption": caption, "words": words}
 
     def _dense(self, media: Tensor, batch: dict[str, Tensor]) -> Tensor:

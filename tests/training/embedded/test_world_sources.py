@@ -12,15 +12,15 @@ from vlm2vec import Video
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import check_row
 from vlm2vec.training.embedded.world_sources import TASKS, world_sources, world_texts
-from vlm2vec.training.embedded.world_sources.classification import INSTRUCTIONS, labels
-from vlm2vec.training.embedded.world_sources.ink import CutOut, Moment, with_ink
-from vlm2vec.training.embedded.world_sources.page_questions import answered_by
-from vlm2vec.training.embedded.world_sources.questions import about_clip, about_page, about_scene
-from vlm2vec.training.embedded.world_sources.retrieval import text_to_item
 from vlm2vec.world import draw_item, full_caption
 from vlm2vec.world.clips import Clip
+from vlm2vec.world.ink import CutOut, Moment, with_ink
 from vlm2vec.world.scenes import Scene, is_allowed
 from vlm2vec.world.shapes import Thing
+from vlm2vec.world.tasks.classification import INSTRUCTIONS, labels
+from vlm2vec.world.tasks.page_questions import answered_by
+from vlm2vec.world.tasks.questions import about_clip, about_page, about_scene
+from vlm2vec.world.tasks.retrieval import text_to_item
 from vlm2vec.world.vocabulary import ALL_WORDS, PAPER
 
 BY_NAME = {task.name: task for task in TASKS}

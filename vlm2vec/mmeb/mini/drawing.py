@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm2vec.training.embedded.world_sources.classification import INSTRUCTIONS, draw_labelled_scene, labels
-from vlm2vec.training.embedded.world_sources.grounding import FIND_PART, referable
-from vlm2vec.training.embedded.world_sources.ink import with_ink
-from vlm2vec.training.embedded.world_sources.moments import find_moment, moments
-from vlm2vec.training.embedded.world_sources.page_questions import answered_by
-from vlm2vec.training.embedded.world_sources.questions import ANSWER, Question, about_clip, about_scene
 from vlm2vec.world.captions import full_caption, motion_text
+from vlm2vec.world.ink import with_ink
 from vlm2vec.world.items import any_clip, any_page, any_scene, story
 from vlm2vec.world.scenes import Scene
+from vlm2vec.world.tasks.classification import INSTRUCTIONS, draw_labelled_scene, labels
+from vlm2vec.world.tasks.grounding import FIND_PART, referable
+from vlm2vec.world.tasks.moments import find_moment, moments
+from vlm2vec.world.tasks.page_questions import answered_by
+from vlm2vec.world.tasks.questions import ANSWER, Question, about_clip, about_scene
 from vlm2vec.world.vocabulary import COLOURS, COUNTS, SHAPES, SIZES
 
 __all__ = ["write_mini"]

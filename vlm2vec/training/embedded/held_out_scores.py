@@ -12,12 +12,12 @@ import numpy as np
 
 from vlm2vec.training.embedded.confidence import wilson_interval
 from vlm2vec.training.embedded.held_out_draws import candidates, write_files
-from vlm2vec.training.embedded.world_sources.classification import INSTRUCTIONS
 from vlm2vec.training.embedded.world_sources.rows import WorldRows
 from vlm2vec.training.embedded.world_sources.sources import TASKS
 from vlm2vec.world.captions import full_caption
 from vlm2vec.world.items import Item, Kind
 from vlm2vec.world.scenes import Pairs, Scene, random_paper, random_thing
+from vlm2vec.world.tasks.classification import INSTRUCTIONS
 from vlm2vec.world.vocabulary import COLOURS, SHAPES
 
 __all__ = ["HELD_OUT_SEEDS", "Pools", "Score", "held_out_scores", "scores_table"]

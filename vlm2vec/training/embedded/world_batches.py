@@ -16,9 +16,9 @@ from vlm2vec.media.resize import fit
 from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 from vlm2vec.training.embedded.dense_targets import dense_targets, ink_targets, letter_targets
-from vlm2vec.training.embedded.world_sources.ink import with_ink
 from vlm2vec.world.captions import describe, full_caption
 from vlm2vec.world.clips import Clip
+from vlm2vec.world.ink import with_ink
 from vlm2vec.world.items import Item, any_clip, any_page, any_scene
 from vlm2vec.world.pages import Page
 from vlm2vec.world.scenes import Scene

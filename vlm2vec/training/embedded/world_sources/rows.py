@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vlm2vec.training.embedded.world_sources.ink import with_ink
+from vlm2vec.world.ink import with_ink
 
 __all__ = ["Draw", "WorldRows"]
 

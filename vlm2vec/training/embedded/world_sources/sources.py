@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from vlm2vec.training.embedded.world_sources.classification import classify_clip, classify_image
-from vlm2vec.training.embedded.world_sources.grounding import find_part
-from vlm2vec.training.embedded.world_sources.moments import find_moment
-from vlm2vec.training.embedded.world_sources.page_questions import find_page
-from vlm2vec.training.embedded.world_sources.questions import (
+from vlm2vec.training.embedded.world_sources.rows import Draw, WorldRows
+from vlm2vec.training.sources.source import TrainingSource
+from vlm2vec.world.tasks.classification import classify_clip, classify_image
+from vlm2vec.world.tasks.grounding import find_part
+from vlm2vec.world.tasks.moments import find_moment
+from vlm2vec.world.tasks.page_questions import find_page
+from vlm2vec.world.tasks.questions import (
     question_about_clip,
     question_about_page,
     question_about_scene,
 )
-from vlm2vec.training.embedded.world_sources.retrieval import item_to_text, text_to_item
-from vlm2vec.training.embedded.world_sources.rows import Draw, WorldRows
-from vlm2vec.training.sources.source import TrainingSource
+from vlm2vec.world.tasks.retrieval import item_to_text, text_to_item
 
 __all__ = ["TASKS", "WorldTask", "world_sources"]
 

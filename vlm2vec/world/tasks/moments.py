@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.training.embedded.world_sources.ink import Moment
 from vlm2vec.world.clips import Clip, draw_clip
+from vlm2vec.world.ink import Moment
 
 __all__ = ["FIND_MOMENT", "find_moment", "moments"]
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from vlm2vec.inputs.video import Video
 from vlm2vec.media.sampling import uniform_indices
-from vlm2vec.training.embedded.video_colours import blur_colours
 from vlm2vec.world.clips import Clip, render_clip
 from vlm2vec.world.pages import Page, render_pages
 from vlm2vec.world.scenes import SCENE_SIDE, Scene, render_scene
 from vlm2vec.world.shapes import Thing
+from vlm2vec.world.video_colours import blur_colours
 
 __all__ = ["CutOut", "Moment", "jittered", "with_ink"]
 

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from vlm2vec.training.embedded.video_colours import blur_colours
 from vlm2vec.world import draw_clip, render_clip, write_clip
+from vlm2vec.world.video_colours import blur_colours
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.training.embedded.world_sources.ink import CutOut
+from vlm2vec.world.ink import CutOut
 from vlm2vec.world.items import any_scene
 from vlm2vec.world.scenes import Scene
 

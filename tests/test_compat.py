@@ -54,6 +54,7 @@ def test_the_stock_module_is_known_under_the_name_that_folders_carry(
     "name",
     [
         "_load_default_modules",
+        "_load_config_modules",
         "_load_module_class_from_ref",
         "_get_module_init_defaults",
         "_inference",

@@ -20,6 +20,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.base.modules.module import Module
 from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+from sentence_transformers.util import load_file_path
 from torch import distributed, nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
@@ -133,6 +134,20 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
             "local_files_only": local_files_only,
         }
         return self.new_modules(model_name_or_path, dtype_of(model_kwargs), hub), {}
+
+    def _load_config_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
+        """As sentence-transformers, except that a repository's own module class is none of ours to run."""
+        hub = {name: kwargs.get(name) for name in ("token", "cache_folder", "revision")}
+        listing = load_file_path(
+            model_name_or_path,
+            "modules.json",
+            local_files_only=kwargs.get("local_files_only", False),
+            **hub,
+        )
+        first = json.loads(Path(listing).read_text(encoding="utf-8"))[0]["type"]
+        if first.startswith("sentence_transformers."):
+            return super()._load_config_modules(model_name_or_path, *args, **kwargs)
+        return self._load_default_modules(model_name_or_path, **kwargs)
 
     def _load_module_class_from_ref(self, class_ref: str, *args: Any, **kwargs: Any) -> type:
         if class_ref == STOCK_INPUT_MODULE:

@@ -91,10 +91,11 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             CheckpointError: The files are missing, incomplete, or of another model.
             ProfileError: No profile is known for this checkpoint.
         """
+        published = profiles.of_repository(str(name))  # before gigabytes are fetched for nothing
         folder = resolve_folder(name, **hub)
         if isinstance(profile, str):
             profile = profiles.get(profile)
-        chosen = profile or Profile.load(folder) or profiles.of_repository(str(name))
+        chosen = profile or Profile.load(folder) or published
         if chosen is None:
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",

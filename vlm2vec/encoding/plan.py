@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from vlm2vec.encoding.duplicates import media_key
 from vlm2vec.encoding.pages import expand_documents
-from vlm2vec.encoding.prompt import Media, Plain, Segment, lay_out
+from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
 from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
 from vlm2vec.media.image import image_size
@@ -46,10 +46,11 @@ _TOKENISING = threading.Lock()
 
 @dataclass(frozen=True)
 class TextPiece:
-    """Tokens of a text; `floor` is how many of the first truncation must leave."""
+    """Tokens of a text; `floor` is how many of the first truncation must leave, `tail` of the last."""
 
     ids: Sequence[int]
     floor: int
+    tail: int = 0
 
     @property
     def tokens(self) -> int:
@@ -200,12 +201,13 @@ class Planner:
         for plain in (True, False):
             kind = [text for text in texts if isinstance(text, Plain) == plain]
             # Something of the text itself must be left, not its instruction alone.
-            uncut = [text.text[: text.uncut] if isinstance(text, Plain) else "" for text in kind]
-            heads = list(dict.fromkeys(uncut))
+            uncut = [_uncut(text) for text in kind]
+            ends = list(dict.fromkeys(end for both in uncut for end in both))
             ids = self._token_ids([text.text for text in kind], plain=plain)
-            kept = dict(zip(heads, map(len, self._token_ids(heads, plain=plain)), strict=True))
-            for text, some, head in zip(kind, ids, uncut, strict=True):
-                pieces[text] = TextPiece(some, min(len(some), kept[head] + 1) if plain else len(some))
+            kept = dict(zip(ends, map(len, self._token_ids(ends, plain=plain)), strict=True))
+            for text, some, (head, tail) in zip(kind, ids, uncut, strict=True):
+                floor = min(len(some), kept[head] + 1) if plain else len(some)
+                pieces[text] = TextPiece(some, floor, kept[tail])
         return pieces
 
     def _token_ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
@@ -253,6 +255,13 @@ class Planner:
         return frames, height // rules.patch_size, width // rules.patch_size
 
 
+def _uncut(text: Plain | Control) -> tuple[str, str]:
+    """Begin and end of a text that truncation leaves alone."""
+    if isinstance(text, Control):
+        return "", ""
+    return text.text[: text.uncut], text.text[len(text.text) - text.uncut_end :]
+
+
 def _good(piece: Piece | VLM2VecError) -> Piece:
     if isinstance(piece, VLM2VecError):
         # Another input may show the same broken file: each has an error of its own.
@@ -269,7 +278,7 @@ def sampling_of(clip: Clip, profile: Profile) -> Sampling:
 def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) -> list[Piece]:
     """The pieces, texts shortened from the end where they do not fit and may be.
 
-    Media, instructions and the last token, which is the one pooled, stay.
+    Media, instructions, the profile's own words and the last token, which is the one pooled, stay.
 
     Raises:
         InputError: There is nothing at all.
@@ -284,10 +293,11 @@ def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) 
         piece = pieces[place]
         if not isinstance(piece, TextPiece):
             continue
-        tail = list(piece.ids[-1:]) if place == len(pieces) - 1 else []
-        cut = max(0, min(excess, len(piece.ids) - len(tail) - piece.floor))
+        tail = max(piece.tail, place == len(pieces) - 1)
+        end = len(piece.ids) - tail
+        cut = max(0, min(excess, end - piece.floor))
         excess -= cut
-        shortened[place] = TextPiece([*piece.ids[: len(piece.ids) - len(tail) - cut], *tail], piece.floor)
+        shortened[place] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
     if excess > 0:
         raise ContextLengthError(
             f"the input has {total:,} tokens, and the model's context holds {max_tokens:,}",

@@ -33,10 +33,12 @@ class Plain:
     Attributes:
         text: The text.
         uncut: Characters at its begin that truncation leaves alone: the instruction's.
+        uncut_end: The same at its end: the profile's.
     """
 
     text: str
     uncut: int = 0
+    uncut_end: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,23 +70,47 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     pieces: list[Segment] = [
         Plain(part.text) if isinstance(part, Text) else part for part in item.parts if part != Text("")
     ]
-    segments: list[Segment] = []
-    if item.instruction:
-        if profile.instruction_slot == "first":
-            instruction = item.instruction + profile.instruction_joiner
-            segments.append(Plain(instruction, uncut=len(instruction)))
-        else:
-            leading = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
-            pieces.insert(leading, Plain(item.instruction, uncut=len(item.instruction)))
+    segments = _controls(profile.prefix)
+    instructed = None
+    if profile.instruction_slot == "first":
+        if instruction := item.instruction or profile.default_instruction:
+            segments.append(_uncut(instruction + profile.instruction_joiner))
+        segments += _controls(profile.instruction_end)
+    elif item.instruction:
+        instructed = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
+        pieces.insert(instructed, _uncut(item.instruction))
     for place, piece in enumerate(pieces):
         if place:
-            segments.append(Plain(profile.joiner))
+            behind_instruction = instructed == place - 1
+            segments.append(Plain(profile.instruction_joiner if behind_instruction else profile.joiner))
         if isinstance(piece, Plain):
             segments.append(piece)
         else:
             segments += [Control(profile.media_start), piece, Control(profile.media_end)]
-    segments.append(Control(profile.suffix))
-    return _joined(segments)
+    closing = profile.closing.format(_kinds(pieces))
+    segments.append(Plain(closing, uncut_end=len(closing)))
+    return _joined([*segments, *_controls(profile.suffix)])
+
+
+def _uncut(text: str) -> Plain:
+    return Plain(text, uncut=len(text))
+
+
+def _controls(text: str) -> list[Segment]:
+    """Control tokens, and what is between them: that is tokenised together with a text beside it."""
+    return [
+        Control(piece) if piece.startswith("<|") else _uncut(piece)
+        for piece in re.split(r"(<\|[^|]+\|>)", text)
+    ]
+
+
+def _kinds(pieces: Iterable[Segment]) -> str:
+    """What the parts of an input are, in words: "image and sentence"."""
+    found = {
+        "sentence" if isinstance(piece, Plain) else "video" if isinstance(piece, Clip) else "image"
+        for piece in pieces
+    }
+    return " and ".join(kind for kind in ("image", "video", "sentence") if kind in found) or "sentence"
 
 
 def _raw(prompt: str, media: list[Media]) -> list[Segment]:
@@ -119,7 +145,7 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
             continue
         if isinstance(segment, Plain) and isinstance(last, Plain):
             uncut = len(last.text) + segment.uncut if segment.uncut else last.uncut
-            joined[-1] = Plain(last.text + segment.text, uncut)
+            joined[-1] = Plain(last.text + segment.text, uncut, segment.uncut_end)
         else:
             joined.append(segment)
     return joined

@@ -27,6 +27,9 @@ class PixelRules:
         extreme_ratio: A picture with a ratio above 200 (or, with "square", a side below
             `patch_size * merge_size`) is squeezed to a "square" of its longer side, or is an "error".
         fixed_size: Every picture is resized to exactly this (height, width) first, ratio not kept.
+        rounded_first: A picture is first resized to multiples of `factor`, 4 to 16,384 tokens, and then to
+            the budget: `fetch_image` of qwen_vl_utils does the one, the image processor the other. Never
+            applied to video frames.
     """
 
     min_pixels: int = 56 * 56
@@ -38,6 +41,7 @@ class PixelRules:
     tiny_image_side: int | None = None
     extreme_ratio: Literal["square", "error"] = "error"
     fixed_size: tuple[int, int] | None = None
+    rounded_first: bool = False
 
     @property
     def factor(self) -> int:

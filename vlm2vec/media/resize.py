@@ -103,10 +103,31 @@ def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -
     """Size before the budget applies."""
     if rules.fixed_size is not None:
         return rules.fixed_size
+    if rules.rounded_first and not frame:
+        return _rounded_size(height, width, rules.factor)
     side = rules.tiny_image_side
     if side is not None and not frame and min(height, width) < rules.factor:
         return side, side
     return height, width
+
+
+def _rounded_size(height: int, width: int, factor: int) -> tuple[int, int]:
+    """Multiples of the factor, 4 to 16,384 tokens, the ratio at most `_MAX_RATIO`.
+
+    The arithmetic of `smart_resize` in qwen_vl_utils' `vision_process.py`, which unlike the processor's own
+    gives each side a token before it looks at the area.
+    """
+    token, area = factor**2, height * width
+    rows, columns = max(1, round(height / factor)), max(1, round(width / factor))
+    if rows * columns > 16_384:
+        shrink = math.sqrt(area / (16_384 * token))
+        rows, columns = math.floor(height / shrink / factor), math.floor(width / shrink / factor)
+    elif rows * columns < 4:
+        grow = math.sqrt(4 * token / area)
+        rows, columns = math.ceil(height * grow / factor), math.ceil(width * grow / factor)
+    rows, columns = max(1, rows), max(1, columns)
+    rows, columns = min(rows, columns * _MAX_RATIO), min(columns, rows * _MAX_RATIO)
+    return rows * factor, columns * factor
 
 
 def _greatest_area(rules: PixelRules, max_pixels: int | None) -> int:

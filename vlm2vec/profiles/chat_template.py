@@ -13,12 +13,17 @@ def chat_template(profile: Profile) -> str:
     The system message is the instruction; the parts of the other messages follow in order. Saved beside the
     tokenizer, where transformers and sentence-transformers find it.
     """
+    before, _, behind = profile.closing.partition("{}")
     return _TEMPLATE.format(
+        prefix=_quoted(profile.prefix),
         instruction_first=str(profile.instruction_slot == "first").lower(),
         instruction_joiner=_quoted(profile.instruction_joiner),
+        instruction_end=_quoted(profile.instruction_end),
+        default_instruction=_quoted(profile.default_instruction),
         joiner=_quoted(profile.joiner),
         image=_quoted(f"{profile.media_start}<|image_pad|>{profile.media_end}"),
         video=_quoted(f"{profile.media_start}<|video_pad|>{profile.media_end}"),
+        closing=_CLOSING.format(before=_quoted(before), behind=_quoted(behind)) if profile.closing else "",
         suffix=_quoted(profile.suffix),
     )
 
@@ -27,10 +32,15 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("\n", "\\n").replace("'", "\\'") + "'"
 
 
+_CLOSING = """\
+{{%- set kinds = (['image'] if ns.image else []) + (['video'] if ns.video else []) -%}}
+{{%- set kinds = kinds + (['sentence'] if ns.text or not kinds else []) -%}}
+{{{{- {before} + kinds | join(' and ') + {behind} -}}}}"""
+
 _TEMPLATE = """\
-{{%- set ns = namespace(instruction='', placed=false, started=false) -%}}
-{{%- macro joined(piece) -%}}
-{{{{- ({joiner} if ns.started else '') + piece -}}}}{{%- set ns.started = true -%}}
+{{%- set ns = namespace(instruction='', placed=false, joiner='', image=false, video=false, text=false) -%}}
+{{%- macro joined(piece, joiner) -%}}
+{{{{- ns.joiner + piece -}}}}{{%- set ns.joiner = joiner -%}}
 {{%- endmacro -%}}
 {{%- macro text_of(content) -%}}
 {{%- if content is string -%}}{{{{- content -}}}}{{%- else -%}}
@@ -40,8 +50,11 @@ _TEMPLATE = """\
 {{%- for message in messages if message.role == 'system' -%}}
 {{%- set ns.instruction = ns.instruction + text_of(message.content) -%}}
 {{%- endfor -%}}
-{{%- if {instruction_first} and ns.instruction -%}}
-{{{{- ns.instruction + {instruction_joiner} -}}}}{{%- set ns.placed = true -%}}
+{{{{- {prefix} -}}}}
+{{%- if {instruction_first} -%}}
+{{%- set instruction = ns.instruction or {default_instruction} -%}}
+{{{{- (instruction + {instruction_joiner} if instruction else '') + {instruction_end} -}}}}
+{{%- set ns.placed = true -%}}
 {{%- endif -%}}
 {{%- for message in messages if message.role != 'system' -%}}
 {{%- set content = message.content -%}}
@@ -49,14 +62,17 @@ _TEMPLATE = """\
 {{%- for part in parts -%}}
 {{%- if part.type == 'text' and part.text -%}}
 {{%- if ns.instruction and not ns.placed -%}}
-{{{{- joined(ns.instruction) -}}}}{{%- set ns.placed = true -%}}
+{{{{- joined(ns.instruction, {instruction_joiner}) -}}}}{{%- set ns.placed = true -%}}
 {{%- endif -%}}
-{{{{- joined(part.text) -}}}}
-{{%- elif part.type == 'image' -%}}{{{{- joined({image}) -}}}}
-{{%- elif part.type == 'video' -%}}{{{{- joined({video}) -}}}}
+{{{{- joined(part.text, {joiner}) -}}}}{{%- set ns.text = true -%}}
+{{%- elif part.type == 'image' -%}}{{{{- joined({image}, {joiner}) -}}}}{{%- set ns.image = true -%}}
+{{%- elif part.type == 'video' -%}}{{{{- joined({video}, {joiner}) -}}}}{{%- set ns.video = true -%}}
 {{%- endif -%}}
 {{%- endfor -%}}
 {{%- endfor -%}}
-{{%- if ns.instruction and not ns.placed -%}}{{{{- joined(ns.instruction) -}}}}{{%- endif -%}}
+{{%- if ns.instruction and not ns.placed -%}}
+{{{{- joined(ns.instruction, '') -}}}}{{%- set ns.text = true -%}}
+{{%- endif -%}}
+{closing}
 {{{{- {suffix} -}}}}
 """

@@ -22,7 +22,7 @@ class Profile:
 
     A prompt is the instruction and the parts of the input, in order. Empty texts are left out and nothing is
     stripped. A picture or a page is `media_start + <|image_pad|> * n + media_end`, a clip the same with
-    `<|video_pad|>`.
+    `<|video_pad|>`. In `prefix`, `instruction_end` and `suffix`, `<|this|>` is a control token.
 
     Attributes:
         name: What `VLM2Vec(path, profile=...)` calls it.
@@ -31,11 +31,16 @@ class Profile:
         positions: "1d" numbers every token by its place; "mrope" gives media tokens (time, height, width).
         instruction_slot: Before everything ("first"), or behind the media that lead the prompt
             ("after_media").
-        instruction_joiner: Written behind an instruction in the "first" slot.
+        instruction_joiner: Written behind an instruction.
+        instruction_end: Written behind the "first" slot, also where it is empty.
+        default_instruction: What stands in the "first" slot of an input without an instruction.
         joiner: Written between two parts.
+        prefix: Written at the begin of every prompt.
         media_start: Control tokens before a picture or clip.
         media_end: Control tokens behind a picture or clip.
-        suffix: Control tokens at the end of every prompt; the last token is the one that is pooled.
+        closing: Text behind the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
+            several of these with " and " between them.
+        suffix: Written at the end of every prompt; the last token is the one that is pooled.
         num_frames: Frames taken from a clip that does not say how many.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
@@ -47,9 +52,13 @@ class Profile:
     positions: Literal["1d", "mrope"]
     instruction_slot: Literal["first", "after_media"]
     instruction_joiner: str = " "
+    instruction_end: str = ""
+    default_instruction: str = ""
     joiner: str = " "
+    prefix: str = ""
     media_start: str = ""
     media_end: str = ""
+    closing: str = ""
     suffix: str = ""
     num_frames: int = 8
     query_instruction: str | None = None

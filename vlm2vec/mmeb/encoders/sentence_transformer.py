@@ -16,7 +16,7 @@ from vlm2vec.mmeb.digests import weights_digest
 from vlm2vec.mmeb.encoders.encoder import Role, deciding
 from vlm2vec.mmeb.samples import Content
 
-__all__ = ["SentenceTransformerEncoder"]
+__all__ = ["SentenceTransformerEncoder", "card_name", "read_picture"]
 
 _DECODED_AT_ONCE = 32
 
@@ -37,8 +37,7 @@ class SentenceTransformerEncoder:
     late_interaction: bool = False
 
     def __post_init__(self) -> None:
-        self.name = self.name or self.model.model_card_data.base_model or type(self.model).__name__
-        self.name = Path(self.name).name
+        self.name = self.name or card_name(self.model)
 
     def identity(self) -> Mapping[str, Any]:
         """Weights, modules, prompts and settings."""
@@ -75,6 +74,11 @@ class SentenceTransformerEncoder:
         return rows
 
 
+def card_name(model: Any) -> str:
+    """What the card of a model of sentence-transformers calls it, without its owner."""
+    return Path(model.model_card_data.base_model or type(model).__name__).name
+
+
 def _by_instruction(contents: Sequence[Content]) -> Iterator[tuple[str, Sequence[int]]]:
     """Places of samples with one instruction, some at a time: all their pictures are in memory together."""
     groups: dict[str, list[int]] = {}
@@ -87,9 +91,11 @@ def _by_instruction(contents: Sequence[Content]) -> Iterator[tuple[str, Sequence
 
 def _input_of(content: Content) -> Any:
     if content.frames:
-        return _with_text("video", np.stack([np.asarray(_image(frame)) for frame in content.frames]), content)
+        return _with_text(
+            "video", np.stack([np.asarray(read_picture(frame)) for frame in content.frames]), content
+        )
     if content.image is not None:
-        return _with_text("image", _image(content.image), content)
+        return _with_text("image", read_picture(content.image), content)
     return content.text
 
 
@@ -97,5 +103,10 @@ def _with_text(kind: str, medium: Any, content: Content) -> dict[str, Any]:
     return {kind: medium, "text": content.text} if content.text else {kind: medium}
 
 
-def _image(given: Path | bytes) -> Image.Image:
+def read_picture(given: Path | bytes) -> Image.Image:
+    """A picture in RGB; transparency is dropped.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     return Image.open(BytesIO(given) if isinstance(given, bytes) else given).convert("RGB")

@@ -1,0 +1,88 @@
+"""How the benchmark's original code words samples for a family of models, as data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
+from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.samples import Content
+
+__all__ = ["ORIGINAL_PROMPTS", "OriginalPrompts"]
+
+
+@dataclass(frozen=True)
+class OriginalPrompts:
+    """What the original gives the models of one profile.
+
+    Attributes:
+        medium: Prompt of a sample with a picture or clip; `{token}` stands for it, `{text}` for what is said.
+        text: Prompt of a sample that is text.
+        without_token: What is said holds no token of the medium, and an instruction alone ends in a blank.
+        frames: Frames of a clip that it looks at: all that the task gives, or the middle one, as a picture.
+        min_pixels: Least area of a picture; `None` where it is the profile's.
+        max_pixels: Greatest area of a picture; `None` where it is the profile's.
+    """
+
+    medium: str = "{text}"
+    text: str = "{text}"
+    without_token: bool = False
+    frames: Literal["all", "middle"] = "all"
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    def prompt(self, content: Content, role: Role, token: str) -> str:
+        """The prompt of a sample.
+
+        Args:
+            content: The sample.
+            role: Query or candidate.
+            token: The placeholder of its medium, "" if it has none.
+        """
+        if not token:
+            # Two tasks have, with compat="v2.0", the token of a picture that is not there. To a Qwen2-VL it
+            # is a token without a vector of its own.
+            return self.text.format(text=content.prompt.replace(f"{IMAGE_TOKEN}\n", ""))
+        if not self.without_token:
+            said = content.prompt.replace(VIDEO_TOKEN, token)
+            return self.medium.format(token=token, text=said)
+        said = re.sub(f"(?:{re.escape(IMAGE_TOKEN)}|{re.escape(VIDEO_TOKEN)}) ?", "", content.prompt)
+        # `process_input_text` (src/model/processor.py, 650-673) joins instruction and text by a blank, also
+        # where it is given no text: candidates have theirs in the instruction.
+        if role == "document" or not content.text:
+            end = len(said) - said.endswith("\n")
+            said = f"{said[:end]} {said[end:]}"
+        return self.medium.format(token=token, text=said)
+
+
+_USER = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+_ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
+_MEDIUM = "<|vision_start|>{token}<|vision_end|>"
+
+ORIGINAL_PROMPTS: dict[str, OriginalPrompts] = {
+    "vlm2vec-v1-qwen2vl": OriginalPrompts(),
+    "vlm2vec-v2": OriginalPrompts(),
+    # src/model/baseline_backbone/gme/gme_inference.py, `embed`: the instruction stands before the text and
+    # not in the system message. Pixels: the processor that src/model/processor.py gives it, 121-134.
+    "gme-qwen2vl": OriginalPrompts(
+        medium=f"{_USER}{_MEDIUM}{{text}}{_ASSISTANT}<|endoftext|>",
+        text=f"{_USER}{{text}}{_ASSISTANT}<|endoftext|>",
+        without_token=True,
+        frames="middle",
+        min_pixels=4 * 28 * 28,
+        max_pixels=1280 * 28 * 28,
+    ),
+    # src/model/baseline_backbone/lamra/lamra_inference.py, `construct_messages` and `forward`: no question
+    # for one word, <emb> as plain text, and the last token is pooled, a turn behind it.
+    "lamra-ret": OriginalPrompts(
+        medium=f"{_USER}{_MEDIUM}{{text}}{_ASSISTANT}<emb>.{_ASSISTANT}",
+        text=f"{_USER}{{text}}\n{_ASSISTANT}<emb>.{_ASSISTANT}",
+        without_token=True,
+        frames="middle",
+        min_pixels=256 * 28 * 28,
+        max_pixels=1280 * 28 * 28,
+    ),
+}
+"""By profile, of TIGER-AI-Lab/VLM2Vec. The middle frame: src/model/model.py, 78-86."""

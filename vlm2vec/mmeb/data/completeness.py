@@ -1,0 +1,244 @@
+"""`check`: what of the data of tasks is not there, told before anything runs."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from tqdm.auto import tqdm
+
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.mmeb.data.record import Record
+from vlm2vec.mmeb.data.tables import TablesOnly, tables_of
+from vlm2vec.mmeb.loaders import load
+from vlm2vec.mmeb.loaders.pages import Pages
+from vlm2vec.mmeb.samples import TaskData
+from vlm2vec.mmeb.tasks import Task, list_tasks
+
+__all__ = ["Completeness", "TaskCompleteness", "check", "completeness_of"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class TaskCompleteness:
+    """What there is of one task.
+
+    Attributes:
+        task: Its name.
+        queries: How many there are; `None` where they cannot be read.
+        expected: How many the published data have.
+        files: Media files that are looked at, as far as annotations and folders tell.
+        missing: Those that are not there. A folder stands for the frames of its clip.
+        unreadable: Those that are empty, or not to be read by this user.
+        problems: What else is wrong, as sentences.
+    """
+
+    task: str
+    queries: int | None
+    expected: int
+    files: int = 0
+    missing: tuple[Path, ...] = ()
+    unreadable: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is there, and as many queries as in the published data."""
+        return self.queries == self.expected and not (self.missing or self.unreadable or self.problems)
+
+    def __str__(self) -> str:
+        lines = [f"{self.task}: {self._counts()}"]
+        lines += [f"  {problem}" for problem in self.problems]
+        for what, paths in (("missing", self.missing), ("empty or unreadable", self.unreadable)):
+            if paths:
+                lines.append(f"  {len(paths):,} of {self.files:,} files {what}:")
+                lines += [f"    {path}" for path in paths[:_SHOWN]]
+                lines += [f"    and {len(paths) - _SHOWN:,} more"] if len(paths) > _SHOWN else []
+        return "\n".join(lines)
+
+    def _counts(self) -> str:
+        if self.queries is None:
+            return f"published are {self.expected:,} queries"
+        of = "" if self.queries == self.expected else f", published are {self.expected:,}"
+        return f"{self.queries:,} queries{of}, {self.files:,} files"
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What there is of several tasks; `str()` of it is a list.
+
+    Attributes:
+        folder: Where it was looked.
+        tasks: What there is of each.
+    """
+
+    folder: Path
+    tasks: tuple[TaskCompleteness, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return all(task.complete for task in self.tasks)
+
+    @property
+    def incomplete(self) -> list[str]:
+        """Names of tasks of which something is missing."""
+        return [task.task for task in self.tasks if not task.complete]
+
+    def __str__(self) -> str:
+        lines = [("ok      " if task.complete else "not ok  ") + str(task) for task in self.tasks]
+        many = len(self.tasks)
+        if self.complete:
+            return "\n".join([*lines, "", f"{many} of {many} tasks are complete."])
+        chosen = " ".join(f"-t {name}" for name in self.incomplete)
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others:",
+                f"vlm2vec mmeb download {self.folder} {chosen}",
+            ]
+        )
+
+
+def check(
+    tasks: str | Sequence[str] = "all",
+    *,
+    data_dir: str | os.PathLike[str],
+    compat: Literal["v2.0"] | None = None,
+    show_progress_bar: bool | None = None,
+) -> Completeness:
+    """Look whether all data of tasks are there: annotations, as many queries as published, and media files.
+
+    Nothing is decoded, and of each file only whether it is there and holds anything. The hub is not asked.
+
+    Args:
+        tasks: "all", a modality, a meta-task, names of tasks, or a list of these.
+        data_dir: Where the data lie.
+        compat: "v2.0" for the data that `evaluate` reads with it.
+        show_progress_bar: By default only in a terminal.
+
+    Raises:
+        InputError: There is no such folder, or a word selects no task.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from vlm2vec.mmeb.mini import write_mini
+        >>> folder = Path(mkdtemp())
+        >>> write_mini(folder, ["mini-I-CLS", "mini-I-QA"])
+        >>> print(check("mini-I-CLS", data_dir=folder))
+        ok      mini-I-CLS: 80 queries, 80 files
+        <BLANKLINE>
+        1 of 1 tasks are complete.
+        >>> sorted((folder / "image-tasks" / "mini-I-QA").rglob("*.png"))[7].unlink()
+        >>> check(["mini-I-CLS", "mini-I-QA"], data_dir=folder).incomplete
+        ['mini-I-QA']
+    """
+    folder = Path(data_dir)
+    if not folder.is_dir():
+        raise InputError("there is no such folder", fix="Check data_dir.", source=str(folder))
+    show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
+    chosen = [task.as_of(compat) for task in list_tasks(tasks)]
+    return completeness_of(chosen, folder, compat=compat, show=show)
+
+
+def completeness_of(
+    tasks: Iterable[Task], folder: Path, *, compat: str | None = None, show: bool = False
+) -> Completeness:
+    """What `check` says.
+
+    Args:
+        tasks: As the version has them that `compat` names.
+        folder: Where their data lie.
+        compat: As `check`.
+        show: Whether there is a progress bar.
+    """
+    record = Record.load(folder)
+    found = []
+    with tqdm(list(tasks), desc="checking", unit=" tasks", disable=not show) as bar:
+        for task in bar:
+            bar.set_description(task.name)
+            found.append(_check(task, folder, record, compat))
+    return Completeness(folder, tuple(found))
+
+
+def _check(task: Task, folder: Path, record: Record, compat: str | None) -> TaskCompleteness:
+    source = TablesOnly(folder, offline=True)
+    problems = [f"unpacking {name} was stopped" for name in record.half_unpacked(task)]
+    lacking = list(_lacking(task, source))
+    if not lacking:
+        try:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                data = load(task, source, compat=compat)
+        except VLM2VecError as error:
+            lacking.append(_said(error, task))
+    if lacking:
+        return TaskCompleteness(task.name, None, task.queries, problems=(*problems, *lacking))
+    problems += [str(one.message) for one in told]
+    missing, unreadable = [], []
+    files = list(dict.fromkeys(_media(data)))
+    for file in files:
+        state = _state(file)
+        if state != "good":
+            (missing if state == "missing" else unreadable).append(file)
+    return TaskCompleteness(
+        task.name,
+        len(data.queries),
+        task.queries,
+        len(files),
+        tuple(missing),
+        tuple(unreadable),
+        tuple(problems),
+    )
+
+
+def _lacking(task: Task, source: TablesOnly) -> Iterator[str]:
+    """What is missing as a whole: the folder of the media, where pages are not in tables, and tables."""
+    looks: list[Callable[[], object]] = [partial(source.require, task, table) for table in tables_of(task)]
+    if not task.layout.endswith("_documents"):
+        looks.append(partial(source.media_root, task))
+    for look in looks:
+        try:
+            look()
+        except VLM2VecError as error:
+            yield _said(error, task)
+
+
+def _media(data: TaskData) -> Iterator[Path]:
+    """The files that samples are made of; pages without a file are in the corpus, if that has pictures."""
+    contents = [query.content for query in data.queries]
+    if isinstance(data.candidates, Pages):
+        pages = data.candidates
+        yield from (file for key, file in pages.files.items() if not (pages.table and key in pages.rows))
+    else:
+        contents += data.candidates.values()
+    for content in contents:
+        yield from content.frames
+        if isinstance(content.image, Path):
+            yield content.image
+
+
+def _state(file: Path) -> Literal["good", "missing", "unreadable"]:
+    try:
+        found = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError:
+        return "unreadable"
+    if not stat.S_ISREG(found.st_mode):
+        return "missing"
+    return "good" if found.st_size and os.access(file, os.R_OK) else "unreadable"
+
+
+def _said(error: VLM2VecError, task: Task) -> str:
+    source = (error.source or "").removeprefix(task.name).lstrip(", ")
+    return f"{source}: {error.cause}" if source else error.cause

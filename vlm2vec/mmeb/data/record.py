@@ -1,0 +1,128 @@
+"""`Record`: what was fetched into a data folder, from which commits, and which archives are unpacked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.atomic_write import write_text
+from vlm2vec.mmeb.data.hub import Listing
+from vlm2vec.mmeb.tasks.task import Task
+
+__all__ = ["Record", "revisions_of"]
+
+_NAME = "downloads.json"
+
+
+@dataclass
+class Record:
+    """The file `downloads.json` in a data folder.
+
+    Attributes:
+        folder: The data folder.
+        repositories: Of each repository `commit`, that of the last download, and `files`: of each its
+            `bytes` and its own `commit`.
+        tasks: Of each task, the commits of its annotations by repository.
+        archives: Of each archive, `repo`, `commit`, `parts`, their `content`, `into`, `files`, `bytes`, and
+            `complete`: whether all of it was unpacked.
+    """
+
+    folder: Path
+    repositories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, dict[str, str]] = field(default_factory=dict)
+    archives: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Record:
+        """That of a folder; an empty one where there is none.
+
+        Raises:
+            InputError: The file is not one of these.
+        """
+        file = folder / _NAME
+        if not file.is_file():
+            return cls(folder)
+        try:
+            return cls(folder, **json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"the record of downloads cannot be read ({error})",
+                fix="Remove it: files that are there are kept, archives are unpacked again.",
+                source=str(file),
+            ) from error
+
+    def save(self) -> None:
+        """Write it, in one go."""
+        kept = {"repositories": self.repositories, "tasks": self.tasks, "archives": self.archives}
+        write_text(self.folder / _NAME, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+    def commit(self, repo: str) -> str | None:
+        """The commit that was fetched last."""
+        found: str | None = self.repositories.get(repo, {}).get("commit")
+        return found
+
+    def begin(self, listings: Iterable[Listing]) -> None:
+        """Note which commits are fetched from now on: a download that is stopped goes on with these."""
+        for listing in listings:
+            self.repositories.setdefault(listing.repo, {"files": {}})["commit"] = listing.commit
+        self.save()
+
+    def fetched(self, listing: Listing, names: Collection[str]) -> list[str]:
+        """Note files that came; returns those of earlier commits that the repository no longer has."""
+        known = self.repositories[listing.repo]
+        gone = [name for name in known["files"] if name not in listing.files]
+        for name in gone:
+            del known["files"][name]
+        for name in names:
+            known["files"][name] = {"bytes": listing.files[name].size, "commit": listing.commit}
+        return gone
+
+    def unpacked(self, archive: str, content: Collection[str]) -> bool:
+        """Whether just these parts of an archive were unpacked to the end."""
+        known = self.archives.get(archive, {})
+        return bool(known.get("complete")) and known["content"] == list(content)
+
+    def delete_archives(self) -> None:
+        """Remove the files of archives that were unpacked."""
+        for known in self.archives.values():
+            for part in known["parts"] if known["complete"] else ():
+                (self.folder / part).unlink(missing_ok=True)
+
+    def half_unpacked(self, task: Task) -> list[str]:
+        """Archives of a task whose unpacking was begun and did not come to its end."""
+        return [name for name, known in self._archives_of(task) if not known["complete"]]
+
+    def _archives_of(self, task: Task) -> list[tuple[str, Mapping[str, Any]]]:
+        return [
+            (name, known)
+            for name, known in self.archives.items()
+            if known["repo"] == task.media_repo
+            and any(fnmatchcase(name, pattern) for pattern in task.archives)
+        ]
+
+    def revisions(self, task: Task) -> dict[str, str]:
+        """Commits by repository that the data of a task are of, as far as they were fetched here."""
+        commits = self.tasks.get(task.name, {})
+        found = {task.repo: commits[task.repo]} if task.repo in commits else {}
+        found.update({known["repo"]: known["commit"] for _, known in self._archives_of(task)})
+        return found
+
+
+def revisions_of(folder: Path | None, task: Task) -> dict[str, str]:
+    """Commits by repository that `download` has noted for the data of a task; empty where it has not.
+
+    Args:
+        folder: The data folder.
+        task: Whose data; `task.as_of("v2.0")` for those that are read with compat.
+
+    Example:
+        >>> from vlm2vec.mmeb.tasks import get_task
+        >>> revisions_of(Path("nowhere"), get_task("MVBench"))
+        {}
+    """
+    return {} if folder is None else Record.load(folder).revisions(task)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,10 +35,12 @@ class Results:
     Attributes:
         model: Its name.
         tasks: What came of each task.
+        folder: Where they were loaded from; `None` for those that were not.
     """
 
     model: str
     tasks: tuple[TaskResult, ...]
+    folder: Path | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, output_dir: str | os.PathLike[str], *, name: str = "") -> Results:
@@ -67,7 +70,7 @@ class Results:
             )
         order = {task.name: place for place, task in enumerate(list_tasks(["all", "mini"]))}
         found.sort(key=lambda result: order.get(result.task, len(order)))
-        return cls(name or found[0].model, tuple(found))
+        return cls(name or found[0].model, tuple(found), Path(output_dir))
 
     @property
     def scores(self) -> dict[str, float]:
@@ -129,6 +132,15 @@ class Results:
         found: str | None = self.tasks[0].made_of["compat"]
         return found
 
+    @property
+    def written(self) -> datetime | None:
+        """When the newest of the files that they were loaded from was written, in UTC."""
+        if self.folder is None:
+            return None
+        files = [self.folder / "tasks" / f"{result.task}.json" for result in self.tasks]
+        times = [file.stat().st_mtime for file in files if file.is_file()]
+        return datetime.fromtimestamp(max(times), timezone.utc) if times else None
+
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """How far tasks and means could be from what they are with other queries, in percent (bootstrap).
 
@@ -168,6 +180,53 @@ class Results:
         same = [{task: row[task] for task in self.scores if task in row} for row in scores.values()]
         means = [summarize(row, tasks=self.benchmark) for row in same]
         plot_averages(dict(zip(scores, means, strict=True)), path)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        compare: Sequence[str] = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B"),
+        version: str | None = None,
+        queries: int = 2,
+        candidates: int = 5,
+        max_megabytes: float = 10.0,
+        offline: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> None:
+        """Write a page: scores beside published ones, failures, and queries beside what they found.
+
+        It is one HTML file with thumbnails in it, which fetches nothing.
+
+        Args:
+            path: The file; one that exists is replaced.
+            data_dir: The data that were scored, to show queries and candidates; "mini" needs none. A task
+                whose data are other than they were is not shown.
+            compare: Names of published models.
+            version: Which publication of their scores; by default the one that is of the same data.
+            queries: How many misses, and how many hits, of each task are shown.
+            candidates: How many of the first candidates of each.
+            max_megabytes: What all thumbnails may take together.
+            offline: Never ask the hub for annotations that are not in `data_dir`.
+            show_progress_bar: By default only in a terminal.
+
+        Raises:
+            InputError: There is no such published model or version, or nothing is to be shown.
+        """
+        from vlm2vec.mmeb.report import write_report
+
+        write_report(
+            self,
+            path,
+            data_dir=data_dir,
+            compare=compare,
+            version=version,
+            queries=queries,
+            candidates=candidates,
+            max_megabytes=max_megabytes,
+            offline=offline,
+            show_progress_bar=show_progress_bar,
+        )
 
     def save(self, path: str | os.PathLike[str], **metadata: Any) -> None:
         """Write the leaderboard's file.

@@ -1,0 +1,7 @@
+"""An evaluation as one HTML file: scores beside published ones, and queries beside what they found."""
+
+from __future__ import annotations
+
+from vlm2vec.mmeb.report.page import write_report
+
+__all__ = ["write_report"]

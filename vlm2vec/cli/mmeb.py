@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlm2vec.cli import mmeb_report
 from vlm2vec.cli.model import ProfileName, load
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
@@ -151,6 +152,9 @@ def compare(
     data = next(iter(known), "newest")
     found = compared(*sides, version=version, data=data, model=names[0], baseline=names[1])
     out.print(str(found), soft_wrap=True, markup=False)
+
+
+app.command(epilog=mmeb_report.EPILOG)(mmeb_report.report)
 
 
 def _scores(given: str) -> tuple[Any, str, str | None]:

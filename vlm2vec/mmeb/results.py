@@ -25,7 +25,10 @@ from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results"]
+__all__ = ["BESIDE", "Results"]
+
+BESIDE = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B")
+"""Published models that stand beside results in a report where none are named."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class Results:
         path: str | os.PathLike[str],
         *,
         data_dir: str | os.PathLike[str] | None = None,
-        compare: Sequence[str] = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B"),
+        compare: Sequence[str] = BESIDE,
         version: str | None = None,
         queries: int = 2,
         candidates: int = 5,

@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -53,6 +54,14 @@ def unpack(
     Raises:
         DownloadError: It is damaged, or a member would lie outside of the folder or is a device.
     """
+    with _telling(parts[0]):
+        files, size = _write(parts, folder, tick)
+        if not files:
+            raise EOFError("it holds no files")
+    return files, size
+
+
+def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None) -> tuple[int, int]:
     links: list[tuple[Path, Path, str]] = []
     files = size = 0
     made: set[Path] = set()
@@ -67,11 +76,11 @@ def unpack(
         with target.open("wb") as file:
             shutil.copyfileobj(member.content, file, _CHUNK)
             if file.tell() != member.size:
-                raise _damaged(parts[0], f"{member.name} is cut off")
+                raise EOFError(f"{member.name} is cut off")
         files, size = files + 1, size + member.size
     for target, source, name in links:
         if not source.is_file():
-            raise _damaged(parts[0], f"{name} is a link to something else than one of its files")
+            raise tarfile.TarError(f"{name} is a link to something else than one of its files")
         if source != target:
             shutil.copyfile(source, target)
             files, size = files + 1, size + target.stat().st_size
@@ -84,7 +93,8 @@ def file_names(parts: Sequence[Path], count: int) -> list[PurePosixPath]:
     Raises:
         DownloadError: It is damaged.
     """
-    return [_inside(member.name, parts[0]) for member in islice(_members(parts, None), count)]
+    with _telling(parts[0]):
+        return [_inside(member.name, parts[0]) for member in islice(_members(parts, None), count)]
 
 
 def place_of(archive: str, names: Iterable[PurePosixPath], roots: Sequence[str]) -> PurePosixPath:
@@ -157,10 +167,14 @@ class _Tape:
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
         self._ahead = b""
+        self.at_zeros = False
+        """Whether the last block was all zeros, as the one is that ends a tar."""
 
     def read(self, size: int) -> bytes:
-        block, self._ahead = self._ahead, b""
-        return block or self._stream.read(size)
+        block = self._ahead or self._stream.read(size)
+        self._ahead = b""
+        self.at_zeros = bool(block) and not block.strip(b"\0")
+        return block
 
     def more(self) -> bool:
         """Whether anything but zeros is left; then the next `read` gives it. Reads a gzip's checksum."""
@@ -172,20 +186,17 @@ class _Tape:
 
 
 def _members(parts: Sequence[Path], tick: Callable[[int], object] | None) -> Iterator[_Member]:
-    try:
-        with parts[0].open("rb") as file:
-            magic = file.read(4)
-        if magic == b"PK\3\4" and len(parts) == 1:
-            yield from _of_zip(parts[0], tick)
-            return
-        with io.BufferedReader(_Joined(parts, tick), _CHUNK) as joined:
-            if magic[:2] == b"\x1f\x8b":
-                unzipped = gzip.GzipFile(fileobj=joined)
-                yield from _of_tar(io.BufferedReader(unzipped, _CHUNK))  # type: ignore[arg-type,type-var]
-            else:
-                yield from _of_tar(joined)
-    except _DAMAGES as error:
-        raise _damaged(parts[0], str(error)) from error
+    with parts[0].open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PK\3\4" and len(parts) == 1:
+        yield from _of_zip(parts[0], tick)
+        return
+    with io.BufferedReader(_Joined(parts, tick), _CHUNK) as joined:
+        if magic[:2] == b"\x1f\x8b":
+            unzipped = gzip.GzipFile(fileobj=joined)
+            yield from _of_tar(io.BufferedReader(unzipped, _CHUNK))  # type: ignore[arg-type,type-var]
+        else:
+            yield from _of_tar(joined)
 
 
 def _of_tar(stream: io.BufferedIOBase) -> Iterator[_Member]:
@@ -205,6 +216,8 @@ def _of_tar(stream: io.BufferedIOBase) -> Iterator[_Member]:
                     yield _Member(one.name, 0, None, one.linkname)
                 elif not one.isdir():
                     raise tarfile.TarError(f"{one.name} is neither a file nor a folder")
+        if not tape.at_zeros:  # `tarfile` takes a header that is broken for the end
+            raise EOFError("it is cut off, or broken in the middle")
 
 
 def _of_zip(file: Path, tick: Callable[[int], object] | None) -> Iterator[_Member]:
@@ -228,9 +241,13 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _damaged(archive: Path, cause: str) -> DownloadError:
-    return DownloadError(
-        f"the archive is damaged: {cause}",
-        fix="Fetch it again with force=True (--force). If it stays so, the one on the hub is damaged.",
-        source=str(archive),
-    )
+@contextmanager
+def _telling(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGES as error:
+        raise DownloadError(
+            f"the archive is damaged: {error}",
+            fix="Fetch it again with force=True (--force). If it stays so, the one on the hub is damaged.",
+            source=str(archive),
+        ) from error

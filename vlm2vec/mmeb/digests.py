@@ -1,18 +1,18 @@
-"""Digests: what tells whether a sample, a task's data or a model's weights are still what they were."""
+"""Digests: what tells whether a sample or a model's weights are still what they were."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.atomic_write import write_text
-from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
+from vlm2vec.mmeb.samples import Content
 
-__all__ = ["Digests", "TaskDigests", "digest_of", "weights_digest"]
+__all__ = ["Digests", "digest_of", "weights_digest"]
 
 _BLOCK = 2**20
 
@@ -40,21 +40,6 @@ def weights_digest(tensors: Mapping[str, Any]) -> str:
     return parts.hexdigest()
 
 
-@dataclass(frozen=True)
-class TaskDigests:
-    """What tells whether a task's data are still what they were.
-
-    Attributes:
-        queries: Of each query's content.
-        candidates: Of each candidate, in the order of the pool.
-        whole: Of these, labels, grades and pools.
-    """
-
-    queries: list[str]
-    candidates: list[str]
-    whole: str
-
-
 class Digests:
     """Digests of samples, each file read once while it stays as it is.
 
@@ -65,7 +50,8 @@ class Digests:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._known: dict[str, str] = {}
-        self._new = False
+        self._untold: dict[str, str] = {}
+        self._changed = False
         if file is not None and file.is_file():
             try:
                 self._known = json.loads(file.read_text(encoding="utf-8"))
@@ -76,7 +62,7 @@ class Digests:
         """Digest of all that a model could be given of a sample.
 
         Raises:
-            OSError: A file cannot be read.
+            MediaError: A file is missing, or cannot be read.
         """
         media: list[str] = []
         if isinstance(content.image, bytes):
@@ -86,37 +72,43 @@ class Digests:
         media += [self._of_file(frame) for frame in content.frames]
         return digest_of([content.prompt, content.text, content.instruction, media, bool(content.frames)])
 
-    def task(self, data: TaskData) -> TaskDigests:
-        """Digests of a task's samples, one at a time: pages of a corpus need not fit in memory together."""
-        queries = [self.content(query.content) for query in data.queries]
-        candidates = [self.content(data.candidates[key]) for key in data.candidates]
-        places = {key: place for place, key in enumerate(data.candidates)}
-        asked = [[name, *_told(query, places)] for name, query in zip(queries, data.queries, strict=True)]
-        keys = [str(key) for key in data.candidates]
-        return TaskDigests(queries, candidates, digest_of([keys, candidates, asked]))
+    def read_here(self) -> dict[str, str]:
+        """Digests of files that were read here since it was asked last, for other processes to `learn`."""
+        told, self._untold = self._untold, {}
+        return told
+
+    def learn(self, digests: Mapping[str, str]) -> None:
+        """Take over digests of files that another process has read."""
+        self._changed = self._changed or not digests.keys() <= self._known.keys()
+        self._known.update(digests)
 
     def save(self) -> None:
         """Remember the digests of files."""
-        if self._file is not None and self._new:
+        if self._file is not None and self._changed:
             write_text(self._file, json.dumps(self._known))
-            self._new = False
+            self._changed = False
 
     def _of_file(self, path: Path) -> str:
-        state = path.stat()
-        name = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
-        known = self._known.get(name)
-        if known is None:
-            with path.open("rb") as file:
-                known = _hash(iter(lambda: file.read(_BLOCK), b""))
-            self._known[name] = known
-            self._new = True
+        try:
+            state = path.stat()
+            name = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
+            known = self._known.get(name)
+            if known is None:
+                with path.open("rb") as file:
+                    known = _hash(iter(lambda: file.read(_BLOCK), b""))
+                self._known[name] = self._untold[name] = known
+                self._changed = True
+        except OSError as error:
+            raise _unreadable(path, error) from error
         return known
 
 
-def _told(query: Query, places: Mapping[Key, int]) -> tuple[Any, ...]:
-    """Labels, grades and pool of a query, as plain values."""
-    pool = None if query.candidates is None else [places[key] for key in query.candidates]
-    return [str(label) for label in query.labels], list(query.grades), pool
+def _unreadable(path: Path, error: OSError) -> MediaError:
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"there is no {path}")
+    if isinstance(error, IsADirectoryError):  # it stands for frames, or for a picture, that are not there
+        return MediaError(f"there are no pictures in {path}")
+    return MediaError(f"{path} cannot be read ({error.strerror or error})")
 
 
 def _hash(blocks: Iterable[bytes]) -> str:

@@ -2,127 +2,109 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
-from vlm2vec.mmeb.encoders.encoder import Encoder, Role
-from vlm2vec.mmeb.samples import Content
+from vlm2vec.mmeb.encoders.encoder import Encoder
+from vlm2vec.mmeb.processes import Processes
+from vlm2vec.mmeb.task_samples import Samples
 
-__all__ = ["Processes", "embed"]
+__all__ = ["embed", "vectors_of"]
 
 _BLOCK = 256
-"""Samples that are embedded and written at a time: what is lost by a kill."""
-
-
-@dataclass(frozen=True)
-class Processes:
-    """The processes of a run, as a launcher started them.
-
-    Attributes:
-        rank: Of this one.
-        count: How many.
-    """
-
-    rank: int = 0
-    count: int = 1
-
-    @classmethod
-    def here(cls) -> Processes:
-        """Those that `accelerate launch` or `torchrun` started; one if none did."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        # Without a GPU accelerate looks for other processes only if it is told to.
-        state = PartialState(cpu=not torch.cuda.is_available())
-        return cls(state.process_index, state.num_processes)
-
-    def gathered(self, errors: dict[str, VLM2VecError], crash: Exception | None) -> dict[str, VLM2VecError]:
-        """Errors of all processes, once all are here.
-
-        Raises:
-            Exception: That of this process, or word of another's.
-        """
-        told = errors, None if crash is None else f"{type(crash).__name__}: {crash}"
-        found = [told] if self.count == 1 else gather_object([told])
-        if crash is not None:
-            raise crash
-        for _, other in found:
-            if other is not None:
-                raise VLM2VecError(f"another process could not go on: {other}")
-        return {name: error for part, _ in found for name, error in part.items()}
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.count > 1:
-            PartialState().wait_for_everyone()
+"""Samples that a device embeds before they are written: what is lost by a kill."""
 
 
 def embed(
-    names: Sequence[str],
-    content_of: Callable[[int], Content],
+    samples: Samples,
     encoder: Encoder,
     store: EmbeddingStore,
     *,
-    role: Role,
     tolerant: bool,
     processes: Processes,
     bar: tqdm,
-) -> dict[str, VLM2VecError]:
+    devices: int = 1,
+) -> list[VLM2VecError | None]:
     """Add the vectors that are missing to the store; when it returns, those of all processes are there.
 
     Args:
-        names: Of samples, in the store; equal ones are embedded once.
-        content_of: The sample at a place, asked for when its turn has come.
+        samples: Equal ones are embedded once.
         encoder: The model.
         store: Of its vectors.
-        role: What the samples are.
         tolerant: Go on after a sample that cannot be embedded.
         processes: Each embeds its share.
         bar: Told of what this process did, as if all were as fast.
+        devices: How many the encoder has.
 
     Returns:
-        What was wrong with samples that have no vector, of all processes.
+        What is wrong with each sample that has no vector.
+
+    Raises:
+        VLM2VecError: A sample cannot be embedded, and `tolerant` is false, or another process cannot go on.
     """
-    errors: dict[str, VLM2VecError] = {}
-    crash: Exception | None = None
-    places = {name: place for place, name in reversed(list(enumerate(names)))}
-    own = list(places)[
-        processes.rank :: processes.count
-    ]  # the same shares whatever a process sees of the store
-    missing = store.missing(own)
-    bar.update(len(names) - len(missing) * processes.count)
-    try:
-        for block in _blocks(missing):
-            rows = encoder.encode([content_of(places[name]) for name in block], role=role)
-            checked = {name: _checked(row) for name, row in zip(block, rows, strict=True)}
-            good = {name: row for name, row in checked.items() if not isinstance(row, VLM2VecError)}
-            errors.update((name, row) for name, row in checked.items() if isinstance(row, VLM2VecError))
+    places: dict[str, int] = {}
+    for place, name in enumerate(_names(samples)):
+        if name is not None:
+            places.setdefault(name, place)
+    # The same shares whatever a process sees of the store.
+    missing = store.missing(list(places)[processes.rank :: processes.count])
+    bar.update(len(samples.digests) - len(missing) * processes.count)
+
+    def share() -> dict[str, VLM2VecError]:
+        errors: dict[str, VLM2VecError] = {}
+        for block in _blocks(missing, _BLOCK * devices):
+            contents = [samples.content_of(places[name]) for name in block]
+            rows = dict(zip(block, map(_checked, encoder.encode(contents, role=samples.role)), strict=True))
+            good = {name: row for name, row in rows.items() if not isinstance(row, VLM2VecError)}
             store.add(list(good), list(good.values()))
+            for name, row in rows.items():
+                if isinstance(row, VLM2VecError):
+                    if not tolerant:
+                        raise _named(row, samples.named(places[name]))
+                    errors[name] = row
             bar.update(len(block) * processes.count)
-            if errors and not tolerant:
-                break
-    except Exception as error:  # the other processes wait for this one
-        crash = error
-    gathered = processes.gathered(errors, crash)
-    store.refresh()
-    processes.wait()  # none adds more before all have seen what there is
-    return gathered
+        return errors
+
+    found = {name: error for part in processes.gather(share) for name, error in part.items()}
+    processes.gather(store.refresh)  # none adds more before all have seen what there is
+    return [
+        digest if isinstance(digest, MediaError) else found.get(str(name))
+        for name, digest in zip(_names(samples), samples.digests, strict=True)
+    ]
+
+
+def vectors_of(
+    samples: Samples, errors: Sequence[VLM2VecError | None], store: EmbeddingStore
+) -> list[np.ndarray | None]:
+    """The vectors of samples, in order; `None` where there is an error instead."""
+    names = [name if error is None else None for name, error in zip(_names(samples), errors, strict=True)]
+    vectors = store.vectors(dict.fromkeys(name for name in names if name is not None))
+    return [None if name is None else vectors[name] for name in names]
+
+
+def _names(samples: Samples) -> Iterator[str | None]:
+    """What samples are kept under; `None` for those that cannot be read."""
+    for digest in samples.digests:
+        yield None if isinstance(digest, MediaError) else f"{samples.role} {digest}"
+
+
+def _named(error: VLM2VecError, name: str) -> VLM2VecError:
+    error.source = ", ".join(filter(None, (name, error.source)))
+    return error
 
 
 def _checked(row: np.ndarray | VLM2VecError) -> np.ndarray | VLM2VecError:
-    if isinstance(row, VLM2VecError) or np.isfinite(row).all():
+    if isinstance(row, VLM2VecError):
+        return row.copy()  # its number is that of a block
+    if np.isfinite(row).all():
         return row
     return MediaError("its vector is not finite", fix="Look at the model: its weights, and its type.")
 
 
-def _blocks(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(names), _BLOCK):
-        yield names[begin : begin + _BLOCK]
+def _blocks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(names), size):
+        yield names[begin : begin + size]

@@ -10,13 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.embedding import Processes
+from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.loaders import DataFolder
 from vlm2vec.mmeb.mini import write_mini
+from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.run import Run
 from vlm2vec.mmeb.tasks import list_tasks
+from vlm2vec.mmeb.worker_pool import spread
 
 __all__ = ["evaluate"]
 
@@ -28,6 +30,7 @@ def evaluate(
     data_dir: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str] | None = None,
     name: str = "",
+    devices: Sequence[Any] = (),
     compat: Literal["v2.0"] | None = None,
     on_error: Literal["raise", "score"] = "raise",
     on_stale: Literal["raise", "recompute"] = "raise",
@@ -49,9 +52,12 @@ def evaluate(
         data_dir: Folder with the benchmark's data, as its archives unpack. "mini" needs none.
         output_dir: Where vectors and results are kept; without, nothing is.
         name: What to call the model; needed for a function.
+        devices: Several, such as `["cuda:0", "cuda:1"]`, for a model of sentence-transformers: each gets a
+            worker process, which ends with the run. The calling script needs `if __name__ == "__main__":`.
         compat: "v2.0" does what the original does where it is wrong. By default it is put right.
-        on_error: What a sample that the model cannot embed does: "raise" ends the run, "score" counts a query
-            as missed and never finds a candidate, and the result says so. Missing files always end it.
+        on_error: What a sample does whose file is missing or broken, or that the model cannot embed: "raise"
+            ends the run, "score" counts a query as missed and never finds a candidate, and the result says
+            so. Where more than a tenth of the files are missing, that is an error in any case.
         on_stale: What a kept result of another model, other data or other settings does: "raise" names the
             difference, "recompute" replaces it.
         offline: Never ask the hub for annotations that are not in `data_dir`.
@@ -71,25 +77,32 @@ def evaluate(
     chosen = list_tasks(tasks)
     if not chosen:
         raise InputError("no task is chosen", fix='Pass "all", "mini", a modality or names of tasks.')
+    if isinstance(settings.get("device"), (list, tuple)):
+        raise InputError("device is a list", fix="Pass it as devices.")
     processes = Processes.here()
     if processes.count > 1 and output_dir is None:
         raise InputError("several processes share no folder", fix="Pass an output_dir that all of them see.")
-    encoder = encoder_of(model, name=name, **settings)
+    if processes.count > 1 and devices:
+        raise InputError("each process has its own device", fix="Leave out devices.")
+    encoder = processes.here_and_there(lambda: encoder_of(model, name=name, **settings))
+    identity = processes.here_and_there(lambda: dict(encoder.identity()))
+    processes.same("weights or settings", lambda: digest_of(identity))
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
-    with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
-        given = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
+    mini = {task.name for task in list_tasks("mini")} & {task.name for task in chosen}
+    given = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
+    with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch, spread(encoder, devices) as working:
         drawn = DataFolder(Path(scratch) / "mini", offline=True)
-        mini = {task.name for task in list_tasks("mini")} & {task.name for task in chosen}
-        write_mini(Path(scratch) / "mini", mini)
+        processes.here_and_there(lambda: write_mini(Path(scratch) / "mini", mini))
         run = Run(
-            encoder,
+            working,
             lambda task: drawn if task.name in mini else given,
             Path(scratch) if output_dir is None else Path(output_dir),
             compat=compat,
             tolerant=on_error == "score",
             recompute=on_stale == "recompute",
-            identity=dict(encoder.identity()),
+            identity=identity,
             processes=processes,
+            devices=len(devices) or 1,
             keeps_digests=not mini,
         )
         results = tuple(run.results(chosen, show=show))

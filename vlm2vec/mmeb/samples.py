@@ -22,8 +22,8 @@ class Content:
             the medium stands. Models of other families are given `instruction`, `text` and the medium.
         text: Text of its own, without instruction; "" for none.
         instruction: What the task asks for; "" for none.
-        image: A picture: a file, or the bytes of one.
-        frames: Files of the frames of a clip that are looked at, in order.
+        image: A picture: a file, which may be missing, or the bytes of one.
+        frames: Files of the frames of a clip that are looked at, in order; they may be missing.
     """
 
     prompt: str

@@ -93,6 +93,35 @@ class TaskResult:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @classmethod
+    def kept(cls, path: Path, made_of: Mapping[str, Any], *, recompute: bool) -> TaskResult | None:
+        """The result of an earlier run, if it can be used again; `None` where one has to be made.
+
+        One with samples that failed is made again: they may be mended, or memory be free.
+
+        Args:
+            path: Its file.
+            made_of: What a result depends on now.
+            recompute: Whether one of another run is replaced.
+
+        Raises:
+            StaleResultError: It is of another model, other data or other settings, and is not to be replaced.
+        """
+        kept = cls.load(path)
+        if kept is None:
+            return None
+        differences = kept.differs_in(made_of)
+        if not differences:
+            return None if kept.failures else kept
+        # Where files were missing, data differ as soon as they are there.
+        if recompute or (kept.failures and differences == ["data"]):
+            return None
+        raise StaleResultError(
+            f"there is a result of another run: {', '.join(differences)} differ",
+            fix='Pass another output_dir, or on_stale="recompute" to replace it.',
+            source=f"{kept.task}, {path}",
+        )
+
     def differs_in(self, made_of: Mapping[str, Any]) -> list[str]:
         """Names of what another run depends on, and this result does not, or not alike."""
         return _differences(self.made_of, json.loads(json.dumps(made_of)))

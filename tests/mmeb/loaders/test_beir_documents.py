@@ -135,20 +135,25 @@ def test_a_right_page_with_a_file_need_not_be_in_the_corpus(tmp_path):
     assert list(data.candidates) == [99, 5, 6, 7]
 
 
-def test_a_corpus_without_pictures_and_files_is_an_error(tmp_path):
+def test_a_corpus_without_pictures_and_a_folder_of_files_is_an_error(tmp_path):
     with pytest.raises(InputError, match='corpus: there is no column "image"'):
-        loaded(tmp_path, with_pictures=False, files=["6.png"])
+        loaded(tmp_path, with_pictures=False)
 
 
-def test_a_row_of_the_corpus_without_its_picture_is_named(tmp_path):
+def test_without_pictures_in_the_corpus_a_page_is_the_file_that_should_be_there(tmp_path):
+    data = loaded(tmp_path, with_pictures=False, files=["6.png"])
+    root = tmp_path / DOCVQA.roots[0]
+    assert [data.candidates[page].image for page in (5, 6, 7)] == [root / f"{page}.png" for page in (5, 6, 7)]
+
+
+def test_a_row_of_the_corpus_without_its_picture_has_the_file_that_should_be_there(tmp_path):
     corpus = [{"corpus-id": page, "image": None} for page in (5, 6, 7)]
     base = mirror(tmp_path, DOCVQA)
     write_json_lines(base / "queries" / "test.jsonl", [{"query-id": 0, "query": "one"}])
     write_json_lines(base / "qrels" / "test.jsonl", [{"query-id": 0, "corpus-id": 6, "score": 1}])
     write_json_lines(base / "corpus" / "test.jsonl", corpus)
     data = load(DOCVQA, DataFolder(tmp_path, offline=True))
-    with pytest.raises(MediaError, match="ViDoRe_docvqa, corpus, row 1: the page 6 has no picture"):
-        data.candidates[6]
+    assert data.candidates[6].image == tmp_path / DOCVQA.roots[0] / "6.png"
 
 
 def test_ids_of_two_types_are_an_error(tmp_path):

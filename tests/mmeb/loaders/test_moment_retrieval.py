@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from video_layout import Rows, draw_frames, names
 
-from vlm2vec.errors import InputError, MediaError
-from vlm2vec.mmeb.loaders.moment_retrieval import load
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.loaders import load
 from vlm2vec.mmeb.tasks import get_task
 
 MRET = Path("video-tasks", "frames", "video_mret")
@@ -83,12 +83,17 @@ def test_a_video_without_a_right_clip_is_an_error_or_has_that_of_the_row_before(
         load(get_task("QVHighlight"), Rows(tmp_path, [without]), compat="v2.0")
 
 
-def test_a_missing_video_is_named_with_its_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compat", [None, "v2.0"])
+def test_of_a_missing_video_a_query_and_its_right_clip_are_missing(
+    tmp_path: Path, compat: str | None
+) -> None:
     root = tmp_path / MRET / "QVHighlight"
     draw_video(root, "v", ["positive"])
     rows = [{"query": "q", "video_path": "v.mp4"}, {"query": "q", "video_path": "w.mp4"}]
-    with pytest.raises(MediaError, match=rf"^QVHighlight, row 1: there is no folder {root / 'w' / 'query'} "):
-        load(get_task("QVHighlight"), Rows(tmp_path, rows))
+    data = load(get_task("QVHighlight"), Rows(tmp_path, rows), compat=compat)
+    assert [query.labels for query in data.queries] == [("v/positive",), ("w/positive",)]
+    assert data.queries[1].content.frames == (root / "w" / "query",)
+    assert data.candidates["w/positive"].frames == (root / "w" / "positive",)
 
 
 def moments(right: list[str], wrong: list[str], query: str, shown: str | None) -> dict[str, Any]:
@@ -171,15 +176,12 @@ def test_compat_reads_the_first_version_of_the_rows(tmp_path: Path, seeker: Path
     assert asked == ["VLM2Vec/MomentSeeker", "VLM2Vec/MomentSeeker_1k8"]
 
 
-def test_missing_clips_pictures_and_right_ones_name_their_row(tmp_path: Path, seeker: Path) -> None:
+def test_missing_clips_and_pictures_are_named_and_a_row_without_a_right_one_is_an_error(
+    tmp_path: Path, seeker: Path
+) -> None:
     task = get_task("MomentSeeker")
-    with pytest.raises(
-        MediaError, match=rf"^MomentSeeker, row 1: there is no folder {seeker / 'video_frames' / 'c_1'} "
-    ):
-        load(task, Rows(tmp_path, [ROWS[0], moments(["a/1.mp4"], ["c/1.mp4"], "q", "")]))
-    with pytest.raises(
-        MediaError, match=rf"^MomentSeeker, row 0: there is no picture {seeker / 'query_x.jpg'}"
-    ):
-        load(task, Rows(tmp_path, [moments(["a/1.mp4"], [], "q", "x.jpg")]))
+    data = load(task, Rows(tmp_path, [moments(["a/1.mp4"], ["c/1.mp4"], "q", "x.jpg")]))
+    assert data.candidates["video_frames/c_1"].frames == (seeker / "video_frames" / "c_1",)
+    assert data.queries[0].content.image == seeker / "query_x.jpg"
     with pytest.raises(InputError, match=r"^MomentSeeker, row 0: none of its 1 clips is right"):
         load(task, Rows(tmp_path, [moments([], ["a/1.mp4"], "q", "")]))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from video_layout import draw_frames, names
 
-from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.loaders.frames import clip, saved_frames
 
 
@@ -16,24 +15,19 @@ from vlm2vec.mmeb.loaders.frames import clip, saved_frames
 def test_eight_frames_are_spread_over_the_saved_ones_or_all_are_taken(tmp_path: Path, saved: int) -> None:
     folder = draw_frames(tmp_path / "clip", saved)
     chosen = np.linspace(0, saved - 1, 8, dtype=int) if saved >= 8 else range(saved)
-    assert names(saved_frames(folder, 8, row="T, row 0")) == [f"frame_{i + 1}.png" for i in chosen]
+    assert names(saved_frames(folder, 8)) == [f"frame_{i + 1}.png" for i in chosen]
 
 
 def test_without_a_count_all_saved_frames_are_taken(tmp_path: Path) -> None:
     folder = draw_frames(tmp_path / "clip", 12)
-    assert names(saved_frames(folder, None, row="T, row 0")) == [f"frame_{i}.png" for i in range(1, 13)]
+    assert names(saved_frames(folder, None)) == [f"frame_{i}.png" for i in range(1, 13)]
 
 
-def test_a_missing_folder_is_named_with_its_row(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=rf"^T, row 3: there is no folder {tmp_path / 'gone'} "):
-        saved_frames(tmp_path / "gone", 8, row="T, row 3")
-
-
-def test_a_folder_without_pictures_is_named_with_its_row(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_or_holds_no_pictures_stands_for_the_frames(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "notes.txt").write_text("no frame")
-    with pytest.raises(MediaError, match=rf"^T, row 3: .*{tmp_path / 'clip'}.*holds no images"):
-        saved_frames(tmp_path / "clip", 8, row="T, row 3")
+    for folder in (tmp_path / "gone", tmp_path / "clip"):
+        assert saved_frames(folder, 8) == (folder,)
 
 
 def test_a_prompt_has_one_space_between_token_instruction_and_text() -> None:

@@ -20,6 +20,8 @@ class Loader(Protocol):
     def __call__(self, task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
         """The queries and candidates of a task.
 
+        Media are named, not read: some of the files may not be there.
+
         Args:
             task: What to read, of the loader's layout.
             data: Where it lies.
@@ -54,6 +56,8 @@ def loader_of(layout: str) -> Loader:
 def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
     """All of a task, by the loader of its layout.
 
+    Media are named, not read: some of the files may not be there.
+
     Args:
         task: What to read.
         data: Where it lies.
@@ -61,7 +65,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
 
     Raises:
         MissingDataError: Annotations or the folder of the media are not there.
-        MediaError: Some of the media are not there.
+        MediaError: A page is neither a file nor in the corpus.
         InputError: Annotations do not say what they should.
     """
-    return loader_of(task.layout)(task, data, compat=compat)
+    return loader_of(task.layout)(task.as_of(compat), data, compat=compat)

@@ -16,12 +16,13 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Args:
         task: Of the layout "beir_documents".
         data: Where tables and pages lie.
-        compat: "v2.0" takes labels that are a page off, where there are such.
+        compat: Makes no difference here.
 
     Raises:
         VLM2VecError: As `load_documents`.
     """
-    return load_documents(task, data, page_file, compat=compat)
+    del compat
+    return load_documents(task, data, page_file)
 
 
 def page_file(page: Key) -> str:

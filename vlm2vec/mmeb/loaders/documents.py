@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from vlm2vec.errors import InputError, MediaError
@@ -19,9 +18,7 @@ __all__ = ["load_documents"]
 _WRONG_REVISION = "Queries, qrels and corpus must be of one revision: download the repository again."
 
 
-def load_documents(
-    task: Task, data: DataFolder, file_name: Callable[[Key], str], *, compat: str | None = None
-) -> TaskData:
+def load_documents(task: Task, data: DataFolder, file_name: Callable[[Key], str]) -> TaskData:
     """Queries, each of which ranks all pages.
 
     Candidates are the pages that are right for some query, as queries come, then the rest of the corpus. A
@@ -31,7 +28,6 @@ def load_documents(
         task: Whose.
         data: Where tables and pages lie.
         file_name: Of a page, by its key.
-        compat: "v2.0" reads what `options["v2.0"]` says instead: labels that are a page off.
 
     Raises:
         MissingDataError: Tables are not there.
@@ -39,8 +35,6 @@ def load_documents(
         InputError: A column is missing, or a query has no right page: scored as a miss it would lower the
             mean, left out it would raise it, and none of the published sets has one.
     """
-    if compat == "v2.0":
-        task = _as_it_was(task)
     qrels = read_qrels(data.rows(task, "qrels", columns=("query-id", "corpus-id", "score")))
     rows = data.rows(task, "queries", columns=("query-id", "query"))
     _check_answered(task, [row["query-id"] for row in rows], qrels)
@@ -49,17 +43,11 @@ def load_documents(
     relevant = dict.fromkeys(page for query in queries for page in query.labels)
     _check_one_type(task, relevant, corpus)
     root = data.find_media_root(task)
-    places = _places(task, dict.fromkeys([*relevant, *corpus]), corpus, root, file_name)
-    stored = any(isinstance(place, int) for place in places.values())
-    table: Rows = data.lazy_rows(task, "corpus", columns=("image",)) if stored else ()
-    return TaskData(queries, Pages(places, table, task.target_instruction, task.name))
-
-
-def _as_it_was(task: Task) -> Task:
-    changes = dict(task.options.get("v2.0", {}))
-    if "data_roots" in changes:
-        changes["data_roots"] = tuple(changes["data_roots"])
-    return replace(task, **changes)
+    folder = root or (data.folder or Path("DATA")) / task.roots[0]
+    files = {page: folder / file_name(page) for page in (*relevant, *corpus)}
+    rows_of = _rows_of(task, files, corpus)
+    pictures = _pictures(task, data, required=root is None) if rows_of else ()
+    return TaskData(queries, Pages(files, rows_of, pictures, task.target_instruction))
 
 
 def _query(task: Task, text: str, grades: dict[Key, float]) -> Query:
@@ -69,31 +57,30 @@ def _query(task: Task, text: str, grades: dict[Key, float]) -> Query:
     return Query(content, tuple(grades), tuple(grades.values()) if graded else ())
 
 
-def _places(
-    task: Task,
-    pages: Iterable[Key],
-    corpus: list[Key],
-    root: Path | None,
-    file_name: Callable[[Key], str],
-) -> dict[Key, Path | int]:
-    """Of each page its file, or where there is none its row in the corpus."""
-    row_of: dict[Key, int] = {}
+def _rows_of(task: Task, files: Mapping[Key, Path], corpus: list[Key]) -> dict[Key, int]:
+    """Of each page without a file its row in the corpus, the first if there are several."""
+    first: dict[Key, int] = {}
     for number, page in enumerate(corpus):
-        row_of.setdefault(page, number)
-    places: dict[Key, Path | int] = {}
-    for page in pages:
-        name = file_name(page)
-        if root is not None and (root / name).is_file():
-            places[page] = root / name
-        elif page in row_of:
-            places[page] = row_of[page]
-        else:
+        first.setdefault(page, number)
+    without = {page: file.name for page, file in files.items() if not file.is_file()}
+    for page, name in without.items():
+        if page not in first:
             raise MediaError(
                 f"the page {page!r} of the qrels is not in the corpus, and there is no file {name}",
                 fix=_WRONG_REVISION,
                 source=task.name,
             )
-    return places
+    return {page: first[page] for page in without}
+
+
+def _pictures(task: Task, data: DataFolder, *, required: bool) -> Rows:
+    """Rows of the corpus with their pictures; none if it has no such column, where pages are files."""
+    try:
+        return data.lazy_rows(task, "corpus", columns=("image",))
+    except InputError:
+        if required:
+            raise
+        return ()
 
 
 def _check_answered(task: Task, queries: list[Key], qrels: Qrels) -> None:

@@ -16,31 +16,18 @@ from vlm2vec.mmeb.samples import Content
 __all__ = ["clip", "columns_in", "saved_frames", "video_name"]
 
 
-def saved_frames(folder: Path, count: int | None, *, row: str) -> tuple[Path, ...]:
+def saved_frames(folder: Path, count: int | None) -> tuple[Path, ...]:
     """Frames of a clip that are looked at: spread evenly over the saved ones, sorted as people number them.
 
     Args:
-        folder: Where its frames lie.
+        folder: Where its frames lie. If it is missing, or holds no pictures, it stands for them, as the one
+            frame: whoever reads that says what is wrong.
         count: How many to take; all where fewer are saved, or with `None`.
-        row: The row that asks, for errors.
-
-    Raises:
-        MediaError: The folder is missing, or holds no pictures.
     """
-    if not folder.is_dir():
-        raise MediaError(
-            f"there is no folder {folder} with the frames of its clip",
-            fix="Unpack the whole archive of frames.",
-            source=row,
-        )
     try:
         files = image_files(folder)
-    except MediaError as error:
-        raise MediaError(
-            f"the frames of its clip in {folder} cannot be had: {error.cause}",
-            fix="Unpack the archive of frames again.",
-            source=row,
-        ) from error
+    except MediaError:
+        return (folder,)
     return tuple(files[i] for i in uniform_indices(len(files), len(files) if count is None else count))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from vlm2vec.encoding.prompt import IMAGE_TOKEN
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.missing_data import require_files
+from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 
@@ -59,7 +59,6 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
 
     Raises:
         MissingDataError: Rows or the folder of the pictures are not there.
-        MediaError: Pictures are missing.
         InputError: There is no such kind, a column is missing, or a row's candidates are not well-formed.
     """
     kind = _KINDS.get(task.options.get("kind", ""))
@@ -72,13 +71,12 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     reader = _Reader(task, kind, data.media_root(task), compat == "v2.0")
     rows = data.rows(task, columns=kind.columns)
     queries = [reader.query(row, f"row {number}") for number, row in enumerate(rows)]
-    require_files(task.name, reader.files)
     return TaskData(queries, reader.candidates)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Makes queries of rows; candidates and files gather as rows go by."""
+    """Makes queries of rows; candidates gather as rows go by."""
 
     task: Task
     kind: _Kind
@@ -86,16 +84,15 @@ class _Reader:
     keep_token: bool
     candidates: dict[Key, Content] = field(default_factory=dict)
     keys: dict[Key, Key] = field(default_factory=dict)
-    files: list[tuple[str, Path]] = field(default_factory=list)
 
     def query(self, row: Mapping[str, Any], name: str) -> Query:
-        content = self._image_query(row, name) if self.kind.query_image else self._text_query(row)
+        content = self._image_query(row) if self.kind.query_image else self._text_query(row)
         keys = self._pool(row, name)
         return Query(content, labels=keys[:1], candidates=keys)
 
-    def _image_query(self, row: Mapping[str, Any], name: str) -> Content:
+    def _image_query(self, row: Mapping[str, Any]) -> Content:
         instruction, text = _instruction(row["qry_inst"]), row["qry_text"] or ""
-        path = self._file(row["qry_img_path"], name)
+        path = self._file(row["qry_img_path"])
         said = f"{instruction} {text}" if text else instruction
         return Content(_below_picture(said) + "\n", text, instruction, path)
 
@@ -128,24 +125,20 @@ class _Reader:
             if key not in self.candidates:
                 caption = text if captioned else None
                 self.candidates[key] = (
-                    self._picture(row, caption, path, name)
-                    if self.kind.candidate_image
-                    else Content(text, text)
+                    self._picture(row, caption, path) if self.kind.candidate_image else text_candidate(text)
                 )
             found.append(key)
         return tuple(found)
 
-    def _picture(self, row: Mapping[str, Any], caption: str | None, path: str, name: str) -> Content:
+    def _picture(self, row: Mapping[str, Any], caption: str | None, path: str) -> Content:
         instruction = _instruction(row["tgt_inst"])
         prompt = _below_picture(instruction if caption is None else f"{instruction} {caption}")
         if caption is not None or self.task.name not in _NO_BREAK_AFTER_CANDIDATE:
             prompt += "\n"
-        return Content(prompt, caption or "", instruction, self._file(path, name))
+        return Content(prompt, caption or "", instruction, self._file(path))
 
-    def _file(self, path: str | None, name: str) -> Path:
-        file = self.root / (path or "")
-        self.files.append((name, file))
-        return file
+    def _file(self, path: str | None) -> Path:
+        return self.root / (path or "")
 
 
 def _instruction(stored: str | None) -> str:

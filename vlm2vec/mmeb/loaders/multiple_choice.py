@@ -10,6 +10,7 @@ from typing import Any
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
 from vlm2vec.mmeb.loaders.frames import clip, columns_in, saved_frames
+from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 
@@ -31,14 +32,12 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Raises:
         MissingDataError: Rows or the folder of the media are not there.
         InputError: A column is missing, or the answer of a row is none of its choices.
-        MediaError: The frames of a row are missing.
     """
     root = data.media_root(task)
     options = task.options
     pool: dict[Key, Content] = {}
     queries = []
     for i, row in enumerate(_rows(task, data)):
-        name = f"{task.name}, row {i}"
         texts = _choices(row, options["choices"])
         fields = [
             {"letter": letter, "text": text, "bare": _without_letter(text, compat)}
@@ -46,8 +45,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
         ]
         keys = tuple(options["key"].format_map(field) for field in fields)
         for key, field in zip(keys, fields, strict=True):
-            text = options["candidate"].format_map(field)
-            pool.setdefault(key, Content(text, text=text))
+            pool.setdefault(key, text_candidate(options["candidate"].format_map(field)))
         answer = _answer(row[options["answer"]], options["answer_form"], texts)
         labels = tuple(dict.fromkeys(key for key, text in zip(keys, texts, strict=True) if text == answer))
         if compat is not None:
@@ -56,11 +54,11 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
             raise InputError(
                 f"its answer {row[options['answer']]!r} is none of its {len(texts)} choices",
                 fix='Mend the row, or pass compat="v2.0" to count it as a miss.',
-                source=name,
+                source=f"{task.name}, row {i}",
             )
         choices = options["separator"].join(options["choice"].format_map(field) for field in fields)
         question = options["query"].format(question=row[options["question"]], choices=choices)
-        frames = saved_frames(root / options["folder"].format_map(row), task.frames, row=name)
+        frames = saved_frames(root / options["folder"].format_map(row), task.frames)
         content = clip(frames, task.query_instruction, question.rstrip() if options["rstrip"] else question)
         queries.append(Query(content, labels, candidates=keys))
     return TaskData(queries, pool)

@@ -9,6 +9,7 @@ from pathlib import Path
 from vlm2vec.errors import InputError, VLM2VecWarning
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
 from vlm2vec.mmeb.loaders.frames import clip, columns_in, saved_frames
+from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 
@@ -29,7 +30,6 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Raises:
         MissingDataError: Rows or the folder of the media are not there.
         InputError: A column is missing, or the label of a row is not among those that it lists.
-        MediaError: The frames of a row are missing.
 
     Warns:
         VLM2VecWarning: The file of all labels is missing, and the rows do not have them all.
@@ -42,21 +42,20 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     if "candidates" in options:
         columns.append(options["candidates"])
     for i, row in enumerate(data.rows(task, columns=columns)):
-        name = f"{task.name}, row {i}"
         label = row[options["label"]]
         own = tuple(row[options["candidates"]]) if "candidates" in options else None
         if own is not None and label not in own and compat is None:
             raise InputError(
                 f'its label "{label}" is not among the {len(own)} that it lists',
                 fix='Mend the row, or pass compat="v2.0" to count it as a miss.',
-                source=name,
+                source=f"{task.name}, row {i}",
             )
         for text in own or (label,):
-            pool.setdefault(text, Content(text, text=text))
-        frames = saved_frames(root / options["folder"].format_map(row), task.frames, row=name)
+            pool.setdefault(text, text_candidate(text))
+        frames = saved_frames(root / options["folder"].format_map(row), task.frames)
         queries.append(Query(clip(frames, task.query_instruction), (label,), candidates=own))
     for text in _all_labels(task, root, len(pool)):
-        pool.setdefault(text, Content(text, text=text))
+        pool.setdefault(text, text_candidate(text))
     return TaskData(queries, pool)
 
 

@@ -25,18 +25,16 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Raises:
         MissingDataError: Rows or the folder of the media are not there.
         InputError: A column is missing, or a row has no caption.
-        MediaError: The frames of a row are missing.
     """
     del compat
     root = data.media_root(task)
     pool: dict[Key, Content] = {}
     queries = []
     for i, row in enumerate(data.rows(task, columns=[task.options["video"], task.options["caption"]])):
-        name = f"{task.name}, row {i}"
         video = video_name(row, task.options)
         if video not in pool:
-            pool[video] = clip(saved_frames(root / video, task.frames, row=name), task.target_instruction)
-        instruction, text = task.query_instruction, _caption(row, task.options, name)
+            pool[video] = clip(saved_frames(root / video, task.frames), task.target_instruction)
+        instruction, text = task.query_instruction, _caption(row, task.options, f"{task.name}, row {i}")
         queries.append(Query(Content(f"{instruction} {text}", text, instruction), (video,)))
     return TaskData(queries, pool)
 

@@ -24,7 +24,8 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
     Raises:
         VLM2VecError: As `load_documents`.
     """
-    return load_documents(task, data, page_file, compat=compat)
+    del compat
+    return load_documents(task, data, page_file)
 
 
 def page_file(page: Key) -> str:

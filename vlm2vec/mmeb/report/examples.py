@@ -14,8 +14,10 @@ from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.digests import Digests
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.mini import write_mini
+from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.task_result import TaskResult
+from vlm2vec.mmeb.task_samples import task_samples
 from vlm2vec.mmeb.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
@@ -151,7 +153,7 @@ def _of_task(
 ) -> TaskExamples:
     try:
         data = load(get_task(result.task), folder, compat=result.made_of["compat"])
-        digest = digests.task(data).whole
+        digest = task_samples(result.task, data, digests, Processes(), tolerant=True).digest
     except (VLM2VecError, OSError) as error:
         return TaskExamples(result, reason=f"Its data cannot be read: {error}")
     if digest != result.made_of.get("data"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["Metric", "Modality", "Scope", "Task"]
@@ -75,3 +75,18 @@ class Task:
     def submission_name(self) -> str:
         """What the leaderboard's submission file calls it."""
         return self.submitted_as or self.name
+
+    def as_of(self, version: str | None) -> Task:
+        """The task as a version of the benchmark had it: what `options` says under its name comes first.
+
+        Example:
+            >>> from vlm2vec.mmeb import get_task
+            >>> seeker = get_task("MomentSeeker")
+            >>> seeker.as_of("v2.0").queries, seeker.as_of(None).queries
+            (1800, 1602)
+        """
+        changes: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.options.get(version or "", {}).items()
+        }
+        return replace(self, **changes)

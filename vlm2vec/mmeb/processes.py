@@ -1,0 +1,98 @@
+"""`Processes`: those of a run, which go step by step together and end together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from vlm2vec.errors import VLM2VecError
+
+__all__ = ["Processes"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run, as a launcher started them.
+
+    Each step below is one for all of them. If it fails in one, it fails in all: none waits for what never
+    comes.
+
+    Attributes:
+        rank: Of this one.
+        count: How many.
+
+    Example:
+        >>> Processes().gather(lambda: 3)
+        [3]
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def here(cls) -> Processes:
+        """Those that `accelerate launch` or `torchrun` started; one if none did."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        # Without a GPU accelerate looks for other processes only if it is told to.
+        state = PartialState(cpu=not torch.cuda.is_available())
+        return cls(state.process_index, state.num_processes)
+
+    def gather(self, work: Callable[[], T]) -> list[T]:
+        """What `work` gives in each process, in order.
+
+        Raises:
+            Exception: That of this process, or word of another's.
+        """
+        given: list[T] = []
+        crash: Exception | None = None
+        try:
+            given.append(work())
+        except Exception as error:  # the other processes wait for this one
+            crash = error
+        told = given, None if crash is None else f"{type(crash).__name__}: {crash}"
+        found = [told] if self.count == 1 else gather_object([told])
+        if crash is not None:
+            if self.count > 1 and isinstance(crash, VLM2VecError):
+                crash.source = ", ".join(filter(None, (self._name(self.rank), crash.source)))
+            raise crash
+        for rank, (_, failed) in enumerate(found):
+            if failed is not None:
+                raise VLM2VecError(f"{self._name(rank)} could not go on: {failed}")
+        return [one for part, _ in found for one in part]
+
+    def here_and_there(self, work: Callable[[], T]) -> T:
+        """What `work` gives here, once no process has failed in it."""
+        given: list[T] = []
+        self.gather(lambda: given.append(work()))
+        return given[0]
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What `work` gives in the first process, which alone does it."""
+        return self.gather(lambda: [work()] if self.rank == 0 else [])[0][0]
+
+    def same(self, what: str, work: Callable[[], T]) -> T:
+        """What `work` gives, which has to be equal in all processes.
+
+        Raises:
+            VLM2VecError: It is not.
+        """
+        found = self.gather(work)
+        for rank, other in enumerate(found):
+            if other != found[0]:
+                raise VLM2VecError(
+                    f"{self._name(rank)} has other {what} than the first",
+                    fix="Give all processes the same arguments, and folders that hold the same.",
+                )
+        return found[0]
+
+    def _name(self, rank: int) -> str:
+        return f"process {rank} of {self.count}"

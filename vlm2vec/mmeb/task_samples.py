@@ -1,0 +1,148 @@
+"""`TaskSamples`: the samples of a task with their digests, which all processes find together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlm2vec.errors import MediaError
+from vlm2vec.mmeb.digests import Digests, digest_of
+from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.loaders.missing_data import MissingDataError
+from vlm2vec.mmeb.processes import Processes
+from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
+
+__all__ = ["Samples", "TaskSamples", "task_samples"]
+
+_MOST_MISSING = 0.1
+"""Share of a task's queries, or of its candidates, whose files may be missing. With more the data are not
+those of the benchmark, and a score would say nothing."""
+
+_HOW_TO_LOOK = "`vlm2vec mmeb check` lists all that is missing."
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The queries or the candidates of a task.
+
+    Attributes:
+        task: Its name.
+        role: Which of both they are.
+        labels: What to call each: the number of a query, the key of a candidate.
+        content_of: The sample at a place, asked for when its turn has come.
+        digests: Of each, or why its file cannot be read.
+    """
+
+    task: str
+    role: Role
+    labels: Sequence[str]
+    content_of: Callable[[int], Content]
+    digests: Sequence[str | MediaError] = ()
+
+    def named(self, place: int) -> str:
+        """What errors call a sample."""
+        return f"{self.task}, {self.role} {self.labels[place]}"
+
+
+@dataclass(frozen=True)
+class TaskSamples:
+    """All samples of a task.
+
+    Attributes:
+        data: What they are of.
+        queries: In the order of the data.
+        candidates: In the order of the pool.
+        digest: Of all of them, labels, grades and pools.
+    """
+
+    data: TaskData
+    queries: Samples
+    candidates: Samples
+    digest: str
+
+
+def task_samples(
+    task: str, data: TaskData, digests: Digests, processes: Processes, *, tolerant: bool
+) -> TaskSamples:
+    """Samples with their digests.
+
+    Each process reads its share of the files, one after another: pages of a corpus need not fit in memory.
+
+    Args:
+        task: Name of the task.
+        data: All of it.
+        digests: Of files that were read before.
+        processes: Those that share the work.
+        tolerant: Whether samples whose files are missing are kept, if they are few.
+
+    Raises:
+        MediaError: A file is missing or cannot be read, and `tolerant` is false.
+        MissingDataError: Too many are.
+        VLM2VecError: Another process has other data, or could not go on.
+    """
+    keys = list(data.candidates)
+    numbers = [str(number) for number in range(len(data.queries))]
+    sides = (
+        Samples(task, "query", numbers, lambda place: data.queries[place].content),
+        Samples(task, "document", [str(key) for key in keys], lambda place: data.candidates[keys[place]]),
+    )
+    places = [(side, place) for side in sides for place in range(len(side.labels))]
+    processes.same(f"data of {task}", lambda: [len(side.labels) for side in sides])
+    own = places[processes.rank :: processes.count]
+    parts = processes.gather(
+        lambda: ([_digest(*one, digests, tolerant=tolerant) for one in own], digests.read_here())
+    )
+    found: list[str | MediaError] = [""] * len(places)
+    for rank, (part, read) in enumerate(parts):
+        found[rank :: processes.count] = part
+        digests.learn(read)
+    queries, candidates = (
+        _complete(Samples(side.task, side.role, side.labels, side.content_of, own_digests))
+        for side, own_digests in zip(sides, (found[: len(numbers)], found[len(numbers) :]), strict=True)
+    )
+    whole = processes.same(f"data of {task}", lambda: _whole(data, queries, candidates))
+    return TaskSamples(data, queries, candidates, whole)
+
+
+def _digest(samples: Samples, place: int, digests: Digests, *, tolerant: bool) -> str | MediaError:
+    try:
+        return digests.content(samples.content_of(place))
+    except MediaError as error:
+        if tolerant:
+            return MediaError(error.cause)  # without the frames that hold the sample
+        error.source = samples.named(place)
+        error.fix = f"Unpack its archive again. {_HOW_TO_LOOK}"
+        raise
+
+
+def _complete(samples: Samples) -> Samples:
+    """The samples, if enough of them can be read."""
+    missing = [place for place, digest in enumerate(samples.digests) if isinstance(digest, MediaError)]
+    if len(missing) > _MOST_MISSING * len(samples.digests):
+        what = "queries" if samples.role == "query" else "candidates"
+        raise MissingDataError(
+            f"the data are incomplete: files of {len(missing):,} of its {len(samples.digests):,} {what} "
+            f"are missing or cannot be read; of the first, {samples.labels[missing[0]]}, "
+            f"{samples.digests[missing[0]]}",
+            fix=_HOW_TO_LOOK,
+            source=samples.task,
+        )
+    return samples
+
+
+def _whole(data: TaskData, queries: Samples, candidates: Samples) -> str:
+    # A sample that cannot be read counts as such: once it can, the digest is another.
+    names, pool = (
+        ["missing" if isinstance(digest, MediaError) else digest for digest in samples.digests]
+        for samples in (queries, candidates)
+    )
+    places = {key: place for place, key in enumerate(data.candidates)}
+    asked = [[name, *_told(query, places)] for name, query in zip(names, data.queries, strict=True)]
+    return digest_of([list(candidates.labels), pool, asked])
+
+
+def _told(query: Query, places: Mapping[Key, int]) -> tuple[Any, ...]:
+    """Labels, grades and pool of a query, as plain values."""
+    pool = None if query.candidates is None else [places[key] for key in query.candidates]
+    return [str(label) for label in query.labels], list(query.grades), pool

@@ -54,10 +54,12 @@ class MultiVectorAdapter:
             raise InputError(f"frames is {self.frames!r}", fix="Pass one of first, middle, all.")
 
     def identity(self) -> Mapping[str, Any]:
-        """Weights, modules, prompts, frames and settings."""
+        """Weights, modules, processor, prompts, frames and settings."""
+        processor = getattr(self.model[0], "processor", None)
         return {
             "weights": weights_digest(self.model.state_dict()),
             "modules": str(self.model),
+            "processor": processor.to_json_string() if hasattr(processor, "to_json_string") else "",
             "prompts": dict(self.model.prompts),
             "frames": self.frames,
             "settings": deciding(self.settings),

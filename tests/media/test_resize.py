@@ -118,3 +118,37 @@ def test_a_tiny_image_is_resized_twice():
     assert np.array_equal(fit(image, V2), resize(image, 56, 56))
     rules = PixelRules(tiny_image_side=50)
     assert np.array_equal(fit(image, rules), resize(resize(image, 50, 50), 56, 56))
+
+
+ROUNDED = PixelRules(min_pixels=28 * 28 * 256, rounded_first=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((224, 224), (448, 448)),
+        ((10, 100), (224, 896)),  # 28 x 112 first
+        ((10, 10), (448, 448)),  # 56 x 56 first
+        ((375, 500), (392, 532)),  # 364 x 504 first
+        ((1, 30_000), (56, 6356)),  # 28 x 5600 first, a ratio of 200
+    ],
+)
+def test_rounded_first_is_two_resizings(size, expected):
+    assert target_size(*size, ROUNDED) == expected
+    assert fit(np.zeros((*size, 3), np.uint8), ROUNDED).shape == (*expected, 3)
+
+
+def test_rounded_first_shows_in_the_pixels_and_spares_frames():
+    picture = random_picture(width=500, height=375)
+    plain = PixelRules(min_pixels=28 * 28 * 256)
+    twice, once = fit(picture, ROUNDED), fit(picture, plain)
+    assert (twice == resize(resize(picture, 364, 504), 392, 532)).all()
+    assert (fit(picture, ROUNDED, frame=True) == once).all()
+    assert twice.shape == once.shape
+    assert not (twice == once).all()
+
+
+@given(st.integers(28, 3000), st.integers(28, 3000))
+def test_the_first_size_is_that_of_transformers_for_sides_of_a_token_or_more(height, width):
+    rules = PixelRules(min_pixels=1, max_pixels=28 * 28 * 20_000, rounded_first=True)
+    assert target_size(height, width, rules) == smart_resize(height, width, 28, 4 * 28**2, 16384 * 28**2)

@@ -55,7 +55,7 @@ class MultiVectorAdapter:
 
     def identity(self) -> Mapping[str, Any]:
         """Weights, modules, processor, prompts, frames and settings."""
-        processor = getattr(self.model[0], "processor", None)
+        processor: Any = getattr(self.model[0], "processor", None)
         return {
             "weights": weights_digest(self.model.state_dict()),
             "modules": str(self.model),

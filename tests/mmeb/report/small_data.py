@@ -1,4 +1,4 @@
-"""Two tasks of the benchmark in the public layout: pictures and their classes, captions and their pictures."""
+"""Two tasks in the public layout: pictures and their classes, captions and their pictures."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def examples(
     """
     mini = {task.name for task in list_tasks("mini")} & {result.task for result in results.tasks}
     # Files that the run has read need not be read again for their digests.
-    digests = Digests(None if results.folder is None else results.folder / "digests.json")
+    remembered = Digests(None if results.folder is None else results.folder / "digests.json")
     with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
         for result in results.tasks:
             if queries == 0:
@@ -114,12 +114,12 @@ def examples(
             elif result.task in mini:
                 folder = Path(scratch) / result.task
                 write_mini(folder, {result.task})
-                found = _of_task(result, DataFolder(folder, offline=True), digests, queries, candidates)
+                found = _of_task(result, DataFolder(folder, offline=True), Digests(), queries, candidates)
             elif data_dir is None:
                 found = TaskExamples(result, reason="No data folder was given.")
             else:
                 given = DataFolder(data_dir, offline=offline)
-                found = _of_task(result, given, digests, queries, candidates)
+                found = _of_task(result, given, remembered, queries, candidates)
             yield found
             if bar is not None:
                 bar.update()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlm2vec.cli import mmeb_report
+from vlm2vec.cli import mmeb_data, mmeb_report
 from vlm2vec.cli.model import ProfileName, load
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
@@ -155,6 +155,8 @@ def compare(
 
 
 app.command(epilog=mmeb_report.EPILOG)(mmeb_report.report)
+app.command(epilog=mmeb_data.DOWNLOAD_EPILOG)(mmeb_data.download)
+app.command(epilog=mmeb_data.CHECK_EPILOG)(mmeb_data.check)
 
 
 def _scores(given: str) -> tuple[Any, str, str | None]:

@@ -18,13 +18,16 @@ from vlm2vec.mmeb.published import published, published_names
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
 if TYPE_CHECKING:
+    from vlm2vec.mmeb.data import check, download
     from vlm2vec.mmeb.evaluation import evaluate
     from vlm2vec.mmeb.results import Results
 
 __all__ = [
     "Results",
     "Task",
+    "check",
     "coverage",
+    "download",
     "evaluate",
     "get_task",
     "list_tasks",
@@ -36,7 +39,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # These need torch, which is not loaded before it is needed.
+    # These need torch, or other libraries that take long, which are not loaded before they are needed.
+    if name in ("check", "download"):
+        from vlm2vec.mmeb import data
+
+        return getattr(data, name)
     if name == "evaluate":
         from vlm2vec.mmeb.evaluation import evaluate
 

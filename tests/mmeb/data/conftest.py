@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "loaders"))
 sys.path.append(str(Path(__file__).parent))
 
-from dataset_hub import DatasetHub  # noqa: E402
+from dataset_hub import DatasetHub
 
 
 @pytest.fixture

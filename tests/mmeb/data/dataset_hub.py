@@ -90,8 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             files = commits[commit].items()
             listed = [
-                {"rfilename": name, "path": name, "type": "file", "size": len(content), "oid": _digest(content),
-                 "blobId": _digest(content)}
+                {"rfilename": name, "path": name, "type": "file", "size": len(content),
+                 "oid": _digest(content), "blobId": _digest(content)}
                 for name, content in files
             ]  # fmt: skip
             self._json(listed if kind == "tree" else {"id": repo, "sha": commit, "siblings": listed})

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from published_data import contents, split, tarred
 
+from vlm2vec.mmeb import list_tasks
 from vlm2vec.mmeb.data.archives import file_names, place_of, unpack
 from vlm2vec.mmeb.data.hub import DownloadError
 
@@ -150,23 +151,25 @@ def test_what_is_no_archive_is_told(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("archive", "name", "place"),
     [
-        ("image-tasks/mmeb_v1.tar.gz", "MMEB/MSCOCO/1.png", "image-tasks"),
-        ("image-tasks/mmeb_v1.tar.gz", "MSCOCO/1.png", "image-tasks"),
-        ("video-tasks/frames/video_mret.tar.gz", "QVHighlight/v/query/1.png", "video-tasks/frames/video_mret"),
-        ("video-tasks/frames/video_mret.tar.gz", "video_mret/QVHighlight/v/1.png", "video-tasks/frames"),
-        ("video-tasks/frames/video_mret.tar.gz", "Charades_STA/v/query/1.png", "video-tasks/frames/video_mret"),
-        ("video-tasks/frames/video_mret.tar.gz", "else/1.png", "video-tasks/frames/video_mret"),
-        ("video-tasks/frames/video_ret.tar.gz", "data/ziyan/video_retrieval/MSVD/frames/v/1.png", "video-tasks/frames/video_ret"),
-        ("video-tasks/frames/video_ret.tar.gz", "MSVD/v/1.png", "video-tasks/frames/video_ret"),
-        ("visdoc-tasks/visdoc-tasks.images.tar.gz", "images/ViDoRe_docvqa/1.png", "visdoc-tasks"),
-        ("visdoc-tasks/visdoc-tasks.images.tar.gz", "visdoc-tasks/images/ViDoRe_docvqa/1.png", "."),
-        ("visdoc-tasks/visdoc-tasks.data.tar.gz", "data/ViDoSeek/qrels/test.parquet", "visdoc-tasks"),
-        ("visdoc-tasks/visdoc-tasks.data.tar.gz", "ViDoSeek/qrels/test.parquet", "visdoc-tasks/data"),
+        ("image-tasks/mmeb_v1", "MMEB/MSCOCO/1.png", "image-tasks"),
+        ("image-tasks/mmeb_v1", "MSCOCO/1.png", "image-tasks"),
+        ("video-tasks/frames/video_mret", "QVHighlight/v/query/1.png", "video-tasks/frames/video_mret"),
+        ("video-tasks/frames/video_mret", "video_mret/QVHighlight/v/1.png", "video-tasks/frames"),
+        ("video-tasks/frames/video_mret", "Charades_STA/v/query/1.png", "video-tasks/frames/video_mret"),
+        ("video-tasks/frames/video_mret", "else/1.png", "video-tasks/frames/video_mret"),
+        (
+            "video-tasks/frames/video_ret",
+            "data/ziyan/video_retrieval/MSVD/frames/v/1.png",
+            "video-tasks/frames/video_ret",
+        ),
+        ("video-tasks/frames/video_ret", "MSVD/v/1.png", "video-tasks/frames/video_ret"),
+        ("visdoc-tasks/visdoc-tasks.images", "images/ViDoRe_docvqa/1.png", "visdoc-tasks"),
+        ("visdoc-tasks/visdoc-tasks.images", "visdoc-tasks/images/ViDoRe_docvqa/1.png", "."),
+        ("visdoc-tasks/visdoc-tasks.data", "data/ViDoSeek/qrels/test.parquet", "visdoc-tasks"),
+        ("visdoc-tasks/visdoc-tasks.data", "ViDoSeek/qrels/test.parquet", "visdoc-tasks/data"),
     ],
-)  # fmt: skip
+)
 def test_an_archive_is_unpacked_where_loaders_look(archive: str, name: str, place: str) -> None:
-    from vlm2vec.mmeb import list_tasks
-
-    sharing = [task for task in list_tasks() if f"{archive}*" in task.archives]
+    sharing = [task for task in list_tasks() if f"{archive}.tar.gz*" in task.archives]
     roots = [root for task in sharing for root in (*task.roots, *task.data_roots)]
-    assert place_of(archive, [PurePosixPath(name)], roots).as_posix() == place
+    assert place_of(f"{archive}.tar.gz", [PurePosixPath(name)], roots).as_posix() == place

@@ -86,7 +86,7 @@ class DataFolder:
             tried = " and ".join(str(self.folder / root) for root in task.roots)
             raise MissingDataError(
                 f"its media are not there: looked for {tried}",
-                fix="Unpack the benchmark's archives there, or check data_dir.",
+                fix=f"Run `vlm2vec mmeb download {self.folder} -t {task.name}`, or check data_dir.",
                 source=task.name,
             )
         return root
@@ -135,7 +135,8 @@ class DataFolder:
         revision = f" --revision {task.revision}" if task.revision else ""
         return MissingDataError(
             f"there are no annotations, {what}: {looked}, and {reason}",
-            fix=f"Run `hf download {task.repo} --repo-type dataset{revision} --local-dir {target}`.",
+            fix=f"Run `vlm2vec mmeb download {self.folder or 'DATA'} -t {task.name}`, or "
+            f"`hf download {task.repo} --repo-type dataset{revision} --local-dir {target}`.",
             source=task.name,
         )
 

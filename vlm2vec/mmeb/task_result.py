@@ -48,6 +48,7 @@ class TaskResult:
         expected_queries: How many queries the published data have.
         failures: Samples that could not be embedded: such a query scores 0, such a candidate is never found.
         seconds: That it took, embedding included.
+        revisions: Commits by repository of the data, as far as `download` has noted them.
         made_of: What the result depends on: digests of the data and the model, and settings.
     """
 
@@ -62,6 +63,7 @@ class TaskResult:
     seconds: float
     made_of: Mapping[str, Any]
     failures: tuple[Failure, ...] = field(default=())
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def percentage(self) -> float:

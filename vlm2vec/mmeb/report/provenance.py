@@ -59,7 +59,7 @@ def _data(results: Results) -> str:
         task = get_task(result.task)
         cells = [
             task.repo,
-            task.revision or "not pinned",
+            result.revisions.get(task.repo) or task.revision or "not pinned",
             result.made_of.get("data", "not known"),
             f"{result.seconds:,.1f}",
         ]

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import multiprocessing
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vlm2vec import VLM2Vec, mmeb
 from vlm2vec.errors import InputError, MediaError
+from vlm2vec.mmeb import embedding
+from vlm2vec.mmeb.embedding_store import EmbeddingStore
+from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.evaluation import evaluate
-from vlm2vec.mmeb.loaders import DataFolder, load
+from vlm2vec.mmeb.loaders import DataFolder, MissingDataError, load
+from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.mini import write_mini
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
+from vlm2vec.mmeb.worker_pool import spread
 
 TASKS = ["mini-I-CLS", "mini-V-MR", "mini-VD"]
 
@@ -81,7 +93,7 @@ def test_a_model_to_which_all_is_the_same_scores_near_chance() -> None:
 def test_scores_are_those_of_a_loop_over_queries() -> None:
     """Hit@1 of a task with candidates of its own, by cosine, counted by hand."""
     results = evaluate(told, ["mini-I-QA"], name="words")
-    with TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         write_mini(Path(folder))
         data = load(mmeb.get_task("mini-I-QA"), DataFolder(Path(folder)))
         places = {key: place for place, key in enumerate(data.candidates)}
@@ -101,12 +113,14 @@ def test_scores_are_those_of_a_loop_over_queries() -> None:
 class Counting:
     """A function that counts what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: Any = told) -> None:
+        self.function = function
         self.calls = 0
 
     def __call__(self, contents: Sequence[Content], role: str) -> np.ndarray:
         self.calls += len(contents)
-        return told(contents, role)
+        vectors: np.ndarray = self.function(contents, role)
+        return vectors
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
@@ -238,76 +252,354 @@ def test_settings_that_there_are_not_are_refused() -> None:
         evaluate(told, [], name="words")
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-import tests.mmeb.test_evaluation as here
-from vlm2vec.mmeb import embedding, evaluation
-embedding._BLOCK = 8
-def slow(contents, role):
-    time.sleep(0.01)
-    Path(sys.argv[2]).open("a").write("x" * len(contents))
-    return here.told(contents, role)
-evaluation.evaluate(slow, here.TASKS, name="words", output_dir=sys.argv[1])
-"""
+class Pictures:
+    """Small tasks in the public layout: of each query the picture with its number is right."""
+
+    def __init__(self, folder: Path, tasks: Sequence[str] = ("NIGHTS",), count: int = 20) -> None:
+        self.folder = folder
+        for name in tasks:
+            task = mmeb.get_task(name)
+            root = folder / "image-tasks"
+            (root / name).mkdir(parents=True)
+            for number, side in itertools.product(range(count), "qt"):
+                pixel = (sum(map(ord, name)) % 256, number, ord(side))
+                Image.new("RGB", (1, 1), pixel).save(root / name / f"{side}{number}.png")
+            paths = [f"{name}/t{number}.png" for number in range(count)]
+            rows = [
+                {
+                    "qry_inst": "<|image_1|>\nFind it.",
+                    "qry_text": "",
+                    "qry_img_path": f"{name}/q{number}.png",
+                    "tgt_inst": "<|image_1|>\nLook.",
+                    "tgt_text": [""] * count,
+                    "tgt_img_path": [path, *(other for other in paths if other != path)],
+                }
+                for number, path in enumerate(paths)
+            ]
+            table = folder / "annotations" / task.repo / str(task.subset) / "test.jsonl"
+            table.parent.mkdir(parents=True)
+            table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def __getitem__(self, name: str) -> Path:
+        """A file, such as "q3"."""
+        return self.folder / "image-tasks" / "NIGHTS" / f"{name}.png"
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_results(tmp_path: Path) -> None:
-    expected = evaluate(told, TASKS, name="words")
-    counts = tmp_path / "counts"
-    counts.touch()
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), str(counts)]
-    root = Path(__file__).parent.parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+def by_number(contents: Sequence[Content], role: str) -> np.ndarray:
+    """Vectors that tell the numbers of pictures: what belongs together is equal."""
+    return np.eye(64)[[int(Path(str(content.image)).stem[1:]) for content in contents]]
+
+
+def test_a_missing_file_ends_the_run_and_is_named_with_its_sample(tmp_path: Path) -> None:
+    files = Pictures(tmp_path)
+    files["q3"].unlink()
+    with pytest.raises(
+        MediaError, match=rf"^NIGHTS, query 3: there is no {files['q3']}\. .*mmeb check DATA -t NIGHTS"
+    ):
+        evaluate(by_number, ["NIGHTS"], data_dir=tmp_path, name="numbers", offline=True)
+
+
+def test_samples_whose_files_are_missing_score_nothing_and_are_scored_once_they_are_there(
+    tmp_path: Path,
+) -> None:
+    files = Pictures(tmp_path / "data")
+    model = Counting(by_number)
+
+    def run() -> TaskResult:
+        places = {"data_dir": tmp_path / "data", "output_dir": tmp_path / "out"}
+        (result,) = evaluate(model, ["NIGHTS"], **places, name="n", offline=True, on_error="score").tasks
+        return result
+
+    kept = {name: files[name].read_bytes() for name in ("q3", "t5")}
+    for name in kept:
+        files[name].unlink()
+    broken = run()
+    assert [(one.role, one.which) for one in broken.failures] == [
+        ("query", "3"),
+        ("document", "NIGHTS/t5.png:"),
+    ]
+    assert [one.error for one in broken.failures] == [f"there is no {files[name]}" for name in kept]
+    assert [place for place, score in enumerate(broken.per_query) if score == 0] == [3, 5]
+    assert broken.top[3] == ()
+    assert not any("NIGHTS/t5.png:" in top for top in broken.top)
+
+    for name, data in kept.items():
+        files[name].write_bytes(data)
+    before = model.calls
+    whole = run()
+    assert whole.percentage == 100
+    assert not whole.failures
+    assert model.calls == before + len(kept)
+    assert run() == whole
+
+
+@pytest.mark.parametrize("side", ["q", "t"])
+def test_where_more_than_a_tenth_of_the_files_is_missing_the_data_are_incomplete(
+    tmp_path: Path, side: str
+) -> None:
+    files = Pictures(tmp_path)
+    settings = {"data_dir": tmp_path, "name": "numbers", "offline": True, "on_error": "score"}
+    for number in (1, 2):
+        files[f"{side}{number}"].unlink()
+    assert len(evaluate(by_number, ["NIGHTS"], **settings).tasks[0].failures) == 2
+    files[f"{side}7"].unlink()
+    what = "queries" if side == "q" else "candidates"
+    told = rf"^NIGHTS: the data are incomplete: files of 3 of its 20 {what} .*{side}1\.png.*mmeb check DATA"
+    with pytest.raises(MissingDataError, match=told):
+        evaluate(by_number, ["NIGHTS"], **settings)
+
+
+def test_without_the_folder_of_its_media_a_task_is_an_error_in_any_case(tmp_path: Path) -> None:
+    Pictures(tmp_path)
+    shutil.rmtree(tmp_path / "image-tasks")
+    for on_error in ("raise", "score"):
+        with pytest.raises(MissingDataError, match="NIGHTS: its media are not there"):
+            evaluate(by_number, ["NIGHTS"], data_dir=tmp_path, name="n", offline=True, on_error=on_error)
+
+
+def test_of_a_missing_video_the_query_and_its_clip_fail(tmp_path: Path) -> None:
+    task = mmeb.get_task("Charades-STA")
+    root = tmp_path / task.roots[0]
+    for video, folder in itertools.product(range(12), ("query", "positive", "negative")):
+        (root / str(video) / folder).mkdir(parents=True)
+        Image.new("RGB", (1, 1), (video, ord(folder[0]), 0)).save(root / str(video) / folder / "frame_1.png")
+    table = tmp_path / "annotations" / task.repo / f"{task.split}.jsonl"
+    table.parent.mkdir(parents=True)
+    rows = [{"query": f"scene {video}", "video_path": f"{video}.mp4"} for video in range(12)]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shutil.rmtree(root / "4")
+
+    def by_folder(contents: Sequence[Content], role: str) -> np.ndarray:
+        return np.eye(2)[[int(content.frames[0].parent.name == "negative") for content in contents]]
+
+    (result,) = evaluate(
+        by_folder, [task.name], data_dir=tmp_path, name="f", offline=True, on_error="score"
+    ).tasks
+    assert [(one.role, one.which) for one in result.failures] == [("query", "4"), ("document", "4/positive")]
+    assert result.failures[0].error == f"there is no {root / '4' / 'query'}"
+    assert result.per_query == tuple(float(video != 4) for video in range(12))
+
+
+KILL_TASKS = ["NIGHTS", "CIRR", "FashionIQ"]
+
+
+def run_and_die(folder: Path, die_at: int) -> None:
+    """Evaluate, and die just before something is written for the `die_at`-th time, or never with 0."""
+    seen = 0
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        writes = event == "os.rename" or (event == "open" and set(str(arguments[1])) & set("wa"))
+        if writes and str(arguments[0]).startswith(str(folder / "out")):
+            seen += 1
+            if seen == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(contents: Sequence[Content], role: str) -> np.ndarray:
+        with (folder / "out" / "calls").open("a") as file:
+            file.write("x" * len(contents))
+        return by_number(contents, role)
+
+    tempfile.tempdir = str(folder)
+    embedding._BLOCK = 4
+    (folder / "out").mkdir(exist_ok=True)
+    sys.addaudithook(watch)
+    evaluate(counted, KILL_TASKS, data_dir=folder / "data", output_dir=folder / "out", name="n", offline=True)
+    (folder / "moments").write_text(str(seen))
+
+
+def test_killed_at_ten_moments_it_goes_on_to_the_same_results(tmp_path: Path) -> None:
+    """Moments are counted in what is written, so that they are the same on any machine."""
+    Pictures(tmp_path / "data", KILL_TASKS)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vlm2vec.mmeb.evaluation", "pytest"])
+
+    def run(folder: Path, die_at: int = 0) -> int | None:
+        folder.mkdir(exist_ok=True)
+        if not (folder / "data").exists():
+            (folder / "data").symlink_to(tmp_path / "data")
+        process = context.Process(target=run_and_die, args=(folder, die_at))
+        process.start()
+        process.join(600)
+        return process.exitcode
+
+    assert run(tmp_path / "straight") == 0
+    expected = {result.task: result for result in mmeb.Results.load(tmp_path / "straight" / "out").tasks}
+    moments = int((tmp_path / "straight" / "moments").read_text())
+    embedded = sum(result.queries + result.candidates for result in expected.values())
+    assert (tmp_path / "straight" / "out" / "calls").stat().st_size == embedded
+
     rng = np.random.default_rng(0)
-    for _ in range(3):
-        before = counts.stat().st_size
-        process = subprocess.Popen(command, env=environment, cwd=root)
-        until = time.monotonic() + 120
-        more = int(rng.integers(1, 120))
-        while counts.stat().st_size < before + more and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, env=environment, cwd=root, check=True, timeout=300)
-    results = mmeb.Results.load(tmp_path / "out")
-    assert results.scores == expected.scores
-    embedded = sum(result.queries + result.candidates for result in expected.tasks)
+    killed = tmp_path / "killed"
+    finished: dict[Path, bytes] = {}
+    for die_at in rng.integers(1, 2 * moments // 11, size=10):
+        assert run(killed, int(die_at)) == -signal.SIGKILL
+        finished.update({path: path.read_bytes() for path in (killed / "out" / "tasks").glob("*.json")})
+    assert 0 < len(finished) < len(KILL_TASKS)  # some were finished when it was killed, and some were not
+    assert run(killed) == 0
+    # What took how long is written down: a task that is run again has another file.
+    assert all(path.read_bytes() == content for path, content in finished.items())
+    results = {result.task: result for result in mmeb.Results.load(killed / "out").tasks}
+    assert {name: replace(one, seconds=0) for name, one in results.items()} == {
+        name: replace(one, seconds=0) for name, one in expected.items()
+    }
     # Of a block that was being embedded when the process died all is embedded again, and nothing else.
-    assert counts.stat().st_size <= embedded + 3 * 8
+    assert (killed / "out" / "calls").stat().st_size <= embedded + 10 * 4
 
 
 SHARED = """
-import os, sys
+import json, os, shutil, sys
 from pathlib import Path
 import tests.mmeb.test_evaluation as here
-from vlm2vec.mmeb import evaluation
-model = here.Counting()
-results = evaluation.evaluate(model, here.TASKS, name="words", output_dir=sys.argv[1])
-Path(sys.argv[2], os.environ["RANK"]).write_text(f"{model.calls} {results.scores}")
+
+folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+data = folder / f"data of {rank}"
+files = here.Pictures(data)
+model = here.Counting(here.by_number)
+told = {}
+
+def run(name, model=here.by_number, **settings):
+    try:
+        results = here.evaluate(
+            model, ["NIGHTS"], data_dir=data, output_dir=folder / name, name="n", offline=True, **settings
+        )
+        told[name] = [results.scores, [one.which for one in results.tasks[0].failures]]
+    except ValueError as error:
+        told[name] = f"{type(error).__name__}: {error}"
+
+run("whole", model)
+calls = model.calls
+
+def broken(contents, role):
+    if rank:
+        raise ValueError("out of order")
+    return here.by_number(contents, role)
+
+run("encoder", broken)
+if rank:
+    files["q3"].unlink()
+run("file")
+run("tolerant", on_error="score")
+if rank:
+    shutil.rmtree(data / "annotations")
+run("loader")
+here.Pictures(folder / f"more of {rank}", count=20 + rank)
+data = folder / f"more of {rank}"
+run("other data")
+(folder / str(rank)).write_text(json.dumps([calls, told]))
 """
 
 
-def test_two_processes_share_the_work_and_agree(tmp_path: Path) -> None:
-    alone = Counting()
-    expected = evaluate(alone, TASKS, name="words", output_dir=tmp_path / "alone")
-    script, root = tmp_path / "script.py", Path(__file__).parent.parent.parent
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int], list[dict[str, Any]]]:
+    """How much each of two processes embedded, and what came of each run in it."""
+    folder, root = tmp_path_factory.mktemp("two"), Path(__file__).parent.parent.parent
+    script = folder / "script.py"
     script.write_text(SHARED, encoding="utf-8")
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(script),
-    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(
-        [*launch, str(tmp_path / "out"), str(tmp_path)], env=environment, cwd=root, check=True, timeout=300
-    )
-    told_of = [(tmp_path / rank).read_text(encoding="utf-8").split(" ", 1) for rank in "01"]
-    assert [scores for _, scores in told_of] == [str(expected.scores)] * 2
-    calls = [int(count) for count, _ in told_of]
-    assert sum(calls) == alone.calls
-    assert abs(calls[0] - calls[1]) <= 2 * len(TASKS)
-    assert mmeb.Results.load(tmp_path / "out").scores == expected.scores
+    subprocess.run([*launch, str(script), str(folder)], env=environment, cwd=root, check=True, timeout=300)
+    calls, told = zip(*(json.loads((folder / rank).read_text()) for rank in "01"), strict=True)
+    return list(calls), list(told)
+
+
+def test_two_processes_share_the_work_and_agree(of_two: Any) -> None:
+    calls, told = of_two
+    assert [one["whole"] for one in told] == [[{"NIGHTS": 100.0}, []]] * 2
+    assert calls == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("file", r"MediaError: .*NIGHTS, query 3: there is no .*q3\.png"),
+        ("loader", r"MissingDataError: .*NIGHTS: there are no annotations"),
+        ("encoder", "ValueError: out of order"),
+    ],
+)
+def test_what_goes_wrong_in_one_process_ends_all_of_them(of_two: Any, name: str, what: str) -> None:
+    others, its_own = (one[name] for one in of_two[1])
+    assert re.match(what, its_own)
+    assert re.match(rf"VLM2VecError: process 1 of 2 could not go on: {what}", others)
+
+
+def test_a_file_that_one_process_misses_is_a_failure_for_all(of_two: Any) -> None:
+    assert [one["tolerant"] for one in of_two[1]] == [[{"NIGHTS": 95.0}, ["3"]]] * 2
+
+
+def test_processes_that_have_other_data_are_told(of_two: Any) -> None:
+    assert [one["other data"] for one in of_two[1]] == [
+        "VLM2VecError: process 1 of 2 has other data of NIGHTS than the first. Give all processes the same "
+        "arguments, and folders that hold the same."
+    ] * 2
+
+
+def test_workers_of_several_devices_start_once_and_end_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pictures(tmp_path / "data")
+    model = VLM2Vec(device="cpu")
+    started: list[list[str]] = []
+    start = VLM2Vec.start_multi_process_pool
+
+    def counted(self: VLM2Vec, devices: list[str]) -> Any:
+        started.append(devices)
+        return start(self, devices)
+
+    monkeypatch.setattr(VLM2Vec, "start_multi_process_pool", counted)
+    monkeypatch.setattr(embedding, "_BLOCK", 4)  # three blocks of queries, and three of candidates
+
+    def run(name: str, **settings: Any) -> TaskResult:
+        output = {"data_dir": tmp_path / "data", "output_dir": tmp_path / name, "offline": True}
+        return evaluate(model, ["NIGHTS"], **output, **settings).tasks[0]
+
+    spread, alone = run("spread", devices=["cpu", "cpu"]), run("alone")
+    assert started == [["cpu", "cpu"]]
+    assert multiprocessing.active_children() == []
+    assert spread.made_of == alone.made_of
+    stores = [
+        EmbeddingStore(next((tmp_path / name / "embeddings").iterdir())) for name in ("spread", "alone")
+    ]
+    names = [sorted(store._places) for store in stores]
+    assert names[0] == names[1]
+    assert len(names[0]) == 40
+    one, other = (store.vectors(names[0]) for store in stores)
+    for name in names[0]:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+
+
+@dataclass
+class Pooled:
+    """An encoder that notes what becomes of its model's workers."""
+
+    model: Any
+    settings: dict[str, Any]
+    name: str = "pooled"
+    late_interaction: bool = False
+
+
+@pytest.mark.parametrize("error", [MediaError("it is broken"), KeyboardInterrupt()])
+def test_workers_end_however_the_run_ends(error: BaseException) -> None:
+    model = Mock(device="its own")
+    with pytest.raises(type(error)), spread(Pooled(model, {"batch_size": 2}), ["cpu", 0]) as working:
+        pool = model.start_multi_process_pool.return_value
+        assert working.settings == {"batch_size": 2, "pool": pool}
+        model.stop_multi_process_pool.assert_not_called()
+        raise error
+    model.start_multi_process_pool.assert_called_once_with(["cpu", "0"])
+    model.stop_multi_process_pool.assert_called_once_with(pool)
+    model.to.assert_called_once_with("its own")
+
+
+def test_what_cannot_be_spread_over_devices_is_told() -> None:
+    with pytest.raises(InputError, match=r"words cannot be spread over devices\. .*accelerate launch"):
+        evaluate(told, TASKS, name="words", devices=["cpu", "cpu"])
+    with pytest.raises(InputError, match="Pass it as devices"):
+        evaluate(VLM2Vec(device="cpu"), TASKS, device=["cpu", "cpu"])
+
+
+def test_an_empty_text_has_a_vector() -> None:
+    model = VLM2Vec(device="cpu")
+    (row,) = encoder_of(model).encode([text_candidate("")], role="document")
+    assert np.linalg.norm(row) == pytest.approx(1)
+    assert np.linalg.norm(model.encode({"prompt": text_candidate("").prompt})) == pytest.approx(1)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.mmeb.data.record import revisions_of
 from vlm2vec.mmeb.digests import Digests, digest_of
 from vlm2vec.mmeb.embedding import embed, vectors_of
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
@@ -18,7 +19,6 @@ from vlm2vec.mmeb.encoders import Encoder
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.metrics import mean_scores, query_scores
 from vlm2vec.mmeb.processes import Processes
-from vlm2vec.mmeb.samples import TaskData
 from vlm2vec.mmeb.task_ranking import rank_task
 from vlm2vec.mmeb.task_result import Failure, TaskResult
 from vlm2vec.mmeb.task_samples import Samples, TaskSamples, task_samples
@@ -73,14 +73,9 @@ class Run:
             for task, guess in zip(tasks, guesses, strict=True):
                 begin = time.perf_counter()
                 bar.set_description(f"{task.name}, reading")
-                data = self.processes.here_and_there(lambda: self._data(task))  # noqa: B023 - called at once
+                samples = self._samples(task, digests)
                 # Now it is known, so the time that remains is told better from here on.
-                bar.total += len(data.queries) + len(data.candidates) - guess
-                try:
-                    samples = task_samples(task.name, data, digests, self.processes, tolerant=self.tolerant)
-                finally:  # also after an error: files that were read need not be read again
-                    if self.processes.rank == 0:
-                        digests.save()
+                bar.total += len(samples.data.queries) + len(samples.data.candidates) - guess
                 bar.set_description(task.name)
                 yield self._result(task, samples, store, bar, begin)
 
@@ -88,8 +83,16 @@ class Run:
         digests = Digests(self.folder / "digests.json" if self.keeps_digests else None)
         return digests, EmbeddingStore(self.folder / "embeddings" / digest_of(dict(self.identity)))
 
-    def _data(self, task: Task) -> TaskData:
-        return load(task, self.data_of(task), compat=self.compat)
+    def _samples(self, task: Task, digests: Digests) -> TaskSamples:
+        data = self.processes.here_and_there(lambda: load(task, self.data_of(task), compat=self.compat))
+        try:
+            samples = task_samples(task.name, data, digests, self.processes, tolerant=self.tolerant)
+        except VLM2VecError:
+            if self.processes.rank == 0:
+                digests.save()  # files that were read need not be read again
+            raise
+        self.processes.first(digests.save)
+        return samples
 
     def _result(
         self,
@@ -140,6 +143,7 @@ class Run:
                     *_failures(samples.queries, query_errors),
                     *_failures(samples.candidates, candidate_errors),
                 ),
+                revisions=revisions_of(self.data_of(task).folder, task),
             )
             result.save(path)
             return result

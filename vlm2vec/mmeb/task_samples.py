@@ -19,8 +19,6 @@ _MOST_MISSING = 0.1
 """Share of a task's queries, or of its candidates, whose files may be missing. With more the data are not
 those of the benchmark, and a score would say nothing."""
 
-_HOW_TO_LOOK = "`vlm2vec mmeb check` lists all that is missing."
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -112,8 +110,12 @@ def _digest(samples: Samples, place: int, digests: Digests, *, tolerant: bool) -
         if tolerant:
             return MediaError(error.cause)  # without the frames that hold the sample
         error.source = samples.named(place)
-        error.fix = f"Unpack its archive again. {_HOW_TO_LOOK}"
+        error.fix = _how_to_look(samples.task)
         raise
+
+
+def _how_to_look(task: str) -> str:
+    return f"`vlm2vec mmeb check DATA -t {task}` lists all that is missing there."
 
 
 def _complete(samples: Samples) -> Samples:
@@ -125,7 +127,7 @@ def _complete(samples: Samples) -> Samples:
             f"the data are incomplete: files of {len(missing):,} of its {len(samples.digests):,} {what} "
             f"are missing or cannot be read; of the first, {samples.labels[missing[0]]}, "
             f"{samples.digests[missing[0]]}",
-            fix=_HOW_TO_LOOK,
+            fix=_how_to_look(samples.task),
             source=samples.task,
         )
     return samples

@@ -35,6 +35,17 @@ class Kill(TrainerCallback):  # type: ignore[misc]
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class States(TrainerCallback):  # type: ignore[misc]
+    """How many numbers the optimizer of this rank keeps."""
+
+    elements = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        States.elements = sum(
+            value.numel() for kept in optimizer.state.values() for value in kept.values() if value.ndim
+        )
+
+
 def main(folder: Path, *options: str) -> None:
     torch.set_num_threads(1)
     # A sub-batch to a rank: often one has pictures and the other nothing but text.
@@ -48,10 +59,12 @@ def main(folder: Path, *options: str) -> None:
         logging_steps=1,
         output_dir=folder,
         resume="resume" in options,
-        callbacks=[Kill(int(options[options.index("kill") + 1]))] if "kill" in options else [],
+        callbacks=[States(), *([Kill(int(options[options.index("kill") + 1]))] if "kill" in options else [])],
         show_progress_bar=False,
     )
-    if os.environ.get("RANK", "0") == "0":
+    rank = os.environ.get("RANK", "0")
+    (folder / f"elements-{rank}.json").write_text(json.dumps(States.elements), encoding="utf-8")
+    if rank == "0":
         (folder / "losses.json").write_text(json.dumps(result.losses), encoding="utf-8")
 
 

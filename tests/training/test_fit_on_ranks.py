@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,22 @@ from safetensors.torch import load_file
 SCRIPT = Path(__file__).with_name("fit_on_a_rank.py")
 
 
-def run(folder: Path, *options: str, ranks: int) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *options: str, ranks: int, fsdp: bool = False) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable]
     if ranks > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     # MKL rounds by where memory happens to lie, and a step amplifies it; so it could not be the same to 1e-6.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_CBWR": "COMPATIBLE"}
+    if fsdp:
+        environment["ACCELERATE_USE_FSDP"] = (
+            "true"  # as accelerate launch --use_fsdp does, where there are GPUs
+        )
     command = [*launch, str(SCRIPT), str(folder), *options]
     return subprocess.run(command, env=environment, timeout=300, check=False, capture_output=True, text=True)
 
 
-def finish(folder: Path, *options: str, ranks: int) -> None:
-    ended = run(folder, *options, ranks=ranks)
+def finish(folder: Path, *options: str, ranks: int, fsdp: bool = False) -> None:
+    ended = run(folder, *options, ranks=ranks, fsdp=fsdp)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
@@ -34,35 +39,81 @@ def losses(folder: Path) -> list[float]:
     return [loss for _, loss in json.loads((folder / "losses.json").read_text(encoding="utf-8"))]
 
 
+def checkpoint(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_file(folder / "model.safetensors"))
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    folder = tmp_path_factory.mktemp("straight")
-    finish(folder, ranks=request.param)
-    return folder, request.param
+def kept_elements(folder: Path, ranks: int) -> list[int]:
+    """How many numbers each rank's optimizer keeps."""
+    files = (folder / f"elements-{rank}.json" for rank in range(ranks))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def test_resuming_after_a_kill_equals_the_straight_run(straight: tuple[Path, int], tmp_path: Path) -> None:
-    folder, ranks = straight
-    assert run(tmp_path, "kill", "3", ranks=ranks).returncode != 0
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folder of a run without a break, of so many ranks, with FSDP asked for or not."""
+    folders: dict[tuple[int, bool], Path] = {}
+
+    def finished(ranks: int, *, fsdp: bool = False) -> Path:
+        if (ranks, fsdp) not in folders:
+            folders[ranks, fsdp] = tmp_path_factory.mktemp("straight")
+            finish(folders[ranks, fsdp], ranks=ranks, fsdp=fsdp)
+        return folders[ranks, fsdp]
+
+    return finished
+
+
+def assert_same(folder: Path, expected: Path, *, after: int = 0) -> None:
+    """The losses after a step, and the weights at the end."""
+    assert losses(folder)[after:] == pytest.approx(losses(expected)[after:], abs=1e-6)
+    found = weights(folder)
+    for name, weight in weights(expected).items():
+        torch.testing.assert_close(found[name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("ranks", "fsdp"), [(1, False), (2, False), (2, True)])
+def test_resuming_after_a_kill_equals_the_straight_run(
+    straight: Callable[..., Path], ranks: int, fsdp: bool, tmp_path: Path
+) -> None:
+    assert run(tmp_path, "kill", "3", ranks=ranks, fsdp=fsdp).returncode != 0
     assert not (tmp_path / "losses.json").exists()
-    finish(tmp_path, "resume", ranks=ranks)
-    assert losses(tmp_path)[-4:] == pytest.approx(losses(folder)[-4:], abs=1e-6)
-    resumed = weights(tmp_path)
-    for name, weight in weights(folder).items():
-        torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=0)
+    finish(tmp_path, "resume", ranks=ranks, fsdp=fsdp)
+    assert_same(tmp_path, straight(ranks, fsdp=fsdp), after=2)
 
 
-def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
-    folders = {ranks: tmp_path / str(ranks) for ranks in (1, 2)}
-    for ranks, folder in folders.items():
-        finish(folder, ranks=ranks)
+def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
+    folders = {ranks: straight(ranks) for ranks in (1, 2)}
     assert losses(folders[2]) == pytest.approx(losses(folders[1]), rel=1e-4)
     one, two = (weights(folder) for folder in folders.values())
     before = weights(Path(sys.modules["vlm2vec"].__file__ or "").parent / "assets" / "embedded")
     moved = torch.cat([(one[name] - before[name].float()).flatten() for name in one])
     apart = torch.cat([(one[name] - two[name]).flatten() for name in one])
     assert apart.norm() < 1e-2 * moved.norm()
+
+
+def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callable[..., Path]) -> None:
+    plain, spread = straight(2), straight(2, fsdp=True)
+    assert_same(spread, plain)
+    whole = kept_elements(plain, 2)
+    shares = kept_elements(spread, 2)
+    assert whole[0] == whole[1] == sum(shares)
+    assert max(shares) < 0.6 * whole[0]
+
+
+def test_another_number_of_processes_takes_up_shared_states(
+    straight: Callable[..., Path], tmp_path: Path
+) -> None:
+    run(tmp_path, "kill", "5", ranks=2, fsdp=True)
+    finish(tmp_path, "resume", ranks=1)
+    expected = straight(2)
+    assert losses(tmp_path)[4:] == pytest.approx(losses(expected)[4:], rel=1e-4)
+    # Without the second rank's states, the last step would go elsewhere.
+    found = weights(tmp_path)
+    last = {name: weights(checkpoint(expected, 4))[name] for name in found}
+    for name, weight in weights(expected).items():
+        moved = (weight - last[name]).norm()
+        assert (found[name] - weight).norm() <= 0.05 * moved, name

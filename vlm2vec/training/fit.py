@@ -32,6 +32,7 @@ from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.optimizer_share import launched_with_fsdp
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
 from vlm2vec.training.sources.source import TrainingSource
@@ -104,7 +105,7 @@ def fit(
             "the weights under the adapter were trained and are saved nowhere, so none could load it",
             fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
         )
-    with _folder(output_dir) as folder:
+    with _folder(output_dir) as folder, launched_with_fsdp() as spread:
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -134,6 +135,7 @@ def fit(
             loss=_loss(model, chosen),
             batches=batches,
             settings=chosen.deciding(),
+            spread=spread,
             evaluator=_evaluator(model, eval),
             callbacks=list(callbacks),
         )

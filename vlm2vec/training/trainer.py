@@ -7,6 +7,7 @@ a run and its adapter come back from a checkpoint.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
 from vlm2vec.training.loss.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.gradient_sum import sum_gradients, to_rank_0s_values
+from vlm2vec.training.optimizer_share import OptimizerShare
 from vlm2vec.training.run_state import RunState
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["ContrastiveTrainer"]
 
@@ -38,6 +42,7 @@ class ContrastiveTrainer(HookedTrainer):
         loss: Over the batches of all ranks.
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
         settings: What checkpoints say of the run, for those who resume it.
+        spread: Whether ranks share the optimizer's states.
         **others: `evaluator`, `callbacks`, `optimizers`.
     """
 
@@ -49,18 +54,23 @@ class ContrastiveTrainer(HookedTrainer):
         loss: GradCacheLoss,
         batches: RowBatches,
         settings: Mapping[str, Any],
+        spread: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
         if self.evaluator is not None:
             self.add_callback(_EvaluateAtTheEnd())
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if args.fsdp or self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise InputError(
-                "training with FSDP or DeepSpeed is not supported",
-                fix="Launch with plain data parallelism; an adapter (lora=True) keeps gradients small.",
+                "sharding by DeepSpeed, or by an FSDP plugin, is not supported",
+                fix="Use accelerate launch --multi_gpu or --use_fsdp, and make no Accelerator before; "
+                "an adapter (lora=True) keeps gradients small.",
             )
         self.batches = batches
         self.settings = settings
+        self.spread = spread
+        self._checkpoint: Path | None = None
+        self._share: OptimizerShare | None = None
         self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
 
     def get_train_dataloader(self) -> RowBatches:
@@ -77,7 +87,31 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
+        self._checkpoint = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
         return super().train(resume_from_checkpoint, **others)
+
+    def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
+        """As the stock trainer; of this rank's share of the weights, where ranks share them."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments)
+        if self.spread and self.is_world_process_zero():
+            logger.warning(
+                "Launched with FSDP: the optimizer's states are spread over %d processes; weights and "
+                "gradients stay whole on each.",
+                self.args.world_size,
+            )
+        self._share = OptimizerShare(
+            optimizer,
+            rank=self.args.process_index if self.spread else 0,
+            ranks=self.args.world_size if self.spread else 1,
+            checkpoint=self._checkpoint,
+        )
+        return optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the stock trainer; a checkpoint also gets this rank's states of the optimizer."""
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and self._share is not None:
+            self._share.save(Path(output_dir or self.args.output_dir))
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *_: Any, **__: Any

@@ -48,7 +48,7 @@ def number_of(article: Element) -> int:
 
 def key_of(candidate: Element) -> str:
     """Of a picture its key; of a text itself, which is its key."""
-    return next((*candidate.all("p", "key"), *candidate.all("p", "text"))).text
+    return [*candidate.all("p", "key"), *candidate.all("p", "text")][0].text
 
 
 def test_candidates_stand_as_they_ranked_and_the_right_ones_are_marked(

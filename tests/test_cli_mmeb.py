@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vlm2vec import mmeb
 from vlm2vec.cli import main
+from vlm2vec.errors import InputError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +42,28 @@ def test_a_run_prints_scores_and_keeps_them(run: Run) -> None:
     code, _, told = run(*arguments, "--submission", "sent.json")
     assert code == 1
     assert "no tasks of the leaderboard" in told
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "others"), [("cpu,meta", "cpu", ["cpu", "meta"]), ("cpu", "cpu", ()), (None, None, ())]
+)
+def test_several_devices_share_the_work(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str | None,
+    first: str | None,
+    others: Sequence[str],
+) -> None:
+    asked: list[Any] = []
+
+    def evaluate(model: str | None, tasks: Any, *, devices: Sequence[str], **_: Any) -> None:
+        asked.append((model, devices))
+        raise InputError("that is enough")
+
+    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device: device)
+    monkeypatch.setattr("vlm2vec.mmeb.evaluation.evaluate", evaluate)
+    assert run("run", "-t", "mini", *(["--device", given] if given else []))[0] == 1
+    assert asked == [(first, others)]
 
 
 def test_a_wrong_task_is_told_with_the_closest(run: Run) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,7 @@ def test_the_stock_module_is_known_under_the_name_that_folders_carry(
         "_load_module_class_from_ref",
         "_get_module_init_defaults",
         "_inference",
+        "_multi_process_worker",
         "_multi_process",
         "_resolve_inference_device",
     ],
@@ -109,6 +114,36 @@ def test_dtype_of_reads_what_sentence_transformers_takes() -> None:
         dtype_of({"attn_implementation": "sdpa"})
     with pytest.raises(TypeError, match="float17"):
         dtype_of({"dtype": "float17"})
+
+
+ABANDONED = """
+import os, signal
+from vlm2vec import VLM2Vec
+
+if __name__ == "__main__":
+    model = VLM2Vec(device="cpu")
+    pool = model.start_multi_process_pool(["cpu"])
+    model.encode(["a text"], pool=pool)
+    print(pool["processes"][0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_worker_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    script, root = tmp_path / "script.py", Path(__file__).parent.parent
+    script.write_text(ABANDONED, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    # The worker holds the pipes as well: this returns once it has ended.
+    ended = subprocess.run(
+        [sys.executable, str(script)],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert int(ended.stdout) > 0
 
 
 def test_a_prompt_is_resolved_by_name_or_default() -> None:

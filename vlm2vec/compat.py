@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import atexit
 import json
+import multiprocessing
+import os
+import threading
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
@@ -169,6 +172,11 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         self.eval()
         return self.encode_parsed(inputs, device=resolved, **settings)
 
+    @classmethod
+    def _multi_process_worker(cls, *arguments: Any) -> None:
+        _end_with_parent()
+        super()._multi_process_worker(*arguments)
+
     def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
         return self.encode_in_pool(super()._multi_process, inputs, **settings)
 
@@ -179,6 +187,18 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         modules = json.loads(listing.read_text(encoding="utf-8"))
         modules[0]["type"] = STOCK_INPUT_MODULE
         listing.write_text(json.dumps(modules, indent=2), encoding="utf-8")
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: a worker would wait for inputs forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _leave_process_group() -> None:

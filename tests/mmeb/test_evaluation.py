@@ -412,7 +412,9 @@ def test_killed_at_ten_moments_it_goes_on_to_the_same_results(tmp_path: Path) ->
     """Moments are counted in what is written, so that they are the same on any machine."""
     Pictures(tmp_path / "data", KILL_TASKS)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vlm2vec.mmeb.evaluation", "pytest"])
+    # What takes long to import is imported once.
+    encoders = [f"vlm2vec.mmeb.encoders.{name}" for name in ("function", "multi_vector", "vlm2vec_model")]
+    context.set_forkserver_preload(["vlm2vec.mmeb.evaluation", *encoders, "pytest"])
 
     def run(folder: Path, die_at: int = 0) -> int | None:
         folder.mkdir(exist_ok=True)

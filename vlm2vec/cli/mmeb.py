@@ -63,7 +63,7 @@ def run(
         str | None, typer.Option(help='"v2.0" does what the original does where it is wrong.')
     ] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Score samples that the model cannot embed as missed.")
+        bool, typer.Option("--skip-broken", help="Score samples that are missing or broken as missed.")
     ] = False,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Replace results of another model or other data.")
@@ -71,21 +71,27 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
     profile: ProfileName = None,
     device: Annotated[
-        str | None, typer.Option(help="Such as cuda or cpu.", show_default="a GPU if there is one")
+        str | None,
+        typer.Option(
+            help="Such as cuda or cpu; several, as cuda:0,cuda:1, share the work.",
+            show_default="a GPU if there is one",
+        ),
     ] = None,
 ) -> None:
     """Score a model on tasks, and print a table.
 
-    Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but some samples could not be embedded.
+    Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but some samples were missing or broken.
     """
     from vlm2vec import mmeb
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
+    devices = device.split(",") if device else [None]
     results = mmeb.evaluate(
-        load(model, profile, device),
+        load(model, profile, devices[0]),
         tasks,
         data_dir=data,
         output_dir=output,
+        devices=devices if len(devices) > 1 else (),
         compat=compat,  # type: ignore[arg-type]  # evaluate says what it may be
         on_error="score" if skip_broken else "raise",
         on_stale="recompute" if recompute else "raise",

@@ -62,15 +62,15 @@ def test_download_passes_on_what_it_is_given_and_tells_the_plan(
         return Completeness(tmp_path, (TaskCompleteness("MSVD", 670, 670, 9, missing),))
 
     monkeypatch.setattr(data, "download", download)
-    code, printed, told = run(
-        capsys, "download", str(tmp_path), "-t", "MSVD", "--delete-archives", "--no-media", *given
-    )
+    code, printed, told = run(capsys, "download", str(tmp_path), "-t", "MSVD", "--delete-archives", *given)
     assert code == (1 if given else 0)
     assert "MSVD: 670 queries, 9 files" in printed
     assert "to fetch: 12.0 GB" in told
     assert asked["revision"] == meant
     assert asked["tasks"] == ["MSVD"]
-    assert (asked["delete_archives"], asked["media"], asked["force"]) == (True, False, False)
+    assert (asked["delete_archives"], asked["media"], asked["force"]) == (True, True, False)
+    assert run(capsys, "download", str(tmp_path), "--no-media", *given)[0] == 0
+    assert asked["media"] is False
 
 
 @pytest.mark.parametrize(

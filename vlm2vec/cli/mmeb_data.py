@@ -55,7 +55,7 @@ def download(
 
     A download that was stopped goes on when it is started again.
 
-    Exit codes: 0 all is there, 1 an error or something is missing, 2 wrong usage.
+    Exit codes: 0 all is there, or media were not wanted; 1 an error, or something is missing; 2 wrong usage.
     """
     from vlm2vec.mmeb.data import download as fetched
 
@@ -73,7 +73,7 @@ def download(
     )
     if not dry_run:
         out.print(str(found), soft_wrap=True, markup=False)
-    raise typer.Exit(0 if found.complete or dry_run else 1)
+    raise typer.Exit(0 if found.complete or dry_run or not media else 1)
 
 
 def check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import warnings
@@ -104,7 +105,7 @@ class Completeness:
                 *lines,
                 "",
                 f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others:",
-                f"vlm2vec mmeb download {self.folder} {chosen}",
+                f"vlm2vec mmeb download {shlex.quote(str(self.folder))} {chosen}",
             ]
         )
 

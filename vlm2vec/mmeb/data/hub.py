@@ -15,6 +15,9 @@ from vlm2vec.errors import VLM2VecError
 __all__ = ["DownloadError", "HubFile", "Listing", "fetch", "list_files", "told"]
 
 
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # not all systems have quotas
+
+
 class DownloadError(VLM2VecError):
     """Data could not be fetched or unpacked."""
 
@@ -66,6 +69,7 @@ def list_files(repo: str, revision: str | None) -> Listing:
     files = {
         one.rfilename: HubFile(one.size or 0, one.lfs.sha256 if one.lfs else one.blob_id or "")
         for one in info.siblings or ()
+        if ".." not in one.rfilename.split("/")
     }
     return Listing(repo, str(info.sha), files)
 
@@ -134,7 +138,7 @@ def told(error: BaseException, repo: str, revision: str | None = None) -> Downlo
         error.__cause__, errors.OfflineModeIsEnabled
     ):
         cause, fix = "the hub is not asked, as HF_HUB_OFFLINE is set", "Set HF_HUB_OFFLINE=0."
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    elif isinstance(error, OSError) and error.errno in _FULL:
         cause, fix = "the disk is full", "Free some space and run it again: files that came are kept."
     return DownloadError(cause, fix=fix, source=repo)
 

@@ -66,16 +66,18 @@ def make_plan(
                 annotations.append(_annotations(listings[repo], asking))
         except DownloadError as error:
             problems.append(error)
-    archives: dict[str, Archive] = {}
-    for task in tasks:
-        for pattern in task.archives if task.name in wanted and task.media_repo in listings else ():
-            try:
-                archives.setdefault(pattern, _archive(pattern, listings[task.media_repo], tasks))
-            except DownloadError as error:
-                archives.pop(pattern, None)
-                problems.append(error)
+    patterns = dict.fromkeys(
+        (task.media_repo, pattern) for task in tasks if task.name in wanted for pattern in task.archives
+    )
+    archives: list[Archive] = []
+    for repo, pattern in patterns:
+        try:
+            if repo in listings:
+                archives.append(_archive(pattern, listings[repo], tasks))
+        except DownloadError as error:
+            problems.append(error)
     _raise_all(problems)
-    new = [one for one in archives.values() if force or not record.unpacked(one.name, one.content)]
+    new = [one for one in archives if force or not record.unpacked(one.name, one.content)]
     return Plan.of(record, annotations, new, delete=delete_archives)
 
 
@@ -100,7 +102,7 @@ def _annotations(listing: Listing, tasks: Sequence[Task]) -> Annotations:
     with TemporaryDirectory(prefix="vlm2vec-mmeb-") as made:
         folder = Path(made)
         for name in listing.files:
-            if name.endswith((".parquet", ".json", ".jsonl")) and ".." not in name.split("/"):
+            if name.endswith((".parquet", ".json", ".jsonl")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).touch()
         if _CARD in listing.files:

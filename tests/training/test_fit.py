@@ -382,6 +382,8 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
         ({"training_arguments": {"seed": 7}}, "Pass it to fit itself"),
         ({"training_arguments": {"gradient_accumulation_steps": 2}}, "follows from other settings"),
         ({"training_arguments": {"per_device_train_batch_size": 2}}, "follows from other settings"),
+        ({"training_arguments": {"fsdp": True}}, "accelerate launch"),
+        ({"training_arguments": {"deepspeed": "zero3.json"}}, "DeepSpeed is not supported"),
     ],
 )
 def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], message: str) -> None:

@@ -60,7 +60,7 @@ class ContrastiveTrainer(HookedTrainer):
         super().__init__(model, args, loss=loss, **others)
         if self.evaluator is not None:
             self.add_callback(_EvaluateAtTheEnd())
-        if args.fsdp or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise InputError(
                 "sharding by DeepSpeed, or by an FSDP plugin, is not supported",
                 fix="Use accelerate launch --multi_gpu or --use_fsdp, and make no Accelerator before; "

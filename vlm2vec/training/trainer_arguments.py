@@ -124,6 +124,11 @@ def _check(further: Mapping[str, Any]) -> None:
                 f'"{name}" is in training_arguments, and follows from other settings',
                 fix="Pass output_dir, batch_size (of any size: memory does not grow with it), max_steps.",
             )
+        if name in ("fsdp", "fsdp_config", "deepspeed"):
+            raise InputError(
+                f'"{name}" is in training_arguments, and the launcher decides it',
+                fix="Use accelerate launch --multi_gpu or --use_fsdp; DeepSpeed is not supported.",
+            )
         if name not in known:
             raise InputError(
                 f'unknown "{name}" in training_arguments',

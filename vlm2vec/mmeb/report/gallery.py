@@ -89,7 +89,8 @@ def _task(found: TaskExamples, pictures: Thumbnails, *, unfolded: bool) -> str:
     result = found.result
     task = get_task(result.task)
     shown = "\n".join(_example(one, result.metric, pictures) for one in found.shown)
-    return f"""<details class="task {task.modality}" id="task-{escape(task.name)}"{" open" if unfolded else ""}>
+    state = " open" if unfolded else ""
+    return f"""<details class="task {task.modality}" id="task-{escape(task.name)}"{state}>
 <summary><b>{escape(result.task)}</b> <span>{escape(task.meta_task)}</span>
 <span>{escape(result.metric)} {result.percentage:.2f}</span>
 <span>misses {found.misses:,}, hits {found.hits:,}</span></summary>

@@ -50,8 +50,7 @@ def heading(results: Results, overall: Interval) -> str:
 
 
 def _suite(results: Results) -> str:
-    names = {result.task for result in results.tasks}
-    if names <= {task.name for task in list_tasks("mini")}:
+    if results.benchmark == list_tasks("mini"):
         return "MMEB-V2, mini suite: drawn tasks, not the benchmark's"
     return "MMEB-V2"
 

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from vlm2vec.mmeb.tasks import get_task
+from vlm2vec.mmeb.tasks import get_task, list_tasks
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb.results import Results
 
 __all__ = ["provenance"]
 
-_DETAILS = 12  # as many lines as are read at a glance; the rest is folded
+_DETAILS = 8  # as many lines as are read at a glance; the rest is folded
 
 
 def provenance(results: Results) -> str:
     """The section: as much as the results know of themselves."""
     made_of = results.tasks[0].made_of
+    drawn = results.benchmark == list_tasks("mini")
     known = {name: value for name, value in made_of.items() if name not in {"data", "model", "compat"}}
     lines = [
         ("model", results.model),
@@ -26,14 +27,15 @@ def provenance(results: Results) -> str:
             "compat",
             "none: what the original does wrong is done right" if results.compat is None else results.compat,
         ),
-        ("labels and queries of", results.data_version),
+        ("data", "drawn from a seed" if drawn else f"as of published scores, {results.data_version}"),
         (
             "results written",
             "not known" if results.written is None else f"{results.written:%Y-%m-%d %H:%M} UTC",
         ),
         *_flat(known),
     ]
-    model = list(_flat(made_of.get("model", {})))
+    # What is nested deeper is read less.
+    model = sorted(_flat(made_of.get("model", {})), key=lambda line: line[0].count("."))
     shown, folded = model[:_DETAILS], model[_DETAILS:]
     more = f"<details><summary>{len(folded)} more</summary>\n{_list(folded)}\n</details>" if folded else ""
     return f"""<section id="provenance">

@@ -106,6 +106,8 @@ def _revision(given: list[str]) -> str | dict[str, str] | None:
 
 
 def _version(compat: str | None) -> Literal["v2.0"] | None:
-    if compat is None or compat == "v2.0":
-        return compat
+    if compat is None:
+        return None
+    if compat == "v2.0":
+        return "v2.0"
     raise InputError(f"compat is {compat!r}", fix='Pass "v2.0", or leave it out.')

@@ -185,7 +185,8 @@ def _check(task: Task, folder: Path, record: Record, compat: str | None) -> Task
     if lacking:
         return TaskCompleteness(task.name, None, task.queries, problems=(*problems, *lacking))
     problems += [str(one.message) for one in told]
-    missing, unreadable = [], []
+    missing: list[Path] = []
+    unreadable: list[Path] = []
     files = list(dict.fromkeys(_media(data)))
     for file in files:
         state = _state(file)

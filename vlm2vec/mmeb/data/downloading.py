@@ -95,7 +95,8 @@ def download(
 
 
 def _carry_out(plan: Plan, record: Record, delete: bool, force: bool, show: bool) -> None:
-    record.begin([one.listing for one in (*plan.annotations, *plan.archives)])
+    fetched: list[Annotations | Archive] = [*plan.annotations, *plan.archives]
+    record.begin(one.listing for one in fetched)
     for one in plan.annotations:
         _fetch_annotations(one, record, show)
     for archive in plan.archives:
@@ -149,7 +150,7 @@ def _unpack(archive: Archive, files: Sequence[Path], record: Record, show: bool)
 @contextmanager
 def _alone(folder: Path, dry_run: bool) -> Iterator[None]:
     """Keeps others from downloading into the same folder at the same time."""
-    from huggingface_hub.utils import WeakFileLock
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
 
     with ExitStack() as stack:
         if not dry_run:

@@ -156,7 +156,7 @@ def _size(file: Path) -> int | None:
 
 @contextmanager
 def _progress(show: bool) -> Iterator[None]:
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, but not re-exported
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -215,8 +215,9 @@ def test_what_is_nowhere_is_told_with_all_places_and_the_command(tmp_path):
     archive = tmp_path / "visdoc-tasks/data/docvqa_test_subsampled_beir"
     assert str(caught.value) == (
         f'ViDoRe_docvqa: there are no annotations, split "test" of "queries": looked in {folder} and '
-        f"{archive}, and the hub is not asked (offline). Run `hf download vidore/docvqa_test_subsampled_beir "
-        f"--repo-type dataset --revision abc --local-dir {folder}`."
+        f"{archive}, and the hub is not asked (offline). "
+        f"Run `vlm2vec mmeb download {tmp_path} -t ViDoRe_docvqa`, or "
+        f"`hf download vidore/docvqa_test_subsampled_beir --repo-type dataset --revision abc --local-dir {folder}`."
     )
 
 

@@ -134,14 +134,14 @@ def check(
         >>> from tempfile import mkdtemp
         >>> from vlm2vec.mmeb.mini import write_mini
         >>> folder = Path(mkdtemp())
-        >>> write_mini(folder, ["mini-I-CLS", "mini-I-QA"])
+        >>> write_mini(folder, ["mini-I-CLS"])
         >>> print(check("mini-I-CLS", data_dir=folder))
         ok      mini-I-CLS: 80 queries, 80 files
         <BLANKLINE>
         1 of 1 tasks are complete.
-        >>> sorted((folder / "image-tasks" / "mini-I-QA").rglob("*.png"))[7].unlink()
-        >>> check(["mini-I-CLS", "mini-I-QA"], data_dir=folder).incomplete
-        ['mini-I-QA']
+        >>> next((folder / "image-tasks").rglob("*.png")).unlink()
+        >>> check("mini-I-CLS", data_dir=folder).incomplete
+        ['mini-I-CLS']
     """
     folder = Path(data_dir)
     if not folder.is_dir():

@@ -217,7 +217,8 @@ def test_what_is_nowhere_is_told_with_all_places_and_the_command(tmp_path):
         f'ViDoRe_docvqa: there are no annotations, split "test" of "queries": looked in {folder} and '
         f"{archive}, and the hub is not asked (offline). "
         f"Run `vlm2vec mmeb download {tmp_path} -t ViDoRe_docvqa`, or "
-        f"`hf download vidore/docvqa_test_subsampled_beir --repo-type dataset --revision abc --local-dir {folder}`."
+        "`hf download vidore/docvqa_test_subsampled_beir "
+        f"--repo-type dataset --revision abc --local-dir {folder}`."
     )
 
 

@@ -163,6 +163,7 @@ def _raise_all(problems: Sequence[DownloadError]) -> None:
         raise problems[0]
     if problems:
         raise DownloadError(
-            f"{len(problems)} repositories cannot be had:\n" + "\n".join(f"  {one}" for one in problems),
+            f"{len(problems)} repositories cannot be had:\n"
+            + "\n".join(f"  {one}" for one in problems).rstrip("."),
             fix="Choose other tasks, or mend these.",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pdfium_lock import PDFIUM_LOCK
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import target_size
 from vlm2vec.media.source import Source
@@ -22,9 +22,6 @@ __all__ = ["page_count", "page_size_in_pixels", "parse_pages", "render_page"]
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200
 _POINTS_PER_INCH = 72
-
-# PDFium is not thread-safe: one call at a time in the whole process.
-_PDFIUM_LOCK = threading.Lock()
 
 
 def page_count(source: Source, *, password: str | None = None, limits: Limits | None = None) -> int:
@@ -177,7 +174,7 @@ def _document(source: Source, password: str | None, limits: Limits) -> Iterator[
     if signature is None or signature.kind != "pdf":
         what = "an unknown format" if signature is None else signature.label
         raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
-    with _PDFIUM_LOCK:
+    with PDFIUM_LOCK:
         raise_if_cancelled()  # others may have stood before us
         try:
             document = pypdfium2.PdfDocument(source.path or source.data, password=password)

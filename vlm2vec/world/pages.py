@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vlm2vec.media.pdfium_lock import PDFIUM_LOCK
 from vlm2vec.world.fonts import FONTS, text_width
 from vlm2vec.world.page import FIGURE_BOX, PAGE_SIZE, Page
 from vlm2vec.world.page_figures import INK, draw_figure
@@ -16,6 +18,9 @@ from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, DIGITS, FIGURES, WORDS
 __all__ = ["FIGURE_BOX", "PAGE_SIZE", "Page", "draw_page", "render_pages", "write_pages"]
 
 _POINTS_PER_UNIT = 4
+_MOST_PAGES = 1000
+"""Pages that are drawn on one canvas, for a PDF keeps something of those that were removed."""
+
 _ROW = 28
 _TITLE_SIZES, _HEADING_SIZES, _CELL_SIZES = (17.0, 21.0), (14.0, 16.0), (12.5, 14.0)
 _PLAIN_FONTS = 3
@@ -92,7 +97,10 @@ def write_pages(pages: list[Page], path: Path) -> None:
         pages: At least one.
         path: The file to write.
     """
-    lay_out(pages).save(path)
+    canvas = PdfCanvas(scale=_POINTS_PER_UNIT)
+    with PDFIUM_LOCK:
+        lay_out(pages, canvas)
+        canvas.save(path)
 
 
 def render_pages(pages: list[Page]) -> np.ndarray:
@@ -101,20 +109,36 @@ def render_pages(pages: list[Page]) -> np.ndarray:
     Returns:
         `(n, 168, 112, 3)` uint8, RGB.
     """
-    document = lay_out(pages).document
-    bitmaps = [document[i].render(scale=1 / _POINTS_PER_UNIT, rev_byteorder=True) for i in range(len(pages))]
-    return np.stack([bitmap.to_numpy()[..., :3] for bitmap in bitmaps])
+    with PDFIUM_LOCK:
+        canvas = _canvas_with_fonts()
+        try:
+            lay_out(pages, canvas)
+            return np.stack([_pixels(canvas.document[number]) for number in range(len(pages))])
+        finally:
+            canvas.remove_pages()
 
 
-def lay_out(pages: list[Page]) -> PdfCanvas:
-    """The pages as an open PDF, not yet written."""
-    canvas = PdfCanvas(scale=_POINTS_PER_UNIT)
+def lay_out(pages: list[Page], canvas: PdfCanvas) -> None:
+    """Put the pages on a canvas of `_POINTS_PER_UNIT`, one behind the other."""
     for page in pages:
         canvas.new_page(*PAGE_SIZE)
         _lay_out_text(canvas, page)
         draw_figure(canvas, page)
         canvas.finish_page()
-    return canvas
+
+
+def _pixels(page: Any) -> np.ndarray:
+    return np.array(page.render(scale=1 / _POINTS_PER_UNIT, rev_byteorder=True).to_numpy()[..., :3])
+
+
+_LEFT: list[PdfCanvas] = []
+
+
+def _canvas_with_fonts() -> PdfCanvas:
+    """An empty canvas that may have its fonts already: to load one takes longer than to draw a page."""
+    if not _LEFT or _LEFT[0].pages_begun > _MOST_PAGES:
+        _LEFT[:] = [PdfCanvas(scale=_POINTS_PER_UNIT)]
+    return _LEFT[0]
 
 
 def _lay_out_text(canvas: PdfCanvas, page: Page) -> None:

@@ -29,6 +29,7 @@ class PdfCanvas:
 
     def __init__(self, *, scale: float) -> None:
         self.document = pypdfium2.PdfDocument.new()
+        self.pages_begun = 0
         self._scale = scale
         self._fonts: dict[str, Any] = {}
         self._page: Any = None
@@ -36,12 +37,19 @@ class PdfCanvas:
 
     def new_page(self, width: float, height: float) -> None:
         """Begin a page of this size, in units."""
+        self.pages_begun += 1
         self._height = height * self._scale
         self._page = self.document.new_page(width * self._scale, self._height)
 
     def finish_page(self) -> None:
         """End the page begun last."""
         self._page.gen_content()
+
+    def remove_pages(self) -> None:
+        """Remove all pages; fonts stay."""
+        self._page = None
+        for _ in range(len(self.document)):
+            pdfium.FPDFPage_Delete(self.document, 0)
 
     def text(self, text: str, at: _Point, *, font: str, size: float, colour: _Colour) -> None:
         """Set a line of text, its left end and baseline at a point."""

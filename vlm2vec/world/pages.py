@@ -97,10 +97,11 @@ def write_pages(pages: list[Page], path: Path) -> None:
         pages: At least one.
         path: The file to write.
     """
-    canvas = PdfCanvas(scale=_POINTS_PER_UNIT)
     with PDFIUM_LOCK:
+        canvas = PdfCanvas(scale=_POINTS_PER_UNIT)
         lay_out(pages, canvas)
         canvas.save(path)
+        canvas.document.close()
 
 
 def render_pages(pages: list[Page]) -> np.ndarray:

@@ -232,7 +232,8 @@ def _of_zip(file: Path, tick: Callable[[int], object] | None) -> Iterator[_Membe
 
 def _inside(name: str, archive: Path) -> PurePosixPath:
     path = PurePosixPath(posixpath.normpath(name))
-    if path.is_absolute() or ".." in path.parts or os.path.splitdrive(name)[0]:
+    on_windows = PurePosixPath(posixpath.normpath(name.replace("\\", "/")))
+    if on_windows.is_absolute() or ".." in on_windows.parts or os.path.splitdrive(name)[0]:
         raise DownloadError(
             f"the archive wants to write outside of its folder: {name}",
             fix="Do not use it: it is not what the benchmark's authors put there.",

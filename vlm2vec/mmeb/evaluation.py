@@ -45,8 +45,9 @@ def evaluate(
     processes, which share the `output_dir`.
 
     Args:
-        model: A `VLM2Vec`, any `SentenceTransformer`, a folder or hub id, an `Encoder`, or a function of
-            `(contents, role)` that gives an array `(n, dim)`.
+        model: A `VLM2Vec`, its folder or hub id, any `SentenceTransformer` or `MultiVectorEncoder` (late
+            interaction, as ColPali), an `Encoder`, or a function of `(contents, role)` that gives an array
+            `(n, dim)`.
         tasks: "all", a modality ("image", "video", "visdoc"), a meta-task ("I-CLS"), names of tasks, "mini",
             or a list of these.
         data_dir: Folder with the benchmark's data, as its archives unpack. "mini" needs none.
@@ -62,7 +63,11 @@ def evaluate(
             difference, "recompute" replaces it.
         offline: Never ask the hub for annotations that are not in `data_dir`.
         show_progress_bar: By default only in a terminal.
-        **settings: Of the model's `encode`: `max_tokens_per_batch`, `truncate_dim`, ...
+        **settings: Of the model's `encode`: `max_tokens_per_batch`, `truncate_dim`, ... Two more are of the
+            benchmark. `prompts`, of a `VLM2Vec`: "original" is what the original code gives this model, its
+            pixels too, and the default where that is known; "profile" is the model's own. `frames` of a clip
+            are "all", or the "middle" one as a picture, by default as the original has it; or the "first", of
+            a `MultiVectorEncoder`, and its default.
 
     Returns:
         Scores by task, means, and how to show and keep them.

@@ -93,7 +93,8 @@ class OptimizerShare:
 
     def _own_states(self, _: Optimizer, given: dict[str, Any]) -> dict[str, Any]:
         states = dict(given["state"])
-        if self._checkpoint is not None:
+        # accelerate passes a new optimizer's states, of which there are none, through here as well.
+        if self._checkpoint is not None and states:
             for rank in range(1, given.get("ranks", 1)):
                 others = torch.load(_file(self._checkpoint, rank), map_location="cpu", mmap=True)
                 states.update(others["state"])

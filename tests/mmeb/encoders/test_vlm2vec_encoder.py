@@ -15,6 +15,7 @@ from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.encoders import Role, encoder_of
 from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.mmeb.worker_pool import spread
 
 USER = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 TURN = "<|im_end|>\n<|im_start|>assistant\n"
@@ -91,6 +92,17 @@ def test_the_profile_of_the_model_stays_as_it_is(baseline: VLM2Vec, contents: di
     before = baseline.profile
     encoder_of(baseline).encode([contents["picture"]], role="query")
     assert baseline.profile == before == profiles.get(before.name)
+
+
+def test_workers_have_the_pixels_of_the_original(baseline: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, sent = baseline.profile, []
+    monkeypatch.setattr(baseline, "start_multi_process_pool", lambda _: sent.append(baseline.profile))
+    monkeypatch.setattr(baseline, "stop_multi_process_pool", lambda _: None)
+    encoder = encoder_of(baseline)
+    with spread(encoder, ["cpu"]):
+        assert baseline.profile == own
+    assert sent == [encoder.profile]
+    assert sent != [own]
 
 
 def test_all_frames_are_a_clip_with_the_same_words(baseline: VLM2Vec, contents: dict[str, Content]) -> None:

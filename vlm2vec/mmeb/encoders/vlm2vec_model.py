@@ -92,7 +92,7 @@ class VLM2VecEncoder:
     def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
         """A row for each sample, or the error that it gave."""
         errors: dict[int | None, VLM2VecError] = {}
-        with self._profile_in_place():
+        with self.profile_in_place():
             vectors = self.model.encode(
                 [self.input_of(content, role) for content in contents],
                 prompt="",
@@ -119,7 +119,8 @@ class VLM2VecEncoder:
         return {"prompt": self._original.prompt(content, role, token), **media}
 
     @contextmanager
-    def _profile_in_place(self) -> Iterator[None]:
+    def profile_in_place(self) -> Iterator[None]:
+        """The model has `profile` for as long as the block lasts."""
         own = self.model[0].profile
         self.model[0].profile = self.profile
         try:

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
@@ -389,6 +390,15 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         quiet(VLM2Vec(), rows(), **settings)
+
+
+def test_float16_with_shared_states_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    # Gradients are scaled in float16, which accelerate refuses on a CPU.
+    scaled = property(lambda _: "a scaler", lambda *_: None)
+    monkeypatch.setattr(Accelerator, "scaler", scaled, raising=False)
+    with pytest.raises(InputError, match="float16"):
+        quiet(VLM2Vec(device="cpu"), rows())
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,11 @@ class ContrastiveTrainer(HookedTrainer):
                 fix="Use accelerate launch --multi_gpu or --use_fsdp, and make no Accelerator before; "
                 "an adapter (lora=True) keeps gradients small.",
             )
+        if spread and self.accelerator.scaler is not None:
+            raise InputError(
+                "processes that share the optimizer's states cannot train in float16",
+                fix="Pass bf16=True or bf16=False, or launch without --use_fsdp.",
+            )
         self.batches = batches
         self.settings = settings
         self.spread = spread

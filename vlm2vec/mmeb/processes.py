@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -16,6 +17,9 @@ from vlm2vec.errors import VLM2VecError
 __all__ = ["Processes"]
 
 T = TypeVar("T")
+
+_LONGEST_WAIT = timedelta(days=1)
+"""Of a process for the slowest. By itself NCCL gives up after ten minutes, which one task may take longer."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Processes:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         # Without a GPU accelerate looks for other processes only if it is told to.
-        state = PartialState(cpu=not torch.cuda.is_available())
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT)
         return cls(state.process_index, state.num_processes)
 
     def gather(self, work: Callable[[], T]) -> list[T]:

@@ -58,7 +58,7 @@ def provenance(results: Results) -> str:
 def _data(results: Results) -> str:
     rows = []
     for result in results.tasks:
-        task = get_task(result.task)
+        task = get_task(result.task).as_of(results.compat)
         cells = [
             task.repo,
             result.revisions.get(task.repo) or task.revision or "not pinned",

@@ -140,6 +140,9 @@ def told(error: BaseException, repo: str, revision: str | None = None) -> Downlo
         cause, fix = "the hub is not asked, as HF_HUB_OFFLINE is set", "Set HF_HUB_OFFLINE=0."
     elif isinstance(error, OSError) and error.errno in _FULL:
         cause, fix = "the disk is full", "Free some space and run it again: files that came are kept."
+    elif isinstance(error, OSError) and error.filename is not None:  # of this machine, not of the network
+        cause = f"{error.filename} cannot be read or written ({error.strerror})"
+        fix = "Look at what is there, and whether this user may write it."
     return DownloadError(cause, fix=fix, source=repo)
 
 

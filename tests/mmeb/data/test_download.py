@@ -270,7 +270,7 @@ import sys, time
 from vlm2vec.mmeb.data import archives, download
 copy = archives.shutil.copyfileobj
 def slowly(*arguments):
-    time.sleep(0.1)
+    time.sleep(0.3)
     return copy(*arguments)
 if sys.argv[2] == "slowly":
     archives.shutil.copyfileobj = slowly

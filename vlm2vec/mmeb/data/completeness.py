@@ -104,8 +104,8 @@ class Completeness:
             [
                 *lines,
                 "",
-                f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others, with --force "
-                "where files of an unpacked archive are gone:",
+                f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others "
+                "(with --force, where files of an unpacked archive are gone):",
                 f"vlm2vec mmeb download {shlex.quote(str(self.folder))} {chosen}",
             ]
         )

@@ -60,7 +60,7 @@ def test_the_mini_suite_runs_and_says_what_came_of_it() -> None:
     assert set(results.scores) == {result.task for result in results.tasks}
     summary = results.summary()
     assert summary["overall"] == pytest.approx(np.mean(list(results.scores.values())))
-    assert summary["overall"] > 40  # by chance about 20
+    assert summary["overall"] > 70  # by chance about 20
     table = str(results)
     assert all(f"{score:.2f}" in table for score in results.scores.values())
     frame = results.to_pandas()

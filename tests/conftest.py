@@ -7,10 +7,14 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a bug
 
+import hypothesis
 import pytest
 from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is not a bug
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

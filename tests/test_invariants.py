@@ -74,7 +74,7 @@ def test_kinds_of_input_have_vectors_of_their_own(alone: np.ndarray, inputs: lis
     assert close == same
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**16), batch_size=st.integers(1, 14), budget=st.sampled_from([1, 60, 300, None]))
 def test_vectors_do_not_depend_on_order_batch_size_budget_or_neighbours(
     model: VLM2Vec,
@@ -94,7 +94,7 @@ def test_vectors_do_not_depend_on_order_batch_size_budget_or_neighbours(
     np.testing.assert_allclose([vector for _, vector in streamed], alone[order], atol=exact)
 
 
-@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**16), budget=st.sampled_from([1, 300, None]))
 def test_what_inputs_share_does_not_change_them(
     model: VLM2Vec, inputs: list[Any], exact: float, seed: int, budget: int | None
@@ -117,7 +117,7 @@ def test_what_inputs_share_does_not_change_them(
         np.testing.assert_allclose(vector, model.encode(one, instruction=instruction), atol=exact)
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bad=st.sets(st.integers(0, 12), max_size=6), batch_size=st.integers(1, 14))
 def test_bad_inputs_cost_only_themselves(
     model: VLM2Vec, inputs: list[Any], alone: np.ndarray, exact: float, bad: set[int], batch_size: int
@@ -133,7 +133,7 @@ def test_bad_inputs_cost_only_themselves(
     np.testing.assert_allclose(vectors[good], alone[good], atol=exact)
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(instructions=st.lists(st.sampled_from(INSTRUCTIONS), min_size=4, max_size=4))
 def test_an_instruction_changes_its_own_input_only(
     model: VLM2Vec, exact: float, instructions: list[str | None]

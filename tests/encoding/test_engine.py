@@ -78,7 +78,7 @@ def shown(index: int, number: int) -> Input:
 
 
 @pytest.mark.parametrize("in_threads", [True, False])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 60), max_size=30), max_inputs=st.integers(1, 9))
 def test_rows_come_in_order_and_batches_keep_their_bounds(
     in_threads: bool, lengths: list[int], max_inputs: int
@@ -210,7 +210,7 @@ def test_equal_inputs_in_different_windows_are_computed_twice() -> None:
 # Memory
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40), fits=st.integers(12, 60))
 def test_batches_are_halved_until_they_fit_and_no_row_is_lost(lengths: list[int], fits: int) -> None:
     network = Network(fits)

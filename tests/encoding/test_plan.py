@@ -165,7 +165,7 @@ def test_plans_of_a_list_are_those_of_its_inputs(preparer: Preparer, inputs: dic
     assert [one.place for one in together] == list(range(len(inputs)))
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(height=st.integers(1, 400), width=st.integers(1, 400), most=st.none() | st.integers(800, 60_000))
 def test_plans_hold_for_pictures_of_any_size(
     preparer: Preparer, height: int, width: int, most: int | None
@@ -180,7 +180,7 @@ def test_plans_hold_for_pictures_of_any_size(
             preparer(next(parse_batch([one])))
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=60), instruction=st.none() | st.text(max_size=20))
 def test_plans_hold_for_any_text(preparer: Preparer, text: str, instruction: str | None) -> None:
     (planned,) = plan(preparer.planner, [{"text": text, "instruction": instruction}])

@@ -57,7 +57,7 @@ def test_ordinary_sizes_are_those_of_transformers(height, width, max_pixels):
     assert target_size(height, width, rules) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 300),
     st.integers(1, 300),

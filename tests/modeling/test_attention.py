@@ -26,7 +26,7 @@ def naive(query, key, value, lengths, causal, scaling):
     return (scores.softmax(-1) @ value).transpose(1, 2)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     causal=st.booleans(),

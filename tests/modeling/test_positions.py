@@ -13,7 +13,7 @@ from vlm2vec.modeling.positions import token_positions
 grids = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(spans=st.lists(st.tuples(st.integers(1, 5), grids, st.booleans()), max_size=3), tail=st.integers(1, 4))
 def test_mrope_equals_transformers(tiny: VLM2Vec, spans: list, tail: int) -> None:
     network = tiny[0].model

@@ -30,7 +30,7 @@ from vlm2vec.training.batches.smart_batches import GroupedSource
 from vlm2vec.training.mining.mining_vectors import Embedder
 from vlm2vec.training.sources import TrainingSource
 
-some = settings(max_examples=60, deadline=None)
+some = settings(max_examples=60)
 COLOURS = ("red", "blue", "green", "yellow")
 SHAPES = ("circle", "square", "triangle", "star", "heart")
 

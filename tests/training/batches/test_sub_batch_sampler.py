@@ -18,7 +18,7 @@ from vlm2vec.training import SubBatchSampler
 SIZES = st.lists(st.integers(1, 90), min_size=1, max_size=4)
 SHAPES = st.sampled_from([(8, 1), (8, 2), (16, 4), (24, 3), (32, 4), (32, 8), (16, 0)])
 SEEDS = st.integers(0, 2**40)
-some = settings(max_examples=60, deadline=None)
+some = settings(max_examples=60)
 
 
 def drawn(sampler, steps):

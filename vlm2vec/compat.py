@@ -26,6 +26,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from sentence_transformers.util import load_file_path
 from torch import distributed, nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
+from transformers.trainer_utils import rotate_checkpoints
 
 __all__ = [
     "STOCK_INPUT_MODULE",
@@ -233,11 +234,17 @@ class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        # Older checkpoints go once this one is complete, not before: a kill in between would leave none.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
         if distributed.is_available() and distributed.is_initialized():
             distributed.barrier()
         if self.args.should_save:
             self.checkpoint_saved(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
         self.restore(Path(checkpoint_path))

@@ -85,7 +85,7 @@ def run(
     from vlm2vec import mmeb
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
-    devices = device.split(",") if device else [None]
+    devices = [name for name in device.split(",") if name] if device else [None]
     results = mmeb.evaluate(
         load(model, profile, devices[0]),
         tasks,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +116,7 @@ class Run:
         if kept is not None:
             bar.update(len(data.queries) + len(data.candidates))
             return kept
+        revisions = revisions_of(self.data_of(task).folder, task)
         query_errors = self._embed(samples.queries, store, bar)
         candidate_errors = self._embed(samples.candidates, store, bar)
 
@@ -143,7 +146,8 @@ class Run:
                     *_failures(samples.queries, query_errors),
                     *_failures(samples.candidates, candidate_errors),
                 ),
-                revisions=revisions_of(self.data_of(task).folder, task),
+                revisions=revisions,
+                versions=_versions(),
             )
             result.save(path)
             return result
@@ -160,6 +164,12 @@ class Run:
             bar=bar,
             devices=self.devices,
         )
+
+
+def _versions() -> dict[str, str]:
+    """What software a result is made by."""
+    packages = ("vlm2vec", "torch", "transformers", "sentence-transformers")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def _failures(samples: Samples, errors: Sequence[VLM2VecError | None]) -> Iterator[Failure]:

@@ -49,6 +49,7 @@ class TaskResult:
         failures: Samples that could not be embedded: such a query scores 0, such a candidate is never found.
         seconds: That it took, embedding included.
         revisions: Commits by repository of the data, as far as `download` has noted them.
+        versions: Of the packages that made it, by name.
         made_of: What the result depends on: digests of the data and the model, and settings.
     """
 
@@ -64,6 +65,7 @@ class TaskResult:
     made_of: Mapping[str, Any]
     failures: tuple[Failure, ...] = field(default=())
     revisions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def percentage(self) -> float:

@@ -19,6 +19,8 @@ from torch import distributed
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
+from vlm2vec.errors import CheckpointError
+
 __all__ = ["OptimizerShare", "launched_with_fsdp", "owners"]
 
 _FLAG = "ACCELERATE_USE_FSDP"  # set by `accelerate launch --use_fsdp`
@@ -96,7 +98,14 @@ class OptimizerShare:
         # accelerate passes a new optimizer's states, of which there are none, through here as well.
         if self._checkpoint is not None and states:
             for rank in range(1, given.get("ranks", 1)):
-                others = torch.load(_file(self._checkpoint, rank), map_location="cpu", mmap=True)
+                file = _file(self._checkpoint, rank)
+                if not file.is_file():
+                    raise CheckpointError(
+                        f"the optimizer's states of rank {rank} are missing: {file.name}",
+                        fix="Put the files of all machines into one folder, or resume from another checkpoint.",
+                        source=str(self._checkpoint),
+                    )
+                others = torch.load(file, map_location="cpu", mmap=True)
                 states.update(others["state"])
         numbers = {place: number for number, place in enumerate(self._own)}
         own = [[numbers[place] for place in group if place in numbers] for group in self._groups]

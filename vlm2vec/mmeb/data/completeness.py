@@ -79,10 +79,12 @@ class Completeness:
     Attributes:
         folder: Where it was looked.
         tasks: What there is of each.
+        compat: "v2.0" where its data were looked for.
     """
 
     folder: Path
     tasks: tuple[TaskCompleteness, ...]
+    compat: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -100,13 +102,14 @@ class Completeness:
         if self.complete:
             return "\n".join([*lines, "", f"{many} of {many} tasks are complete."])
         chosen = " ".join(f"-t {name}" for name in self.incomplete)
+        compat = f" --compat {self.compat}" if self.compat else ""
         return "\n".join(
             [
                 *lines,
                 "",
                 f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others "
                 "(with --force, where files of an unpacked archive are gone):",
-                f"vlm2vec mmeb download {shlex.quote(str(self.folder))} {chosen}",
+                f"vlm2vec mmeb download {shlex.quote(str(self.folder))} {chosen}{compat}",
             ]
         )
 
@@ -169,7 +172,7 @@ def completeness_of(
         for task in bar:
             bar.set_description(task.name)
             found.append(_check(task, folder, record, compat))
-    return Completeness(folder, tuple(found))
+    return Completeness(folder, tuple(found), compat)
 
 
 def _check(task: Task, folder: Path, record: Record, compat: str | None) -> TaskCompleteness:

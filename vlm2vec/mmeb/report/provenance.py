@@ -33,6 +33,7 @@ def provenance(results: Results) -> str:
             "not known" if results.written is None else f"{results.written:%Y-%m-%d %H:%M} UTC",
         ),
         *_flat(known),
+        ("made by", ", ".join(f"{name} {version}" for name, version in results.tasks[0].versions.items())),
     ]
     # What is nested deeper is read less.
     model = sorted(_flat(made_of.get("model", {})), key=lambda line: line[0].count("."))

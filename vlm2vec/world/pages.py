@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,21 @@ def _pixels(page: Any) -> np.ndarray:
     return np.array(page.render(scale=1 / _POINTS_PER_UNIT, rev_byteorder=True).to_numpy()[..., :3])
 
 
-_LEFT: list[PdfCanvas] = []
+_CANVASES: list[PdfCanvas] = []
 
 
 def _canvas_with_fonts() -> PdfCanvas:
     """An empty canvas that may have its fonts already: to load one takes longer than to draw a page."""
-    if not _LEFT or _LEFT[0].pages_begun > _MOST_PAGES:
-        _LEFT[:] = [PdfCanvas(scale=_POINTS_PER_UNIT)]
-    return _LEFT[0]
+    if not _CANVASES or _CANVASES[0].pages_begun > _MOST_PAGES:
+        _close_canvases()
+        _CANVASES.append(PdfCanvas(scale=_POINTS_PER_UNIT))
+    return _CANVASES[0]
+
+
+@atexit.register  # pypdfium2 warns of documents that are open when the interpreter ends
+def _close_canvases() -> None:
+    while _CANVASES:
+        _CANVASES.pop().document.close()
 
 
 def _lay_out_text(canvas: PdfCanvas, page: Page) -> None:

@@ -105,11 +105,12 @@ def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callab
     assert max(shares) < 0.6 * whole[0]
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_takes_up_shared_states(
-    straight: Callable[..., Path], tmp_path: Path
+    straight: Callable[..., Path], before: int, after: int, tmp_path: Path
 ) -> None:
-    run(tmp_path, "kill", "5", ranks=2, fsdp=True)
-    finish(tmp_path, "resume", ranks=1)
+    run(tmp_path, "kill", "5", ranks=before, fsdp=before > 1)
+    finish(tmp_path, "resume", ranks=after, fsdp=after > 1)
     expected = straight(2)
     assert losses(tmp_path)[4:] == pytest.approx(losses(expected)[4:], rel=1e-4)
     # Without the second rank's states, the last two steps would go elsewhere.

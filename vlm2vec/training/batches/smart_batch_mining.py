@@ -85,8 +85,9 @@ def mine_sub_batches(
 
     Example:
         >>> from vlm2vec import VLM2Vec
-        >>> shapes = [f"{c} {s}" for s in ("circle", "square") for c in ("red", "blue", "green")]
-        >>> rows = [{"query": f"a {shape}", "document": shape} for shape in shapes]
+        >>> clips = [f"a red circle moving {way}" for way in ("left", "right", "up")]
+        >>> pages = [f"a page titled river {word}" for word in ("apple", "bridge", "silver")]
+        >>> rows = [{"query": f"find {text}", "document": text} for text in (*clips, *pages)]
         >>> mined = mine_sub_batches(VLM2Vec(), rows, sub_batch_size=3, neighbours=2, skip=0)
         >>> sorted(sorted(group) for group in mined.sources[0].groups.tolist())
         [[0, 1, 2], [3, 4, 5]]

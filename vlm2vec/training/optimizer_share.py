@@ -102,7 +102,7 @@ class OptimizerShare:
                 if not file.is_file():
                     raise CheckpointError(
                         f"the optimizer's states of rank {rank} are missing: {file.name}",
-                        fix="Put the files of all machines into one folder, or resume from another checkpoint.",
+                        fix="Put the files of all machines into one folder, or use another checkpoint.",
                         source=str(self._checkpoint),
                     )
                 others = torch.load(file, map_location="cpu", mmap=True)

@@ -42,6 +42,15 @@ def test_a_run_prints_scores_and_keeps_them(run: Run) -> None:
     code, _, told = run(*arguments, "--submission", "sent.json")
     assert code == 1
     assert "no tasks of the leaderboard" in told
+    code, printed, _ = run("compare", "out", "out")
+    assert code == 0
+    assert re.search(
+        r"embedded against embedded: 1 of 9 tasks(?s:.*)overall +1/9 +[\d.]+ +[\d.]+ +\+0\.00", printed
+    )
+    for sides in (("out", "GME-2B"), ("GME-2B", "out")):
+        code, _, told = run("compare", *sides)
+        assert code == 1
+        assert "published scores are of the 78 tasks, these are of the mini suite" in told
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from vlm2vec.errors import InputError
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb import Results
+    from vlm2vec.mmeb.tasks import Task
 
 __all__ = ["app"]
 
@@ -151,12 +152,14 @@ def compare(
             "there is nothing to compare",
             fix=f"Name two of {', '.join(published_names())}, or folders of results; or pass --published.",
         )
-    sides, names, versions = zip(*(_scores(side) for side in (first, second)), strict=True)
+    sides, names, versions, benchmarks = zip(*(_scores(side) for side in (first, second)), strict=True)
     known = {one for one in versions if one is not None}
     if len(known) > 1:
         raise InputError("one of both was scored with compat", fix="Compare results of the same data.")
     data = next(iter(known), "newest")
-    found = compared(*sides, version=version, data=data, model=names[0], baseline=names[1])
+    found = compared(
+        *sides, version=version, data=data, model=names[0], baseline=names[1], tasks=benchmarks[0]
+    )
     out.print(str(found), soft_wrap=True, markup=False)
 
 
@@ -165,11 +168,11 @@ app.command(epilog=mmeb_data.DOWNLOAD_EPILOG)(mmeb_data.download)
 app.command(epilog=mmeb_data.CHECK_EPILOG)(mmeb_data.check)
 
 
-def _scores(given: str) -> tuple[Any, str, str | None]:
-    """Scores in a folder, or the name of a published model; what to call it, and of which data it is."""
-    if not Path(given).is_dir():
-        return given, given, None
+def _scores(given: str) -> tuple[Any, str, str | None, list[Task]]:
+    """Scores in a folder, or the name of a published model; what to call it, of which data and benchmark."""
     from vlm2vec import mmeb
 
+    if not Path(given).is_dir():
+        return given, given, None, mmeb.list_tasks()
     results: Results = mmeb.Results.load(given)
-    return results.scores, results.model, results.data_version
+    return results.scores, results.model, results.data_version, results.benchmark

@@ -13,6 +13,7 @@ from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import MODALITIES, OVERALL, TaskGroup, groups, members, summarize
 from vlm2vec.mmeb.published import PublishedScores, published
 from vlm2vec.mmeb.published.versions import version_of
+from vlm2vec.mmeb.tasks import list_tasks
 
 __all__ = ["Comparison", "MeanDifference", "TaskDifference", "compare"]
 
@@ -167,6 +168,11 @@ def compare(
     versions = [version_of(side.version if isinstance(side, PublishedScores) else data) for side in sides]
     quoted = [side for side in sides if isinstance(side, PublishedScores)]
 
+    if quoted and any(task.name in score for score in scores for task in list_tasks("mini")):
+        raise InputError(
+            "published scores are of the 78 tasks, these are of the mini suite",
+            fix="Compare two results of the mini suite with each other.",
+        )
     compared: dict[str, TaskDifference] = {}
     left_out: dict[str, str] = {}
     for score in scores:

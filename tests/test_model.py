@@ -363,12 +363,20 @@ def test_unknown_checkpoints_need_a_profile(golden: Path) -> None:
         VLM2Vec(golden / "tiny_qwen2vl", profile="v3", device="cpu")
 
 
-def test_missing_folders_say_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        VLM2Vec(tmp_path / "nowhere", profile="vlm2vec-v2")
-
-
 def test_loading_leaves_no_warnings(golden: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu")
     assert not caplog.records
+
+
+@pytest.mark.parametrize("name", [Path("nowhere"), "./nowhere", "/nowhere/at/all"])
+def test_a_path_that_is_no_folder_is_told_without_asking_the_hub(name: str | Path) -> None:
+    with pytest.raises(errors.CheckpointError, match="there is no such folder"):
+        VLM2Vec(name)
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    with pytest.raises(errors.CheckpointError, match="this is a file"):
+        VLM2Vec(str(file))

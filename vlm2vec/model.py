@@ -28,7 +28,7 @@ from vlm2vec.encoding.policy import ErrorPolicy, check_settings, settle_errors
 from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import CheckpointError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
@@ -99,6 +99,7 @@ class VLM2Vec(HookedSentenceTransformer):
             raise ValueError(
                 "With modules=, profile, base_model, limits and allow_urls belong to the first module."
             )
+        _check_folder(model_name_or_path)
         device = device or get_device_name()
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
@@ -526,6 +527,17 @@ class VLM2Vec(HookedSentenceTransformer):
 
 def _instructed(item: Input | VLM2VecError, instruction: str | None) -> Input | VLM2VecError:
     return item if isinstance(item, VLM2VecError) else with_default_instruction(item, instruction)
+
+
+def _check_folder(model: str | Path | None) -> None:
+    """What can only be a folder is one: the hub is not asked for a path or a file."""
+    if model is None or Path(model).is_dir():
+        return
+    if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or Path(model).is_file():
+        what = "this is a file" if Path(model).is_file() else "there is no such folder"
+        raise CheckpointError(
+            what, fix="Pass the folder of a model, or its id on the hub.", source=str(model)
+        )
 
 
 def _default_dtype(device: torch.device) -> torch.dtype:

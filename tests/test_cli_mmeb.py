@@ -54,7 +54,8 @@ def test_a_run_prints_scores_and_keeps_them(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "first", "others"), [("cpu,meta", "cpu", ["cpu", "meta"]), ("cpu", "cpu", ()), (None, None, ())]
+    ("given", "first", "others"),
+    [("cpu,meta", "cpu", ["cpu", "meta"]), ("cpu,", "cpu", ()), (",", None, ()), (None, None, ())],
 )
 def test_several_devices_share_the_work(
     run: Run,

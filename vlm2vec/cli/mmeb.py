@@ -86,7 +86,7 @@ def run(
     from vlm2vec import mmeb
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
-    devices = [name for name in device.split(",") if name] if device else [None]
+    devices = [name for name in (device or "").split(",") if name] or [None]
     results = mmeb.evaluate(
         load(model, profile, devices[0]),
         tasks,

@@ -86,9 +86,9 @@ def run(
     from vlm2vec import mmeb
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
-    devices = [name for name in (device or "").split(",") if name] or [None]
+    devices = [name for name in (device or "").split(",") if name]
     results = mmeb.evaluate(
-        load(model, profile, devices[0]),
+        load(model, profile, devices[0] if devices else None),
         tasks,
         data_dir=data,
         output_dir=output,

@@ -42,14 +42,19 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 def with_link(name: str, target: str, kind: bytes) -> bytes:
+    return with_links({name: target}, kind)
+
+
+def with_links(links: dict[str, str], kind: bytes = tarfile.SYMTYPE) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as tar:
         member = tarfile.TarInfo("a/file.png")
         member.size = 5
         tar.addfile(member, io.BytesIO(b"inner"))
-        link = tarfile.TarInfo(name)
-        link.type, link.linkname = kind, target
-        tar.addfile(link)
+        for name, target in links.items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
     return data.getvalue()
 
 
@@ -109,6 +114,34 @@ def test_a_link_to_the_outside_is_refused(tmp_path: Path, target: str, kind: byt
     with pytest.raises(DownloadError, match="outside"):
         unpack(written(tmp_path / "in", with_link("a/b/link", target, kind)), tmp_path / "out")
     assert not (tmp_path / "out" / "a" / "b" / "link").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_to_links_become_copies_in_any_order(tmp_path: Path, kind: bytes) -> None:
+    names = {f"a/{number}.png": f"a/{number + 1}.png" for number in range(3)} | {"a/3.png": "a/file.png"}
+    links = {name: Path(end).name if kind == tarfile.SYMTYPE else end for name, end in names.items()}
+    for number, order in enumerate((links, dict(reversed(links.items())))):
+        out = tmp_path / str(number)
+        (out / "a").mkdir(parents=True)
+        (out / "a" / "1.png").write_bytes(b"of an archive that was here before")
+        assert unpack(written(tmp_path / "in", with_links(order, kind)), out) == (5, 25)
+        assert contents(out) == dict.fromkeys(["a/file.png", *names], b"inner")
+
+
+@pytest.mark.parametrize(
+    "links",
+    [{"a/1": "2", "a/2": "1"}, {"a/1": "1"}, {"a/1": "2", "a/2": "3", "a/3": "2"}, {"a/1": "2", "a/2": "3"}],
+)
+def test_links_that_lead_to_no_file_are_refused(tmp_path: Path, links: dict[str, str]) -> None:
+    with pytest.raises(DownloadError, match="a/1 is a link to something else"):
+        unpack(written(tmp_path / "in", with_links(links)), tmp_path / "out")
+    assert contents(tmp_path / "out") == {"a/file.png": b"inner"}
+
+
+def test_a_file_that_is_packed_twice_is_kept(tmp_path: Path) -> None:
+    links = with_links({"a/file.png": "a/file.png"}, tarfile.LNKTYPE)
+    assert unpack(written(tmp_path / "in", links), tmp_path / "out") == (1, 5)
+    assert contents(tmp_path / "out") == {"a/file.png": b"inner"}
 
 
 def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:

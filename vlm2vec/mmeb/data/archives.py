@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -62,7 +62,7 @@ def unpack(
 
 
 def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None) -> tuple[int, int]:
-    links: list[tuple[Path, Path, str]] = []
+    links: dict[Path, Path] = {}
     files = size = 0
     made: set[Path] = set()
     for member in _members(parts, tick):
@@ -71,20 +71,34 @@ def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | 
             target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
         if member.content is None:
-            links.append((target, folder / _inside(member.link, parts[0]), member.name))
+            source = folder / _inside(member.link, parts[0])
+            if source != target or not target.is_file():  # a file that is packed twice links to itself
+                links[target] = source
             continue
+        links.pop(target, None)  # of two members of one name the later counts
         with target.open("wb") as file:
             shutil.copyfileobj(member.content, file, _CHUNK)
             if file.tell() != member.size:
                 raise EOFError(f"{member.name} is cut off")
         files, size = files + 1, size + member.size
-    for target, source, name in links:
-        if not source.is_file():
+    for target in links:
+        end = _end_of(links, target)
+        if end is None or not end.is_file():
+            name = target.relative_to(folder).as_posix()
             raise tarfile.TarError(f"{name} is a link to something else than one of its files")
-        if source != target:
-            shutil.copyfile(source, target)
-            files, size = files + 1, size + target.stat().st_size
+        shutil.copyfile(end, target)
+        files, size = files + 1, size + target.stat().st_size
     return files, size
+
+
+def _end_of(links: Mapping[Path, Path], link: Path) -> Path | None:
+    """Where a link leads, also over other links, later ones too; `None` if that is in a circle."""
+    passed = {link}
+    while (link := links[link]) in links:
+        if link in passed:
+            return None
+        passed.add(link)
+    return link
 
 
 def file_names(parts: Sequence[Path], count: int) -> list[PurePosixPath]:

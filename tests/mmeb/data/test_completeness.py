@@ -157,11 +157,17 @@ def test_the_list_says_what_is_there_and_how_to_get_the_rest(tmp_path: Path) -> 
     pictures = sorted((tmp_path / "image-tasks").rglob("*.png"))
     for picture in pictures[:5]:
         picture.unlink()
-    printed = str(check(["mini-V-RET", "mini-I-CLS"], data_dir=tmp_path))
+    printed = str(check(["mini-V-RET", "mini-I-CLS", "MSVD"], data_dir=tmp_path))
     assert "5 of 80 files missing:" in printed
     assert "and 2 more" in printed
     assert re.search(r"^ok +mini-V-RET", printed)
-    assert printed.endswith(f"vlm2vec mmeb download {tmp_path} -t mini-I-CLS")
+    assert printed.endswith(f"vlm2vec mmeb download {tmp_path} -t MSVD")
+
+
+def test_the_mini_suite_has_nothing_to_fetch(tmp_path: Path) -> None:
+    printed = str(check("mini", data_dir=tmp_path))
+    assert printed.endswith("drawn when they are needed: there is nothing to fetch.")
+    assert "download" not in printed.splitlines()[-2]
 
 
 def test_compat_looks_at_what_evaluate_reads_with_it(tmp_path: Path) -> None:

@@ -101,17 +101,18 @@ class Completeness:
         many = len(self.tasks)
         if self.complete:
             return "\n".join([*lines, "", f"{many} of {many} tasks are complete."])
-        chosen = " ".join(f"-t {name}" for name in self.incomplete)
-        compat = f" --compat {self.compat}" if self.compat else ""
-        return "\n".join(
-            [
-                *lines,
-                "",
-                f"{many - len(self.incomplete)} of {many} tasks are complete. To fetch the others "
-                "(with --force, where files of an unpacked archive are gone):",
+        lines += ["", f"{many - len(self.incomplete)} of {many} tasks are complete."]
+        drawn = {task.name for task in list_tasks("mini")}
+        if drawn & set(self.incomplete):
+            lines.append("Tasks of the mini suite are drawn when they are needed: there is nothing to fetch.")
+        if wanted := [name for name in self.incomplete if name not in drawn]:
+            chosen = " ".join(f"-t {name}" for name in wanted)
+            compat = f" --compat {self.compat}" if self.compat else ""
+            lines += [
+                "To fetch the others (with --force, where files of an unpacked archive are gone):",
                 f"vlm2vec mmeb download {shlex.quote(str(self.folder))} {chosen}{compat}",
             ]
-        )
+        return "\n".join(lines)
 
 
 def check(

@@ -129,7 +129,8 @@ def test_another_number_of_queries_is_told(tmp_path: Path) -> None:
     assert "100 of 670" in page.section("tasks").text
 
 
-def test_a_model_without_published_scores_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("selection", ["V-RET", "mini"])
+def test_a_model_without_published_scores_is_refused(tmp_path: Path, selection: str) -> None:
     with pytest.raises(InputError, match="no scores were published"):
-        results("V-RET").report(tmp_path / "r.html", compare=["nobody"])
+        results(selection).report(tmp_path / "r.html", compare=["GME-2B", "nobody"])
     assert not (tmp_path / "r.html").exists()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vlm2vec.mmeb.averages import MODALITIES, OVERALL
 from vlm2vec.mmeb.comparison import Comparison, MeanDifference, compare
+from vlm2vec.mmeb.published import published
 from vlm2vec.mmeb.tasks import list_tasks
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def comparisons(results: Results, names: Sequence[str], version: str | None) -> 
     Raises:
         InputError: There is no such model or version, or no task can be compared.
     """
+    for name in names:
+        published(name, version)  # a wrong name is told, also where nothing is compared
     known = {task.name for task in list_tasks("all")}
     scores = {task: score for task, score in results.scores.items() if task in known}
     if not scores:

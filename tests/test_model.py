@@ -258,7 +258,7 @@ def test_control_tokens_in_a_users_text_are_plain_text(tiny: VLM2Vec) -> None:
 
 
 def test_whitespace_is_kept(tiny: VLM2Vec) -> None:
-    for text in ("  two before", "a newline\n", "\t", "double  space "):
+    for text in ("  two before", "a newline\n", "\ttab", "double  space "):
         ids = tiny.preprocess([text])["input_ids"][0].tolist()
         assert tiny.tokenizer.decode(ids) == text
 

@@ -12,6 +12,7 @@ import torch
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs import Video, parse_input
+from vlm2vec.inputs.parts import Text
 
 PHOTO = PIL.Image.new("RGB", (6, 4))
 ARRAY = np.zeros((4, 6, 3), np.uint8)
@@ -34,12 +35,15 @@ BAD = {
     "iterator": (iter(["a"]), "a list_iterator is not an input"),
     "open file": (io.BytesIO(SECRET), "an open file is not an input"),
     "empty text": ("", "the text is empty"),
+    "blank text": ("  ", "the text is empty or blank"),
+    "blank line": ("\n\t", "the text is empty or blank"),
     "lone surrogate": ("ab\ud800c", "lone surrogate, U\\+D800, at position 2"),
     "empty dict": ({}, "the dict holds no text"),
     "only an instruction": ({"instruction": "i"}, "the dict holds no text"),
     "only options": ({"num_frames": 3}, "stands beside no video"),
     "empty list": ([], "the list of parts is empty"),
     "empty texts": (["", ""], "the text is empty"),
+    "blank texts": (["", " "], "the text is empty or blank"),
     "list in list": (["a", ["b"]], "a list stands inside"),
     "none in list": (["a", None], "None is not an input"),
     "instruction in a part": (["a", {"text": "b", "instruction": "c"}], "whole input"),
@@ -49,6 +53,8 @@ BAD = {
     "text nan": ({"text": float("nan")}, '"text" is float nan'),
     "text bytes": ({"text": SECRET}, '"text" is 12 bytes.*Decode'),
     "text empty": ({"text": ""}, "the text is empty"),
+    "text blank": ({"text": " "}, "the text is empty or blank"),
+    "blank message": ({"role": "user", "content": " "}, "the text is empty or blank"),
     "text empty list": ({"text": []}, '"text" is list of 0'),
     "text surrogate": ({"text": "\udfff"}, "position 0"),
     "instruction number": ({"text": "t", "instruction": 3}, '"instruction" is int 3'),
@@ -150,6 +156,13 @@ OPTIONS = {
     "pages": [0, "", " ", [], (), [0], [1.5], ["1"], 1.5, True, {1}],
     "password": [3, b"SECRETSECRET", ["a"]],
 }
+
+
+def test_a_blank_text_beside_media_or_an_instruction_of_its_own_is_meant():
+    assert parse_input({"image": PHOTO, "text": " "}).parts[1] == Text(" ")
+    assert parse_input({"text": "  ", "instruction": ""}).parts == (Text("  "),)
+    assert parse_input({"prompt": "  "}).prompt == "  "
+    rejected("  ", "the text is empty or blank", instruction="of the call")
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in OPTIONS for value in OPTIONS[name]])

@@ -38,7 +38,6 @@ class Color(str, enum.Enum):
     [
         "a cat",
         "  spaces and\nlines\t",
-        " ",
         "photo.jpg",
         "/etc/hostname",
         "https://example.org/a.png",

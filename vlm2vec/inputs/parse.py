@@ -198,10 +198,17 @@ def _parse_part(item: Any, allow_urls: bool) -> tuple[Part, ...]:
 
 
 def _check_not_empty(content: Content) -> None:
-    if content.prompt is not None or any(not isinstance(part, Text) or part.text for part in content.parts):
+    # Beside an instruction of its own, a blank text is meant: benchmarks have answers that say nothing.
+    meant = content.instruction is not None
+    if content.prompt is not None or any(
+        not isinstance(part, Text) or part.text.strip() or (meant and part.text) for part in content.parts
+    ):
         return
     if content.parts:
-        raise InputError("the text is empty", fix="Pass at least one character, or leave the input out.")
+        raise InputError(
+            "the text is empty or blank",
+            fix="Pass at least one character that is not whitespace, or leave the input out.",
+        )
     raise InputError("the list of parts is empty", fix="Pass at least one part, or leave the input out.")
 
 

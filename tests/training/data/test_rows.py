@@ -43,6 +43,7 @@ BAD: list[tuple[Any, type[Exception], str, str]] = [
     ({**GOOD, "query": None}, InputError, "has no query", "without a query"),
     ({**GOOD, "query": float("nan")}, InputError, "has no query", "without a query"),
     ({**GOOD, "query": ""}, InputError, "the query is empty", "with an empty query"),
+    ({**GOOD, "query": " \n"}, InputError, "the query is empty", "with an empty query"),
     ({**GOOD, "document": {"text": ""}}, InputError, "the document is empty", "with an empty document"),
     ({**GOOD, "document": []}, InputError, "the document is empty", "with an empty document"),
     ({**GOOD, "positive": "c"}, InputError, 'Did you mean "document"?', "with an unknown key"),

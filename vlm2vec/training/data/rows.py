@@ -257,7 +257,8 @@ def _absence(name: str, value: Any) -> _Problem | None:
         return _problem(
             f"without a {kind}", f"the row has no {name}", f'Give "{kind}", or leave the row out.'
         )
-    empty = isinstance(value, (str, bytes, list, tuple, Mapping)) and not len(value)
+    content = value.strip() if isinstance(value, str) else value
+    empty = isinstance(content, (str, bytes, list, tuple, Mapping)) and not len(content)
     if empty or (isinstance(value, Mapping) and set(value) <= {"text", "prompt"} and not any(value.values())):
         return _problem(f"with an empty {kind}", f"the {name} is empty", "Fill it, or leave the row out.")
     return None

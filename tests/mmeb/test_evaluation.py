@@ -137,6 +137,21 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     assert model.calls == before
 
 
+def test_each_task_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="vlm2vec.mmeb")
+    results = evaluate(told, TASKS, name="words")
+    said = [record.message for record in caplog.records if record.name.startswith("vlm2vec.mmeb")]
+    assert len(said) == 2 * len(TASKS)
+    for place, result in enumerate(results.tasks):
+        where = f"{place + 1} of 3, {result.task}: "
+        begin, end = said[2 * place : 2 * place + 2]
+        assert begin == f"{where}80 queries, {result.candidates} candidates"
+        assert re.fullmatch(rf"{where}{re.escape(result.metric)} {result.percentage:.2f}, \d+ s", end)
+    caplog.clear()
+    (broken,) = evaluate(Picky("Where"), ["mini-I-QA"], on_error="score").tasks
+    assert caplog.records[-1].message.endswith(f" s, {len(broken.failures)} samples failed")
+
+
 def test_candidates_that_tasks_share_are_embedded_once(tmp_path: Path) -> None:
     model = Counting()
     evaluate(model, ["mini-V-CLS", "mini-V-QA"], name="words", output_dir=tmp_path)
@@ -288,6 +303,31 @@ class Pictures:
 def by_number(contents: Sequence[Content], role: str) -> np.ndarray:
     """Vectors that tell the numbers of pictures: what belongs together is equal."""
     return np.eye(64)[[int(Path(str(content.image)).stem[1:]) for content in contents]]
+
+
+@pytest.mark.parametrize("kept", ["digests.json", "tasks/*.json", "embeddings/*/*.json"])
+def test_kept_files_that_are_damaged_are_made_again(tmp_path: Path, kept: str) -> None:
+    Pictures(tmp_path / "data")
+
+    def run() -> dict[str, float]:
+        places = {"data_dir": tmp_path / "data", "output_dir": tmp_path / "out"}
+        return evaluate(by_number, ["NIGHTS"], **places, name="n", offline=True).scores
+
+    assert run() == {"NIGHTS": 100}
+    for file in list((tmp_path / "out").glob(kept)):
+        whole = json.loads(file.read_text())
+        parts = [
+            {**whole, name: value} for name in list(whole)[:20] for value in (None, 3, "x", [], {}, {"a": 1})
+        ]
+        for damaged in ("{", "[]", "null", '{"a": {}}', *map(json.dumps, parts)):
+            if file.name != "NIGHTS.json":
+                (tmp_path / "out" / "tasks" / "NIGHTS.json").unlink()
+            file.write_text(damaged)
+            try:
+                assert run() == {"NIGHTS": 100}, damaged
+            except StaleResultError:
+                assert '"made_of"' in damaged  # that says of what run it is
+            file.write_text(json.dumps(whole))
 
 
 def test_a_missing_file_ends_the_run_and_is_named_with_its_sample(tmp_path: Path) -> None:

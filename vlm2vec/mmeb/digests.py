@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vlm2vec.mmeb.samples import Content
 __all__ = ["Digests", "digest_of", "weights_digest"]
 
 _BLOCK = 2**20
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 
 def digest_of(value: Any) -> str:
@@ -53,10 +55,7 @@ class Digests:
         self._untold: dict[str, str] = {}
         self._changed = False
         if file is not None and file.is_file():
-            try:
-                self._known = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError:
-                self._known = {}  # cut off while it was written; files are read once more
+            self._known = _read(file)
 
     def content(self, content: Content) -> str:
         """Digest of all that a model could be given of a sample.
@@ -101,6 +100,17 @@ class Digests:
         except OSError as error:
             raise _unreadable(path, error) from error
         return known
+
+
+def _read(file: Path) -> dict[str, str]:
+    """The digests in a file; none where it is damaged: what they are of is read once more."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    # Texts of another form would do worse than end the run: two files with one digest share a vector.
+    whole = isinstance(found, dict) and all(_DIGEST.fullmatch(str(digest)) for digest in found.values())
+    return found if whole else {}
 
 
 def _unreadable(path: Path, error: OSError) -> MediaError:

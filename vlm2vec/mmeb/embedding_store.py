@@ -91,9 +91,11 @@ class EmbeddingStore:
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
             names, ends = told["names"], told["ends"]
-            rows = len(np.load(path.with_suffix(".npy"), mmap_mode="r"))
-        except (FileNotFoundError, ValueError, KeyError, EOFError):
-            return  # a copy that was cut off: its vectors are made again
-        if rows == (ends[-1] if ends else len(names)):
+            whole = len(np.load(path.with_suffix(".npy"), mmap_mode="r")) == (
+                ends[-1] if ends else len(names)
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
+            return  # damaged, or a copy that was cut off: its vectors are made again
+        if whole:
             self._ends[path] = ends
             self._places.update((name, (path, place)) for place, name in enumerate(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from vlm2vec.mmeb.task_samples import Samples, TaskSamples, task_samples
 from vlm2vec.mmeb.tasks import Task
 
 __all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
 
 _PROTOCOL = 1
 """Number of the way in which scores are made from vectors here; results of another one are not used again."""
@@ -72,14 +75,25 @@ class Run:
         guesses = [task.queries + (task.candidates or 0) for task in tasks]
         show = show and self.processes.rank == 0
         with tqdm(total=sum(guesses), unit=" samples", disable=not show, smoothing=0.02) as bar:
-            for task, guess in zip(tasks, guesses, strict=True):
+            for number, (task, guess) in enumerate(zip(tasks, guesses, strict=True), start=1):
                 begin = time.perf_counter()
                 bar.set_description(f"{task.name}, reading")
                 samples = self._samples(task, digests)
                 # Now it is known, so the time that remains is told better from here on.
-                bar.total += len(samples.data.queries) + len(samples.data.candidates) - guess
+                queries, candidates = len(samples.data.queries), len(samples.data.candidates)
+                bar.total += queries + candidates - guess
                 bar.set_description(task.name)
-                yield self._result(task, samples, store, bar, begin)
+                place = f"{number} of {len(tasks)}, {task.name}"
+                self._tell(f"{place}: {queries:,} queries, {candidates:,} candidates")
+                result = self._result(task, samples, store, bar, begin)
+                failed = f", {len(result.failures):,} samples failed" if result.failures else ""
+                seconds = time.perf_counter() - begin
+                self._tell(f"{place}: {result.metric} {result.percentage:.2f}, {seconds:,.0f} s{failed}")
+                yield result
+
+    def _tell(self, news: str) -> None:
+        if self.processes.rank == 0:
+            logger.info(news)
 
     def _kept_parts(self) -> tuple[Digests, EmbeddingStore]:
         digests = Digests(self.folder / "digests.json" if self.keeps_digests else None)

@@ -86,7 +86,7 @@ class TaskResult:
         """The result in a file; `None` where there is none, or none that can be read."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
+            result = cls(
                 **{
                     **found,
                     "per_query": tuple(found["per_query"]),
@@ -94,8 +94,11 @@ class TaskResult:
                     "failures": tuple(Failure(**one) for one in found["failures"]),
                 }
             )
+            told = {"model", "compat"} <= set(result.made_of)
+            whole = told and result.percentage >= 0 and result.task == path.stem
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return result if whole else None
 
     @classmethod
     def kept(cls, path: Path, made_of: Mapping[str, Any], *, recompute: bool) -> TaskResult | None:

@@ -136,6 +136,18 @@ def test_what_is_no_config_is_an_error(run: Run) -> None:
     assert "Did you mean max_steps?" in errors
 
 
+@pytest.mark.parametrize("options", [(), ("--print-plan",)])
+def test_rows_without_any_negative_are_told_before_the_model_is_loaded(
+    run: Run, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pets", "more"):
+        Path("data", f"{name}.jsonl").write_text(json.dumps(ROWS[0]), encoding="utf-8")
+    monkeypatch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
+    code, _, errors = run("pets.yaml", "--root", "data", *options)
+    assert code == 1
+    assert "no batch can have a negative" in errors
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("pets.yaml", "--root", "nowhere"), ("pets.yaml", "--max-steps", "0")]
 )

@@ -182,6 +182,16 @@ def test_bad_rows_are_found_before_training(tmp_path: Path) -> None:
         assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
 
 
+def test_rows_without_any_negative_are_told_before_training() -> None:
+    model = VLM2Vec()
+    before = weights(model)
+    for train in (rows()[:1], {"pets": [*rows()[:1], {"query": "", "document": "a red circle"}]}):
+        with pytest.raises(InputError, match=r"there is one row\. Pass more rows"):
+            quiet(model, train, on_error="skip")
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
+    assert quiet(model, [{**rows()[0], "negatives": ["a red circle"]}], max_steps=1).steps == 1
+
+
 def test_skipped_rows_are_counted_and_batches_stay_whole(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")

@@ -77,12 +77,15 @@ def fit(
         raise typer.BadParameter(what, param_hint="--output")
 
     from vlm2vec.training import FitSettings
+    from vlm2vec.training.data.negatives import check_negatives
 
     mixture = _mixture(config, root)
     given = {} if max_steps is None else {"max_steps": max_steps}
+    settings = FitSettings.of(mixture.training, given)
+    check_negatives(mixture, settings)
     name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
-        _print_plan(mixture, FitSettings.of(mixture.training, given), name, device)
+        _print_plan(mixture, settings, name, device)
         return
     result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:

@@ -28,6 +28,7 @@ from vlm2vec.training.batches.smart_batch_sampler import SmartBatchSampler
 from vlm2vec.training.batches.smart_batches import SmartBatches
 from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.data.mixture import Mixture
+from vlm2vec.training.data.negatives import check_negatives
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
@@ -85,12 +86,8 @@ def fit(
     if smart_batches is not None and not isinstance(smart_batches, SmartBatches):
         smart_batches = SmartBatches.load(smart_batches)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
-    if chosen.check_rows and smart_batches is None:
-        mixture = mixture.checked(
-            on_error=chosen.on_error,
-            allow_urls=model[0].allow_urls,
-            show_progress_bar=chosen.show_progress_bar is not False,
-        )
+    if smart_batches is None:
+        mixture = _checked(mixture, chosen, allow_urls=model[0].allow_urls)
     skipped = Counter(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
@@ -212,6 +209,18 @@ def mixture_of(train: Any) -> Mixture:
             fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
         )
     return Mixture([TrainingSource("train", train)])
+
+
+def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixture:
+    """The mixture without bad rows, if they are to be looked for, and with something to learn from."""
+    if chosen.check_rows:
+        mixture = mixture.checked(
+            on_error=chosen.on_error,
+            allow_urls=allow_urls,
+            show_progress_bar=chosen.show_progress_bar is not False,
+        )
+    check_negatives(mixture, chosen)
+    return mixture
 
 
 def _length(rows: Any) -> int:

@@ -97,6 +97,21 @@ def test_an_incomplete_folder_is_an_error(golden: Path, tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_folder_without_a_model_is_told_what_is_missing(golden: Path, tmp_path: Path) -> None:
+    expected = "neither config.json nor adapter_config.json"
+    for profile in (None, "vlm2vec-v2"):
+        with pytest.raises(
+            errors.CheckpointError, match=f"{expected}; it is empty.*tokenizer.json and weights"
+        ):
+            VLM2Vec(tmp_path, profile=profile)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(errors.CheckpointError, match=f"{expected}. A model is config.json"):
+        VLM2Vec(str(tmp_path))
+    copy(golden, "tiny_qwen2vl", tmp_path)
+    with pytest.raises(errors.CheckpointError, match=f"{expected}. Pass a folder in it .*: tiny_qwen2vl."):
+        VLM2Vec(tmp_path)
+
+
 def test_a_cut_off_weights_file_is_an_error(golden: Path, tmp_path: Path) -> None:
     file = copy(golden, "tiny_qwen2vl", tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])

@@ -21,6 +21,7 @@ from vlm2vec.errors import CheckpointError
 from vlm2vec.modeling.adapter import ADAPTER_CONFIG, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.completeness import require_complete
+from vlm2vec.modeling.model_folder import require_model
 from vlm2vec.modeling.stock_noise import without_stock_noise
 
 __all__ = [
@@ -54,15 +55,17 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
         hub: `revision`, `token`, `cache_dir`, `local_files_only`, as `huggingface_hub.snapshot_download`.
 
     Raises:
-        CheckpointError: There is no such folder, and no such repository can be reached.
+        CheckpointError: There is no such folder, and no such repository can be reached; or it has no model.
     """
     folder = Path(name)
     if folder.is_dir():
+        require_model(folder, str(name))
         return folder
     try:
         # Top level only: what lies deeper are other checkpoints, or modules that are fetched by themselves.
         hub = {"ignore_patterns": ["*/*"], **hub}
         folder = Path(snapshot_download(str(name), allow_patterns=["*.json", "*.jinja", "*.txt"], **hub))
+        require_model(folder, str(name))
         # Weights are picked by name, so that no second format, and no merged copy, is downloaded.
         weights = "adapter_model" if (folder / ADAPTER_CONFIG).is_file() else "*"
         for pattern in (f"{weights}.safetensors", f"{weights}.bin"):

@@ -1,0 +1,42 @@
+"""Whether a folder holds a model at all, told before anything in it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm2vec.errors import CheckpointError
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG
+
+__all__ = ["require_model"]
+
+_CONFIGS = ("config.json", ADAPTER_CONFIG)
+_NAMED = 3
+
+
+def require_model(folder: Path, source: str) -> None:
+    """Refuse a folder that holds neither a model nor an adapter; folders in it that do are named.
+
+    Args:
+        folder: The folder.
+        source: What the user called it.
+
+    Raises:
+        CheckpointError: It holds neither.
+    """
+    if _holds_model(folder):
+        return
+    found = sorted(folder.iterdir())
+    cause = f"there is no model in it: neither {' nor '.join(_CONFIGS)}"
+    inside = [child.name for child in found if child.is_dir() and _holds_model(child)]
+    raise CheckpointError(
+        cause if found else f"{cause}; it is empty",
+        fix=f"Pass a folder in it that holds one: {', '.join(inside[-_NAMED:])}."
+        if inside
+        else "A model is config.json, tokenizer.json and weights (*.safetensors); an adapter is "
+        f"{ADAPTER_CONFIG} and adapter_model.safetensors. model.save(path) writes all that is needed.",
+        source=source,
+    )
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _CONFIGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from vlm2vec.world import draw_scene, full_caption, render_scene
 from vlm2vec.world.places import group_relation, relation
-from vlm2vec.world.scenes import Scene, thing_map
+from vlm2vec.world.scenes import Scene, thing_map, with_unnamed_colours
 from vlm2vec.world.shapes import Thing
 from vlm2vec.world.vocabulary import COLOURS, PAPER, SHAPES, UNSEEN_PAIRS
 
@@ -70,6 +71,24 @@ def test_unseen_pairs_are_drawn_only_when_asked_for(counted):
 def test_each_colour_and_each_shape_is_unseen_once():
     colours, shapes = zip(*UNSEEN_PAIRS, strict=True)
     assert sorted(colours) == sorted(COLOURS) and sorted(shapes) == sorted(SHAPES)
+
+
+def test_colours_without_a_name_are_far_from_all_and_nearest_to_none_that_is_unseen():
+    names = list(COLOURS)
+    for seed, scene in enumerate(_scenes(100, counted=True)):
+        other = with_unnamed_colours(scene, np.random.default_rng(seed))
+        for before, thing in zip(scene.things, other.things, strict=True):
+            colour = np.array([int(thing.colour[start : start + 2], 16) for start in (1, 3, 5)])
+            distances = np.linalg.norm(np.array(list(COLOURS.values())) - colour, axis=1)
+            assert distances.min() > 60 and (names[distances.argmin()], thing.shape) not in UNSEEN_PAIRS
+            assert replace(thing, colour=before.colour) == before and thing.noun == thing.shape
+
+
+def test_colours_without_a_name_are_drawn_and_not_told():
+    circle = Thing("#705a3c", "circle", "large", 0.5, 0.5, 0.4)
+    scene = Scene((circle,), PAPER[0])
+    assert full_caption(scene) == "a large circle in the middle"
+    assert render_scene(scene).getpixel((56, 56)) == (0x70, 0x5A, 0x3C)
 
 
 def test_captions_count_things_that_are_alike():

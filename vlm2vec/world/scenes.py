@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from vlm2vec.world.shapes import Thing, draw_shape
 from vlm2vec.world.vocabulary import COLOURS, COUNTS, PAPER, SHAPES, SIZES, UNSEEN_PAIRS
 
-__all__ = ["Pairs", "Scene", "draw_scene", "render_scene", "thing_map"]
+__all__ = ["Pairs", "Scene", "draw_scene", "render_scene", "thing_map", "with_unnamed_colours"]
 
 SCENE_SIDE = 112
 """Side of a scene at the embedded model's size, in pixels."""
@@ -22,6 +22,8 @@ Pairs: TypeAlias = Literal["any", "seen", "unseen"]
 _DIAMETERS = {"small": (0.17, 0.22), "large": (0.34, 0.42)}
 _MOST_KINDS, _MOST_THINGS, _CROWDED = 4, 6, 4
 _GAP = 0.02
+_FAR = 60
+"""Of two colours: the least distance, in RGB, of one without a name to all others."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,31 @@ def draw_scene(rng: np.random.Generator, *, pairs: Pairs = "any", counted: bool 
         if all(is_apart(thing, other) for other in things):
             things.append(thing)
     return Scene(tuple(things), random_paper(rng))
+
+
+def with_unnamed_colours(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The scene with each thing in a colour of its own that has no name.
+
+    Whoever has seen shapes in many colours knows them in one they were never seen in. Of all colours with a
+    name, the one next to a thing's is never that of `UNSEEN_PAIRS`, so that these stay unseen.
+
+    Example:
+        >>> rng = np.random.default_rng(1)
+        >>> [thing.noun for thing in with_unnamed_colours(draw_scene(rng), rng).things]
+        ['ring', 'square']
+    """
+    things = (replace(thing, colour=_unnamed_colour(thing.shape, rng)) for thing in scene.things)
+    return replace(scene, things=tuple(things))
+
+
+def _unnamed_colour(shape: str, rng: np.random.Generator) -> str:
+    names, taken = tuple(COLOURS), np.array([*COLOURS.values(), *PAPER])
+    while True:
+        colour = rng.integers(256, size=3)
+        distances = np.linalg.norm(taken - colour, axis=1)
+        nearest = names[distances[: len(names)].argmin()]
+        if distances.min() > _FAR and (nearest, shape) not in UNSEEN_PAIRS:
+            return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def random_paper(rng: np.random.Generator) -> tuple[int, int, int]:
@@ -157,7 +184,7 @@ def render_scene(scene: Scene, side: int = SCENE_SIDE, *, oversampling: int = 2)
     image = Image.new("RGB", (large, large), scene.paper)
     draw = ImageDraw.Draw(image)
     for thing in scene.things:
-        draw_shape(draw, thing.shape, thing.box(large), COLOURS[thing.colour])
+        draw_shape(draw, thing.shape, thing.box(large), thing.ink)
     return image if oversampling == 1 else image.reduce(oversampling)
 
 

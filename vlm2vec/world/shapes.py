@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw
 
+from vlm2vec.world.vocabulary import COLOURS
+
 __all__ = ["Thing", "draw_shape"]
 
 
@@ -15,7 +17,7 @@ class Thing:
     """A coloured shape somewhere in a picture.
 
     Attributes:
-        colour: One of `COLOURS`.
+        colour: One of `COLOURS`, or one without a name, such as `#705a3c`.
         shape: One of `SHAPES`.
         size: One of `SIZES`.
         x: Centre, as a fraction of the picture's width.
@@ -32,8 +34,13 @@ class Thing:
 
     @property
     def noun(self) -> str:
-        """Colour and shape, such as `red circle`."""
-        return f"{self.colour} {self.shape}"
+        """Colour and shape, such as `red circle`; of a colour without a name nothing is said."""
+        return f"{self.colour} {self.shape}" if self.colour in COLOURS else self.shape
+
+    @property
+    def ink(self) -> tuple[int, int, int] | str:
+        """The colour as PIL takes it."""
+        return COLOURS.get(self.colour, self.colour)
 
     def box(self, side: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom in a picture of `side` pixels."""

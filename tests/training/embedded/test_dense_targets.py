@@ -41,6 +41,27 @@ def test_the_answered_colour_is_in_the_pixels_of_its_cell():
             assert matches.sum() > 10
 
 
+def test_centres_add_up_to_the_number_of_things():
+    """However many tokens each reaches over."""
+    for seed in range(60):
+        scene = draw_scene(np.random.default_rng(seed), counted=True)
+        centres = [ASPECTS["centres"].index(answer) for answer in _answers(dense_targets(scene), "centres")]
+        assert sum(centres) == len(scene.things)
+    clip = draw_clip(np.random.default_rng(2))
+    per_step = np.array(_answers(dense_targets(clip), "centres")).reshape(4, 9)
+    assert (np.sum(per_step != "nothing", axis=1) <= 1 + (clip.bystander is not None)).all()
+    assert (np.sum(per_step != "nothing", axis=1) >= 1).all()
+
+
+def test_a_colour_without_a_name_is_not_asked_for():
+    thing = Thing("#705a3c", "ring", "small", x=1.5 / 4, y=2.5 / 4, diameter=0.2)
+    targets = dense_targets(Scene((thing,), PAPER[0]))
+    place = 2 * 4 + 1
+    assert _answers(targets, "shape")[place] == "ring" and _answers(targets, "centres")[place] == "one"
+    colours = _answers(targets, "colour")
+    assert colours.pop(place) == "not asked" and set(colours) == {"nothing"}
+
+
 def test_a_clip_has_its_direction_wherever_the_mover_is_and_only_there():
     for seed in range(20):
         clip = draw_clip(np.random.default_rng(seed))

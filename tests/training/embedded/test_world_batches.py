@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm2vec.training.embedded.dense_targets import ASPECTS
+from vlm2vec.training.embedded.dense_targets import ASPECTS, NOT_ASKED
 from vlm2vec.training.embedded.network import NetworkSize
 from vlm2vec.training.embedded.training import new_model
 from vlm2vec.training.embedded.world_batches import NO_LABEL, ItemCounts, WorldCollator, pack_world
@@ -78,11 +78,20 @@ def test_half_of_the_clips_are_twins_of_the_others(model):
         assert all(one != other for one, other in zip(motions[:2], motions[2:], strict=True))
 
 
+def test_some_scenes_are_in_colours_without_a_name(model):
+    collate = WorldCollator(
+        model.tokenizer, model.profile, ItemCounts(30, 2, 1), seed=0, with_captions=False
+    )
+    colours = collate([{"step": 0}])["world_dense"][: 30 * 16].reshape(30, 16, -1)[:, :, 0]
+    unnamed = (colours == NOT_ASKED).any(dim=1)
+    assert 10 <= unnamed.sum() <= 12 and not (colours[unnamed] > 0).any()
+
+
 def test_no_batch_shows_a_pair_that_is_kept_for_scoring(model):
     collate = WorldCollator(
         model.tokenizer, model.profile, ItemCounts(30, 10, 1), seed=0, with_captions=False
     )
     dense = collate([{"step": 0}])["world_dense"]
     stills = dense[: 30 * 16]
-    shown = {(ASPECTS["colour"][c], ASPECTS["shape"][s]) for c, s in stills[:, :2].tolist() if c}
+    shown = {(ASPECTS["colour"][c], ASPECTS["shape"][s]) for c, s in stills[:, :2].tolist() if c > 0}
     assert len(shown) > 20 and not shown & UNSEEN_PAIRS

@@ -23,9 +23,13 @@ ASPECTS: dict[str, tuple[str, ...]] = {
     "shape": (_NOTHING, *SHAPES, *FIGURES),
     "size": (_NOTHING, *SIZES),
     "motion": (_NOTHING, "still", *DIRECTIONS),
+    "centres": (_NOTHING, "one", "two"),
     "word": (_NOTHING, *ALL_WORDS, *DIGITS),
 }
-"""What is asked about each token, and the possible answers; the first is that there is nothing."""
+"""What is asked about each token, and the possible answers; the first is that there is nothing.
+
+Centres are those of things: whoever counts things has to tell one that reaches over four tokens from four.
+"""
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz" + "".join(DIGITS)
 """What pages are written with."""
@@ -49,18 +53,19 @@ def dense_targets(item: Scene | Clip | Page) -> np.ndarray:
         item: What the picture shows.
 
     Returns:
-        `(tokens, 5)` int64, indices into the values of `ASPECTS`, or `NOT_ASKED`.
+        `(tokens, 6)` int64, indices into the values of `ASPECTS`, or `NOT_ASKED`; colours without a name are
+        not asked for.
 
     Example:
         >>> from vlm2vec.world.scenes import draw_scene
         >>> dense_targets(draw_scene(np.random.default_rng(0))).shape
-        (16, 5)
+        (16, 6)
     """
     if isinstance(item, Scene):
-        return _asked(_of_scene(item, SCENE_SIDE, moving=None), "colour", "shape", "size")
+        return _asked(_of_scene(item, SCENE_SIDE, moving=None), "colour", "shape", "size", "centres")
     if isinstance(item, Clip):
         steps = [_of_scene(item.at(t), CLIP_SIDE, moving=item.motion_at(t)) for t in _STEPS]
-        return _asked(np.concatenate(steps), "colour", "shape", "size", "motion")
+        return _asked(np.concatenate(steps), "colour", "shape", "size", "motion", "centres")
     return _asked(_of_page(item), "colour", "shape", "word")
 
 
@@ -113,11 +118,20 @@ def _of_scene(scene: Scene, side: int, *, moving: str | None) -> np.ndarray:
     answers = np.zeros((len(scene.things) + 1, len(ASPECTS)), dtype=np.int64)
     for number, thing in enumerate(scene.things, start=1):
         motion = "still" if moving is None or number > 1 else moving
-        values = (thing.colour, thing.shape, thing.size, motion, _NOTHING)
-        answers[number] = [
-            options.index(value) for options, value in zip(ASPECTS.values(), values, strict=True)
-        ]
-    return answers[shown]
+        said = {"colour": thing.colour, "shape": thing.shape, "size": thing.size, "motion": motion}
+        for column, (aspect, options) in enumerate(ASPECTS.items()):
+            value = said.get(aspect, _NOTHING)
+            answers[number, column] = options.index(value) if value in options else NOT_ASKED
+    by_cell = answers[shown]
+    by_cell[:, list(ASPECTS).index("centres")] = _centres(scene, cells)
+    return by_cell
+
+
+def _centres(scene: Scene, cells: int) -> np.ndarray:
+    """How many things have their centre in each cell; two is the most that is told."""
+    places = [int(thing.y * cells) * cells + int(thing.x * cells) for thing in scene.things]
+    most = len(ASPECTS["centres"]) - 1
+    return np.bincount(places, minlength=cells * cells).clip(max=most)
 
 
 def _of_page(page: Page) -> np.ndarray:
@@ -128,7 +142,7 @@ def _of_page(page: Page) -> np.ndarray:
     answers[figure, :, 1] = ASPECTS["shape"].index(page.figure)
     for word in page.words:
         first, last = int(word.x // _CELL), int((word.x + word.width - 4) // _CELL)
-        answers[_row(word), first : last + 1, 4] = ASPECTS["word"].index(word.text)
+        answers[_row(word), first : last + 1, list(ASPECTS).index("word")] = ASPECTS["word"].index(word.text)
     return answers.reshape(rows * columns, len(ASPECTS))
 
 

@@ -79,11 +79,11 @@ class Recipe:
 EMBEDDED_RECIPE = Recipe(
     NetworkSize(),
     (
-        Stage(700, ItemCounts(20, 10, 18), learning_rate=1.5e-3, warmup=50, decay=0, with_captions=False),
-        Stage(1100, ItemCounts(26, 12, 24), learning_rate=1.2e-3, warmup=50, decay=0, with_captions=True),
+        Stage(900, ItemCounts(48, 8, 14), learning_rate=1.5e-3, warmup=50, decay=0, with_captions=False),
+        Stage(1000, ItemCounts(40, 8, 20), learning_rate=1.2e-3, warmup=50, decay=250, with_captions=True),
     ),
     {
-        "max_steps": 1400,
+        "max_steps": 1300,
         "batch_size": 128,
         "sub_batch_size": 16,
         "learning_rate": 1e-3,

@@ -21,8 +21,9 @@ from vlm2vec.world.clips import Clip
 from vlm2vec.world.ink import with_ink
 from vlm2vec.world.items import Item, any_clip, any_page, any_scene
 from vlm2vec.world.pages import Page
-from vlm2vec.world.scenes import Scene
+from vlm2vec.world.scenes import Scene, with_unnamed_colours
 from vlm2vec.world.twins import twin
+from vlm2vec.world.vocabulary import COUNTS
 
 __all__ = ["ItemCounts", "WorldCollator", "pack_world"]
 
@@ -31,6 +32,9 @@ NO_LABEL = -100
 
 _INSTRUCTED = 0.75
 """Share of documents and queries that carry the default instruction."""
+
+_UNNAMED = 0.4
+"""Share of scenes in colours that have no name."""
 
 _IN_FULL = 0.5
 """Share of queries that say all there is, as the captions of documents do."""
@@ -95,7 +99,7 @@ def pack_world(
         with_captions: Whether to add prompts: each item with its caption, and texts about the items.
 
     Returns:
-        `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 5)`, `ink`
+        `pixel_values` `(patches, 1176)` uint8 and `grids` `(n, 3)`; `dense` `(media tokens, 6)`, `ink`
         `(tokens of scenes and clips, 49)` and `letters` `(tokens of pages, 35)`. With captions also a packed
         row of `n` documents, each followed by its caption, and `n` queries: `input_ids` `(tokens,)`,
         `position_ids` `(tokens, 3)`, `lengths` `(2n,)`, `labels` `(tokens,)`, the token that comes next in a
@@ -208,7 +212,15 @@ def _draw(counts: ItemCounts, rng: np.random.Generator) -> list[Item]:
     # Each clip comes with its twin, the one negative that only motion tells apart.
     clips += [twin(clip, rng) for clip in clips]
     scenes = [any_scene(rng) for _ in range(counts.scenes)]
+    unnamed = int(_UNNAMED * counts.scenes)
+    scenes[:unnamed] = [_without_names(scene, rng) for scene in scenes[:unnamed]]
     return [*scenes, *(any_page(rng) for _ in range(counts.pages)), *clips]
+
+
+def _without_names(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The scene in colours without names, unless there are then more alike than there are words for."""
+    other = with_unnamed_colours(scene, rng)
+    return other if max(map(len, other.groups)) <= len(COUNTS) else scene
 
 
 def _frames(item: Item, rules: PixelRules, rng: np.random.Generator) -> np.ndarray:

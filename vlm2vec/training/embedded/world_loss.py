@@ -93,7 +93,7 @@ class WorldLoss(nn.Module):
             losses = F.cross_entropy(head(media[asked]), answer[asked], reduction="none")
             loss = loss + (losses * weight).sum() / weight.sum().clamp(min=1)
         is_page = batch["dense"][:, list(ASPECTS).index("word")] != NOT_ASKED
-        shown = batch["dense"][:, 0] > 0
+        shown = batch["dense"][:, list(ASPECTS).index("shape")] > 0
         written = batch["letters"].any(dim=1)
         letters = self.letters(media[is_page][written])
         loss = loss + _binary(letters, batch["letters"][written]) * len(LETTERS)

@@ -37,20 +37,20 @@ class WorldTask:
 
 
 TASKS = (
-    WorldTask("text-to-image", partial(text_to_item, "scene"), 2.0),
-    WorldTask("image-to-text", partial(item_to_text, "scene"), 2.0),
-    WorldTask("text-to-clip", partial(text_to_item, "clip"), 2.0),
-    WorldTask("clip-to-text", partial(item_to_text, "clip"), 2.0),
-    WorldTask("text-to-page", partial(text_to_item, "page"), 2.0),
-    WorldTask("page-to-text", partial(item_to_text, "page"), 2.0),
+    WorldTask("text-to-image", partial(text_to_item, "scene"), 4.0),
+    WorldTask("image-to-text", partial(item_to_text, "scene"), 4.0),
+    WorldTask("text-to-clip", partial(text_to_item, "clip"), 1.0),
+    WorldTask("clip-to-text", partial(item_to_text, "clip"), 1.0),
+    WorldTask("text-to-page", partial(text_to_item, "page"), 1.5),
+    WorldTask("page-to-text", partial(item_to_text, "page"), 1.5),
     WorldTask("image-classification", classify_image, 1.5),
-    WorldTask("clip-classification", classify_clip, 1.0),
-    WorldTask("image-questions", question_about_scene, 1.5),
-    WorldTask("clip-questions", question_about_clip, 1.0),
+    WorldTask("clip-classification", classify_clip, 0.7),
+    WorldTask("image-questions", question_about_scene, 3.0),
+    WorldTask("clip-questions", question_about_clip, 0.7),
     WorldTask("page-questions", question_about_page, 1.0),
-    WorldTask("grounding", find_part, 1.0),
-    WorldTask("moments", find_moment, 1.0),
-    WorldTask("question-to-page", find_page, 1.0),
+    WorldTask("grounding", find_part, 0.5),
+    WorldTask("moments", find_moment, 0.5),
+    WorldTask("question-to-page", find_page, 0.5),
 )
 """All tasks. Retrieval weighs most: it is what the others build on."""
 

@@ -87,9 +87,11 @@ def evaluate(
         raise InputError("device is a list", fix="Pass it as devices.")
     processes = Processes.here()
     if processes.count > 1 and output_dir is None:
-        raise InputError("several processes share no folder", fix="Pass an output_dir that all of them see.")
+        raise InputError(
+            "several processes share no folder", fix="Pass an output_dir (--output) that all of them see."
+        )
     if processes.count > 1 and devices:
-        raise InputError("each process has its own device", fix="Leave out devices.")
+        raise InputError("each process has its own device", fix="Leave out devices (--device).")
     encoder = processes.here_and_there(lambda: encoder_of(model, name=name, **settings))
     identity = processes.here_and_there(lambda: dict(encoder.identity()))
     processes.same("weights or settings", lambda: digest_of(identity))

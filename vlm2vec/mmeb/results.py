@@ -61,14 +61,14 @@ class Results:
         found = [result for file in files if (result := TaskResult.load(file)) is not None]
         if not found:
             raise InputError(
-                "there are no results", fix="Pass the output_dir of a run.", source=str(output_dir)
+                "there are no results", fix="Pass the output_dir (--output) of a run.", source=str(output_dir)
             )
         runs = {digest_of([result.made_of["model"], result.made_of["compat"]]): result for result in found}
         if len(runs) > 1:
             raise StaleResultError(
                 f"results of different models or settings lie together, "
                 f"as of {' and '.join(result.task for result in runs.values())}",
-                fix='Evaluate again with on_stale="recompute".',
+                fix='Evaluate again with on_stale="recompute" (--recompute).',
                 source=str(output_dir),
             )
         order = {task.name: place for place, task in enumerate(list_tasks(["all", "mini"]))}
@@ -245,7 +245,10 @@ class Results:
         if self.compat is not None:
             raise InputError(f'these are scores with compat="{self.compat}"', fix="Evaluate without compat.")
         if not {task.name for task in list_tasks("all")} & set(self.scores):
-            raise InputError("there are no tasks of the leaderboard", fix='Evaluate tasks="all".')
+            raise InputError(
+                "there are no tasks of the leaderboard",
+                fix='Evaluate tasks="all" (-t all), or some of these.',
+            )
         write_submission(submission(self.model, self.tasks, metadata), path)
 
     def __str__(self) -> str:

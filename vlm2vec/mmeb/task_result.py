@@ -125,7 +125,7 @@ class TaskResult:
             return None
         raise StaleResultError(
             f"there is a result of another run: {', '.join(differences)} differ",
-            fix='Pass another output_dir, or on_stale="recompute" to replace it.',
+            fix='Pass another output_dir (--output), or on_stale="recompute" (--recompute) to replace it.',
             source=f"{kept.task}, {path}",
         )
 

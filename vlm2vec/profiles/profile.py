@@ -85,7 +85,7 @@ class Profile:
             raise ProfileError(
                 f"{PROFILE_FILE} does not hold a profile ({error})",
                 fix="Save the model again, or delete the file and name the profile: "
-                'VLM2Vec(path, profile="...").',
+                'VLM2Vec(path, profile="..."), or --profile.',
                 source=str(folder),
             ) from error
 

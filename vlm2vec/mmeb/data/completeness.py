@@ -150,7 +150,7 @@ def check(
     """
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise InputError("there is no such folder", fix="Check data_dir.", source=str(folder))
+        raise InputError("there is no such folder", fix="Check its name.", source=str(folder))
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
     chosen = [task.as_of(compat) for task in list_tasks(tasks)]
     return completeness_of(chosen, folder, compat=compat, show=show)

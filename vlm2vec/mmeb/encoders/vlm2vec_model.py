@@ -64,7 +64,7 @@ class VLM2VecEncoder:
         if self.prompts == "original" and known is None:
             raise InputError(
                 f"the original has no prompts for the profile {self.model.profile.name}",
-                fix='Pass prompts="profile", or a model of one of '
+                fix='Pass prompts="profile" (--prompts profile), or a model of one of '
                 f"{', '.join(sorted(ORIGINAL_PROMPTS))} loaded with its profile.",
             )
         self._original: OriginalPrompts | None = known if self.prompts == "original" else None

@@ -81,12 +81,12 @@ class DataFolder:
         if root is None:
             if self.folder is None:
                 raise MissingDataError(
-                    "no data folder was given", fix='Pass data_dir="...".', source=task.name
+                    "no data folder was given", fix='Pass data_dir="..." (--data).', source=task.name
                 )
             tried = " and ".join(str(self.folder / root) for root in task.roots)
             raise MissingDataError(
                 f"its media are not there: looked for {tried}",
-                fix=f"Run `vlm2vec mmeb download {self.folder} -t {task.name}`, or check data_dir.",
+                fix=f"Run `vlm2vec mmeb download {self.folder} -t {task.name}`, or check data_dir (--data).",
                 source=task.name,
             )
         return root

@@ -53,7 +53,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
         elif not labels:
             raise InputError(
                 f"its answer {row[options['answer']]!r} is none of its {len(texts)} choices",
-                fix='Mend the row, or pass compat="v2.0" to count it as a miss.',
+                fix='Mend the row, or pass compat="v2.0" (--compat v2.0) to count it as a miss.',
                 source=f"{task.name}, row {i}",
             )
         choices = options["separator"].join(options["choice"].format_map(field) for field in fields)

@@ -47,7 +47,7 @@ def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData
         if own is not None and label not in own and compat is None:
             raise InputError(
                 f'its label "{label}" is not among the {len(own)} that it lists',
-                fix='Mend the row, or pass compat="v2.0" to count it as a miss.',
+                fix='Mend the row, or pass compat="v2.0" (--compat v2.0) to count it as a miss.',
                 source=f"{task.name}, row {i}",
             )
         for text in own or (label,):

@@ -86,5 +86,6 @@ class Registry:
         hint = f"The closest: {', '.join(by_lower[match] for match in close)}. " if close else ""
         return InputError(
             f"there is no {what} {name!r}",
-            fix=f"{hint}Groups are {', '.join(self._groups)}; `list_tasks()` lists all tasks.",
+            fix=f"{hint}Groups are {', '.join(self._groups)}; `mmeb.list_tasks()` and `vlm2vec mmeb list` "
+            "have all tasks.",
         )

@@ -31,9 +31,10 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 def test_a_run_prints_scores_and_keeps_them(run: Run) -> None:
     arguments = ["run", "-t", "mini-I-CLS", "-o", "out", "--device", "cpu"]
-    code, printed, _ = run(*arguments)
+    code, printed, told = run(*arguments)
     assert code == 0
     results = mmeb.Results.load("out")
+    assert f"1 of 1, mini-I-CLS: hit@1 {results.scores['mini-I-CLS']:.2f}" in told
     assert results.model == "embedded"
     assert f"{results.scores['mini-I-CLS']:.2f}" in printed
     before = (Path("out") / "tasks" / "mini-I-CLS.json").stat().st_mtime_ns
@@ -47,6 +48,10 @@ def test_a_run_prints_scores_and_keeps_them(run: Run) -> None:
     assert re.search(
         r"embedded against embedded: 1 of 9 tasks(?s:.*)overall +1/9 +[\d.]+ +[\d.]+ +\+0\.00", printed
     )
+    code, _, told = run(*arguments, "--frames", "middle")
+    assert code == 1
+    assert "model.frames differ. Pass another output_dir (--output), or" in told
+    assert "(--recompute) to replace it" in told
     for sides in (("out", "GME-2B"), ("GME-2B", "out")):
         code, _, told = run("compare", *sides)
         assert code == 1
@@ -76,10 +81,67 @@ def test_several_devices_share_the_work(
     assert asked == [(first, others)]
 
 
+@pytest.mark.parametrize(
+    ("given", "loaded", "settings"),
+    [
+        ([], "vlm2vec", {}),
+        (["--prompts", "profile", "--frames", "all"], "vlm2vec", {"prompts": "profile", "frames": "all"}),
+        (
+            ["a/colpali", "--multi-vector", "--frames", "first"],
+            "a/colpali on cpu",
+            {"name": "colpali", "frames": "first"},
+        ),
+    ],
+)
+def test_settings_of_the_model_are_passed_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch, given: list[str], loaded: str, settings: dict[str, str]
+) -> None:
+    asked: list[Any] = []
+
+    def evaluate(model: str, _: Any, **arguments: Any) -> None:
+        known = {"name", "prompts", "frames"} & set(arguments)
+        asked.append((model, {name: arguments[name] for name in known}))
+        raise InputError("that is enough")
+
+    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device: "vlm2vec")
+    monkeypatch.setattr("vlm2vec.cli.mmeb.load_multi_vector", lambda model, device: f"{model} on {device}")
+    monkeypatch.setattr("vlm2vec.mmeb.evaluation.evaluate", evaluate)
+    assert run("run", "-t", "mini", "--device", "cpu", *given)[0] == 1
+    assert asked == [(loaded, settings)]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--multi-vector"], "It needs MODEL"),
+        (["a/colpali", "--multi-vector", "--prompts", "profile"], "neither --profile nor --prompts"),
+        (["a/colpali", "--multi-vector", "--profile", "vlm2vec-v2"], "neither --profile nor --prompts"),
+        (["--frames", "last"], "--frames"),
+        (["--prompts", "other"], "--prompts"),
+        (["--compat", "v1"], "--compat"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_loaded(run: Run, given: list[str], words: str) -> None:
+    code, _, told = run("run", "-t", "mini-I-CLS", *given)
+    assert code == 2
+    assert words in told
+
+
+def test_a_profile_that_does_not_fit_is_warned_of(run: Run) -> None:
+    Path("data").mkdir()
+    arguments = ["-t", "MSVD", "--data", "data", "--offline", "--profile", "gme-qwen2vl", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [])  # those of the tests make it an error
+        told = run("run", *arguments)[2]
+    assert "warning: " in told
+    assert "follows the profile vlm2vec-embedded, and is loaded with gme-qwen2vl" in told
+
+
 def test_a_wrong_task_is_told_with_the_closest(run: Run) -> None:
     code, _, told = run("run", "-t", "MSRVTT")
     assert code == 1
     assert "MSR-VTT" in told
+    assert "`vlm2vec mmeb list`" in told
 
 
 def test_missing_data_are_told_with_the_folder(run: Run) -> None:
@@ -87,6 +149,15 @@ def test_missing_data_are_told_with_the_folder(run: Run) -> None:
     code, _, told = run("run", "-t", "MSVD", "--data", "data", "--offline", "--device", "cpu")
     assert code == 1
     assert "video-tasks/frames/video_ret" in told
+    assert "or check data_dir (--data)" in told
+    assert "(--data)" in run("run", "-t", "MSVD", "--offline", "--device", "cpu")[2]
+
+
+def test_no_results_are_told_with_the_option(run: Run) -> None:
+    Path("none").mkdir()
+    code, _, told = run("report", "none")
+    assert code == 1
+    assert "output_dir (--output) of a run" in told
 
 
 def test_the_list_has_all_tasks(run: Run) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vlm2vec.cli import mmeb_data, mmeb_report
-from vlm2vec.cli.model import ProfileName, load
+from vlm2vec.cli.log import log_lines
+from vlm2vec.cli.model import ProfileName, load, load_multi_vector
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
 
@@ -61,8 +62,28 @@ def run(
         Path | None, typer.Option(dir_okay=False, help="Also write the leaderboard's file.")
     ] = None,
     compat: Annotated[
-        str | None, typer.Option(help='"v2.0" does what the original does where it is wrong.')
+        Literal["v2.0"] | None, typer.Option(help='"v2.0" does what the original does where it is wrong.')
     ] = None,
+    prompts: Annotated[
+        Literal["original", "profile"] | None,
+        typer.Option(
+            help="What the paper's code gives this model, or what its own makers do.",
+            show_default="original where that is known",
+        ),
+    ] = None,
+    frames: Annotated[
+        Literal["all", "middle", "first"] | None,
+        typer.Option(
+            help="Frames of a clip; first is for --multi-vector.", show_default="as in the paper's code"
+        ),
+    ] = None,
+    multi_vector: Annotated[
+        bool,
+        typer.Option(
+            "--multi-vector",
+            help="MODEL is of late interaction, as sentence-transformers loads it: vidore/colpali-v1.3-hf.",
+        ),
+    ] = False,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Score samples that are missing or broken as missed.")
     ] = False,
@@ -87,17 +108,29 @@ def run(
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
     devices = [name for name in (device or "").split(",") if name]
-    results = mmeb.evaluate(
-        load(model, profile, devices[0] if devices else None),
-        tasks,
-        data_dir=data,
-        output_dir=output,
-        devices=devices if len(devices) > 1 else (),
-        compat=compat,  # type: ignore[arg-type]  # evaluate says what it may be
-        on_error="score" if skip_broken else "raise",
-        on_stale="recompute" if recompute else "raise",
-        offline=offline,
-    )
+    first = devices[0] if devices else None
+    settings: dict[str, Any] = {"prompts": prompts, "frames": frames}
+    if not multi_vector:
+        loaded: Any = load(model, profile, first)
+    elif model is None or profile or prompts:
+        what = "It needs MODEL, and goes with neither --profile nor --prompts."
+        raise typer.BadParameter(what, param_hint="--multi-vector")
+    else:
+        loaded = load_multi_vector(model, first)
+        settings["name"] = Path(model).name
+    with log_lines("vlm2vec.mmeb"):
+        results = mmeb.evaluate(
+            loaded,
+            tasks,
+            data_dir=data,
+            output_dir=output,
+            devices=devices if len(devices) > 1 else (),
+            compat=compat,
+            on_error="score" if skip_broken else "raise",
+            on_stale="recompute" if recompute else "raise",
+            offline=offline,
+            **{name: value for name, value in settings.items() if value is not None},
+        )
     out.print(str(results), soft_wrap=True, markup=False)
     if submission is not None:
         results.save(submission)

@@ -19,7 +19,7 @@ _Tasks = Annotated[
     list[str],
     typer.Option("--tasks", "-t", help="all, a modality, a meta-task or a task; may be given several times."),
 ]
-_Compat = Annotated[str | None, typer.Option(help='"v2.0" for the data that run reads with it.')]
+_Compat = Annotated[Literal["v2.0"] | None, typer.Option(help='"v2.0" for the data that run reads with it.')]
 
 
 def download(
@@ -65,7 +65,7 @@ def download(
         revision=_revision(revision or []),
         media=media,
         page_archives=page_archives,
-        compat=_version(compat),
+        compat=compat,
         delete_archives=delete_archives,
         force=force,
         dry_run=dry_run,
@@ -88,7 +88,7 @@ def check(
     """
     from vlm2vec.mmeb.data import check as checked
 
-    found = checked(tasks, data_dir=data, compat=_version(compat))
+    found = checked(tasks, data_dir=data, compat=compat)
     out.print(str(found), soft_wrap=True, markup=False)
     raise typer.Exit(0 if found.complete else 1)
 
@@ -103,11 +103,3 @@ def _revision(given: list[str]) -> str | dict[str, str] | None:
             fix="Say which repository each is of: --revision OWNER/NAME=REVISION.",
         )
     return plain[0] if plain else named or None
-
-
-def _version(compat: str | None) -> Literal["v2.0"] | None:
-    if compat is None:
-        return None
-    if compat == "v2.0":
-        return "v2.0"
-    raise InputError(f"compat is {compat!r}", fix='Pass "v2.0", or leave it out.')

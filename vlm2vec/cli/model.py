@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -9,9 +11,11 @@ import typer
 from vlm2vec.cli.report import err
 
 if TYPE_CHECKING:
+    from sentence_transformers import MultiVectorEncoder
+
     from vlm2vec import VLM2Vec
 
-__all__ = ["Model", "ProfileName", "load"]
+__all__ = ["Model", "ProfileName", "load", "load_multi_vector"]
 
 Model: TypeAlias = Annotated[
     str | None,
@@ -24,13 +28,28 @@ ProfileName: TypeAlias = Annotated[
 
 
 def load(model: str | None = None, profile: str | None = None, device: str | None = None) -> VLM2Vec:
-    """The model, loaded without the bars of transformers; those of downloads stay."""
+    """The model."""
+    with _loading():
+        from vlm2vec import VLM2Vec
+
+        return VLM2Vec(model, profile=profile, device=device)
+
+
+def load_multi_vector(model: str, device: str | None = None) -> MultiVectorEncoder:
+    """A late-interaction model of sentence-transformers, such as ColPali."""
+    with _loading():
+        from sentence_transformers import MultiVectorEncoder
+
+        return MultiVectorEncoder(model, device=device)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Loading without the bars of transformers; those of downloads stay."""
     with err.status("Loading the model"):
         import transformers.utils.logging
         from huggingface_hub.utils.tqdm import enable_progress_bars
 
-        from vlm2vec import VLM2Vec
-
         transformers.utils.logging.disable_progress_bar()
         enable_progress_bars()
-        return VLM2Vec(model, profile=profile, device=device)
+        yield

@@ -68,7 +68,8 @@ def of_repository(repository: str) -> Profile | None:
         late = network == "PaliGemma"
         raise CheckpointError(
             f"this is a checkpoint on {network}, and this version loads those on Qwen2-VL",
-            fix="Load it with MultiVectorEncoder of sentence-transformers, which mmeb.evaluate takes."
+            fix="Load it with MultiVectorEncoder of sentence-transformers, which mmeb.evaluate takes; "
+            "`vlm2vec mmeb run --multi-vector` does."
             if late
             else "Use one of the repositories on Qwen2-VL.",
             source=repository,

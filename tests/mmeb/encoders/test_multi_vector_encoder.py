@@ -13,6 +13,7 @@ from sentence_transformers import MultiVectorEncoder
 from transformers import ColPaliForRetrieval, ColPaliProcessor
 
 from vlm2vec import mmeb
+from vlm2vec.cli import main
 from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.samples import Content
@@ -101,3 +102,13 @@ def test_it_is_evaluated_by_the_same_call(colpali: MultiVectorEncoder) -> None:
     results = mmeb.evaluate(colpali, tasks, name="ColPali")
     assert set(results.scores) == set(tasks)
     assert all(0 <= score <= 100 for score in results.scores.values())
+
+
+def test_the_command_line_evaluates_it(colpali_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        chosen = ["--multi-vector", "--frames", "middle", "-t", "mini-V-RET", "--device", "cpu"]
+        main(["mmeb", "run", str(colpali_folder), *chosen, "--output", str(tmp_path)])
+    assert end.value.code == 0
+    results = mmeb.Results.load(tmp_path)
+    assert results.model == colpali_folder.name
+    assert results.tasks[0].made_of["model"]["frames"] == "middle"

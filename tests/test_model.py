@@ -216,7 +216,8 @@ def test_modules_may_be_given(tiny: VLM2Vec) -> None:
 
 def test_settings_reach_saved_folders_too(embedded: VLM2Vec, tmp_path: Path) -> None:
     embedded.save(str(tmp_path))
-    model = VLM2Vec(tmp_path, device="cpu", limits=Limits(max_image_pixels=100), profile="vlm2vec-v2")
+    other = profiles.get("vlm2vec-v2")  # a profile in person is meant as it is, and warns of nothing
+    model = VLM2Vec(tmp_path, device="cpu", limits=Limits(max_image_pixels=100), profile=other)
     assert model.profile == profiles.get("vlm2vec-v2")
     with pytest.raises(errors.LimitError, match="100 pixels"):
         model.encode([IMAGE])
@@ -361,6 +362,18 @@ def test_unknown_checkpoints_need_a_profile(golden: Path) -> None:
         VLM2Vec(golden / "tiny_qwen2vl", device="cpu")
     with pytest.raises(errors.ProfileError, match="no profile 'v3'"):
         VLM2Vec(golden / "tiny_qwen2vl", profile="v3", device="cpu")
+
+
+def test_a_profile_of_another_family_is_warned_of(embedded: VLM2Vec, tmp_path: Path) -> None:
+    both = r"follows the profile vlm2vec-embedded, and is loaded with gme-qwen2vl"
+    with pytest.warns(errors.VLM2VecWarning, match=both):
+        assert VLM2Vec(profile="gme-qwen2vl", device="cpu").profile == profiles.get("gme-qwen2vl")
+    embedded.save(str(tmp_path))
+    with pytest.warns(errors.VLM2VecWarning, match=both):
+        VLM2Vec(tmp_path, profile="gme-qwen2vl", device="cpu")
+    VLM2Vec(tmp_path, profile="vlm2vec-embedded", device="cpu")  # warnings are errors in these tests
+    (tmp_path / "vlm2vec.json").write_text("damaged")
+    VLM2Vec(tmp_path, profile="gme-qwen2vl", device="cpu")
 
 
 def test_loading_leaves_no_warnings(golden: Path, caplog: pytest.LogCaptureFixture) -> None:

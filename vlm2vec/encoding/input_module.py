@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from vlm2vec.encoding.plan import Planner
 from vlm2vec.encoding.prepare import Preparer
 from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import write_processor_files
-from vlm2vec.errors import ProfileError
+from vlm2vec.errors import ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.text import check_text
@@ -90,16 +92,21 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         Raises:
             CheckpointError: The files are missing, incomplete, or of another model.
             ProfileError: No profile is known for this checkpoint.
+
+        Warns:
+            VLM2VecWarning: A profile is named, and the checkpoint says another.
         """
         published = profiles.of_repository(str(name))  # before gigabytes are fetched for nothing
         folder = resolve_folder(name, **hub)
         if isinstance(profile, str):
             profile = profiles.get(profile)
+            _warn_of_another(profile, folder, published, source=str(name))
         chosen = profile or Profile.load(folder) or published
         if chosen is None:
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
-                fix=f"Name it: VLM2Vec(path, profile=...), one of {', '.join(profiles.names())}.",
+                fix="Name it, VLM2Vec(path, profile=...) or --profile: "
+                f"one of {', '.join(profiles.names())}.",
                 source=str(name),
             )
         network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
@@ -250,3 +257,17 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         self.profile.save(folder)
         write_processor_files(folder, self.profile)
         self.save_config(output_path)
+
+
+def _warn_of_another(profile: Profile, folder: Path, published: Profile | None, *, source: str) -> None:
+    """Vectors of a model under the profile of another family look fine, and are wrong."""
+    with suppress(ProfileError):  # one that is damaged is just what a name is given for
+        own = Profile.load(folder) or published
+        if own is not None and own.name != profile.name:
+            warnings.warn(
+                f"{source}: this model follows the profile {own.name}, and is loaded with {profile.name}: "
+                "its prompts and pixels are not those that it knows. Leave the profile out, unless that is "
+                "meant",
+                VLM2VecWarning,
+                stacklevel=2,
+            )

@@ -21,6 +21,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, Qwen2VLModel
 
 from vlm2vec import VLM2Vec
 from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of
+from vlm2vec.errors import InputError
 from vlm2vec.modeling.attention import PACKED_ATTENTION
 
 
@@ -110,10 +111,11 @@ def test_dtype_of_reads_what_sentence_transformers_takes() -> None:
     assert dtype_of(None) is dtype_of({"dtype": "auto"}) is None
     assert dtype_of({"torch_dtype": "bfloat16"}) is torch.bfloat16
     assert dtype_of({"dtype": torch.float16}) is torch.float16
-    with pytest.raises(ValueError, match="attn_implementation"):
+    with pytest.raises(InputError, match="attn_implementation"):
         dtype_of({"attn_implementation": "sdpa"})
-    with pytest.raises(TypeError, match="float17"):
-        dtype_of({"dtype": "float17"})
+    for wrong in ("float17", "int8", torch.int8):
+        with pytest.raises(InputError, match=f'{wrong}.*Pass "float32", "bfloat16" or "float16"'):
+            dtype_of({"dtype": wrong})
 
 
 ABANDONED = """

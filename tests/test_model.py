@@ -122,23 +122,36 @@ def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
 
 
 def test_error_policies_are_checked_before_work(tiny: VLM2Vec) -> None:
-    with pytest.raises(ValueError, match="on_error"):
+    with pytest.raises(errors.InputError, match="on_error"):
         tiny.encode(TEXTS, on_error="skip")
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(errors.InputError, match="NaN"):
         tiny.encode(TEXTS, on_error="nan", precision="int8")
 
 
 def test_arguments_without_effect_are_refused(tiny: VLM2Vec, golden: Path) -> None:
-    with pytest.raises(ValueError, match="max_pixels"):
+    with pytest.raises(errors.InputError, match="max_pixels"):
         tiny.encode(TEXTS, processing_kwargs={"image": {"max_pixels": 1}})
     for name, value in {"processor_kwargs": {"a": 1}, "config_kwargs": {"a": 1}, "backend": "onnx"}.items():
-        with pytest.raises(ValueError, match=name.removesuffix("_kwargs") if name != "backend" else "onnx"):
+        with pytest.raises(errors.InputError, match=name):
             VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", **{name: value})
 
 
 def test_unknown_arguments_are_refused(tiny: VLM2Vec) -> None:
-    with pytest.raises(ValueError, match="instructions"):
+    with pytest.raises(errors.InputError, match=r"instructions.* Did you mean instruction\?"):
         tiny.encode(TEXTS, instructions="Find:")
+
+
+def test_unknown_prompts_are_refused_before_inputs_are_read(tiny: VLM2Vec) -> None:
+    unread = (pytest.fail("an input was read") for _ in TEXTS)
+    for encode in (tiny.encode, tiny.encode_query, tiny.encode_stream):
+        with pytest.raises(errors.InputError, match="no prompt 'title'"):
+            encode(unread, prompt_name="title")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:"])
+def test_a_device_that_is_not_there_is_told_before_the_model_is_loaded(device: str) -> None:
+    with pytest.raises(errors.InputError, match=f"device.*{device}"):
+        VLM2Vec("no/model", device=device)
 
 
 def test_progress_is_shown_when_asked(tiny: VLM2Vec, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,7 +223,7 @@ def test_copies_and_pickles_give_the_same_vectors(tiny: VLM2Vec) -> None:
 def test_modules_may_be_given(tiny: VLM2Vec) -> None:
     model = VLM2Vec(modules=list(tiny), device="cpu")
     np.testing.assert_allclose(model.encode(TEXTS), tiny.encode(TEXTS), atol=1e-6)
-    with pytest.raises(ValueError, match="modules="):
+    with pytest.raises(errors.InputError, match="modules= is given, and profile"):
         VLM2Vec(modules=list(tiny), profile="vlm2vec-v2")
 
 
@@ -297,7 +310,7 @@ def test_a_stream_follows_the_settings_of_the_model(golden: Path) -> None:
     for settings in ({}, {"prompt_name": "other"}, {"prompt": "Say: "}, {"truncate_dim": 8}):
         streamed = [vector for _, vector in model.encode_stream(texts, **settings)]
         np.testing.assert_allclose(streamed, model.encode(texts, **settings), atol=1e-6)
-    with pytest.raises(ValueError, match="max_tokens_per_batch"):
+    with pytest.raises(errors.InputError, match="max_tokens_per_batch"):
         model.encode_stream(texts, max_tokens_per_batch=0)
 
 

@@ -28,6 +28,9 @@ from torch import distributed, nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 from transformers.trainer_utils import rotate_checkpoints
 
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import shorten
+
 __all__ = [
     "STOCK_INPUT_MODULE",
     "HookedSentenceTransformer",
@@ -70,19 +73,22 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
     """The type of weights that sentence-transformers' `model_kwargs` ask for; `None` is the checkpoint's own.
 
     Raises:
-        ValueError: They ask for something else too, which the packed forward cannot give.
-        TypeError: What they ask for is no dtype.
+        InputError: They ask for something else too, which the packed forward cannot give; or what they ask
+            for is no type of weights.
     """
     asked = dict(model_kwargs or {})
     dtype = asked.pop("dtype", asked.pop("torch_dtype", None))
     if asked:
-        raise ValueError(f"model_kwargs takes only dtype here, not {', '.join(sorted(asked))}.")
+        raise InputError(f"model_kwargs has {', '.join(sorted(asked))}", fix="Only dtype is taken here.")
     if isinstance(dtype, str) and dtype != "auto":
         dtype = getattr(torch, dtype, dtype)
     if dtype in (None, "auto"):
         return None
-    if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"{dtype!r} is not a torch dtype.")
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise InputError(
+            f"dtype is {shorten(repr(dtype))}, which is no type of weights",
+            fix='Pass "float32", "bfloat16" or "float16".',
+        )
     return dtype
 
 
@@ -90,9 +96,11 @@ def check_load_settings(settings: Mapping[str, Any]) -> None:
     """Refuse arguments of `SentenceTransformer` that would have no effect here."""
     for name in ("processor_kwargs", "config_kwargs"):
         if settings.get(name):
-            raise ValueError(f"{name} have no effect here: the profile says how inputs are processed.")
+            raise InputError(f"{name} have no effect here", fix="The profile says how inputs are processed.")
     if (backend := settings.get("backend", "torch")) != "torch":
-        raise ValueError(f"The packed forward runs in torch alone, not in {backend}.")
+        raise InputError(
+            f"backend is {backend!r}", fix="Leave it out: the packed forward runs in torch alone."
+        )
 
 
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]

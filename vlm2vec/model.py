@@ -28,11 +28,12 @@ from vlm2vec.encoding.policy import ErrorPolicy, check_settings, settle_errors
 from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
-from vlm2vec.errors import CheckpointError, VLM2VecError
+from vlm2vec.errors import CheckpointError, InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
+from vlm2vec.modeling.device import check_device
 from vlm2vec.profiles import Profile
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class VLM2Vec(HookedSentenceTransformer):
 
     Raises:
         CheckpointError: The checkpoint is incomplete or of another kind, or not to be found on the hub.
+        InputError: An argument has a value that it cannot have.
         FileNotFoundError: There is no such folder.
         ProfileError: The checkpoint does not say which profile it follows, and `profile` does not either.
 
@@ -96,11 +98,14 @@ class VLM2Vec(HookedSentenceTransformer):
         if kwargs.get("modules") is None:
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
         elif any(self.input_module_arguments.values()):
-            raise ValueError(
-                "With modules=, profile, base_model, limits and allow_urls belong to the first module."
+            given = ", ".join(name for name, value in self.input_module_arguments.items() if value)
+            raise InputError(
+                f"modules= is given, and {given}",
+                fix="Give that to the first of the modules, or leave it out.",
             )
         _check_folder(model_name_or_path)
         device = device or get_device_name()
+        check_device(device)
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
         model_kwargs = model_kwargs or {"dtype": _default_dtype(torch.device(device))}
@@ -177,6 +182,8 @@ class VLM2Vec(HookedSentenceTransformer):
         check_settings(
             on_error,
             prompt=prompt,
+            prompt_name=prompt_name,
+            prompts=self.prompts,
             batch_size=batch_size,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
@@ -437,6 +444,8 @@ class VLM2Vec(HookedSentenceTransformer):
         check_settings(
             on_error,
             prompt=prompt,
+            prompt_name=prompt_name,
+            prompts=self.prompts,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
             window=0 if window is None else window,

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.text import check_text
 
 __all__ = ["ErrorPolicy", "check_settings", "settle_errors"]
 
 ErrorPolicy: TypeAlias = "Literal['raise', 'nan'] | Callable[[int | None, VLM2VecError], None]"
 
+# As sentence-transformers has them.
+_PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
+_OUTPUT_VALUES = ("sentence_embedding", "token_embeddings")
+_PASSED_ON = (
+    *("convert_to_numpy", "convert_to_tensor", "normalize_embeddings"),
+    *("device", "pool", "chunk_size", "task"),
+)
+_ARGUMENTS = (
+    *("instruction", "prompt_name", "prompt", "batch_size", "max_tokens_per_batch", "show_progress_bar"),
+    *("on_error", "truncate", "truncate_dim", "precision", "output_value", *_PASSED_ON),
+)
+
 
 def check_settings(
     on_error: Any,
     *,
     prompt: Any = None,
+    prompt_name: str | None = None,
+    prompts: Mapping[str, Any] | None = None,
     precision: str | None = None,
     output_value: str | None = "sentence_embedding",
     processing_kwargs: Any = None,
@@ -28,11 +44,22 @@ def check_settings(
     max_tokens_per_batch: int | None = None,
     truncate_dim: int | None = None,
     window: int | None = None,
-    **_: Any,
+    **others: Any,
 ) -> None:
-    """Refuse settings of `encode` that could not be honoured, before any work is done."""
+    """Refuse settings of `encode` that could not be honoured, before any work is done.
+
+    Raises:
+        InputError: One is unknown, or has a value that it cannot have; what it can have is named.
+    """
+    _check_names(others)
     if prompt is not None:
         check_text(prompt, "the prompt")
+    elif prompt_name is not None and prompt_name not in (prompts or {}):
+        known = f"Pass one of {', '.join(prompts)}" if prompts else "This model has none: leave it out"
+        raise InputError(
+            f"there is no prompt {shorten(repr(prompt_name))}",
+            fix=f"{known}, or say it in full with prompt= or instruction=.",
+        )
     numbers = {
         "batch_size": batch_size,
         "max_tokens_per_batch": max_tokens_per_batch,
@@ -43,20 +70,37 @@ def check_settings(
         if number is not None and (
             isinstance(number, bool) or not isinstance(number, Integral) or int(number) < 1
         ):
-            raise ValueError(f"{name} is a whole number, at least 1, not {number!r}.")
+            raise InputError(f"{name} is {describe_value(number)}", fix="Pass a whole number of at least 1.")
+    choices = {"precision": (precision, _PRECISIONS), "output_value": (output_value, _OUTPUT_VALUES)}
+    for name, (value, allowed) in choices.items():
+        if value is not None and value not in allowed:
+            raise InputError(f"{name} is {describe_value(value)}", fix=f"Pass one of {', '.join(allowed)}.")
     if processing_kwargs:
-        raise ValueError(
-            "processing_kwargs are for transformers' processor, which is not used here: give max_pixels, "
-            "num_frames and the like with each input, and truncate=True to encode."
+        raise InputError(
+            "processing_kwargs are for transformers' processor, which is not used here",
+            fix="Give max_pixels, num_frames and the like with each input, and truncate=True to encode.",
         )
     if on_error not in ("raise", "nan") and not callable(on_error):
-        raise ValueError(f'on_error is "raise", "nan" or a callable (index, error), not {on_error!r}.')
-    if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):
-        raise ValueError(
-            "Rows of failed inputs are NaN vectors, which need precision='float32' and sentence embeddings. "
-            "Encode so first, leave out the NaN rows, then use quantize_embeddings of "
-            "sentence_transformers.util."
+        raise InputError(
+            f"on_error is {describe_value(on_error)}",
+            fix='Pass "raise", "nan", or a callable that is told (index, error).',
         )
+    if on_error != "raise" and (precision not in (None, "float32") or output_value != "sentence_embedding"):
+        raise InputError(
+            "rows of failed inputs are NaN vectors, which need precision='float32' and sentence embeddings",
+            fix="Encode so first, leave out the NaN rows, then use quantize_embeddings of "
+            "sentence_transformers.util.",
+        )
+
+
+def _check_names(given: Iterable[str]) -> None:
+    for name in given:
+        if name not in _PASSED_ON:
+            close = get_close_matches(name, _ARGUMENTS, n=1)
+            raise InputError(
+                f'encode has no argument "{name}"',
+                fix=f"Did you mean {close[0]}?" if close else f"There are {', '.join(_ARGUMENTS)}.",
+            )
 
 
 def settle_errors(rows: Sequence[Tensor | VLM2VecError], on_error: ErrorPolicy, like: Tensor) -> list[Tensor]:

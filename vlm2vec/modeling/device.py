@@ -1,4 +1,4 @@
-"""Moving what a forward pass reads to the device it runs on."""
+"""The device a model runs on: whether there is one of that name, and moving to it what is read there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["to_device"]
+from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import shorten
+
+__all__ = ["check_device", "to_device"]
+
+
+def check_device(name: str | torch.device) -> None:
+    """Raise unless torch can compute on the device, before a model is loaded to be moved there.
+
+    Raises:
+        InputError: There is no such device.
+
+    Example:
+        >>> check_device("gpu")
+        Traceback (most recent call last):
+        vlm2vec.errors.InputError: there is no device 'gpu'. Pass "cpu", or "cuda", ...
+    """
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"there is no device {shorten(repr(name))}",
+            fix='Pass "cpu", or "cuda", "cuda:1" or "mps" where there is such a device.',
+        ) from error
+    if device.type == "cuda":
+        there = range(torch.cuda.device_count())
+    elif device.type == "mps":
+        there = range(torch.backends.mps.is_available())
+    else:
+        return
+    if (device.index or 0) not in there:
+        number = f"torch finds {len(there)} of its type" if there else "torch finds none of its type"
+        raise InputError(f"there is no device {device}: {number}", fix='Pass another, or "cpu".')
 
 
 def to_device(thing: Any, device: torch.device) -> Any:

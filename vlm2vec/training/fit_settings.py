@@ -134,6 +134,8 @@ class FitSettings:
                 raise self._wrong(name, "Pass true or false.")
         if not isinstance(self.matryoshka_dims, (list, tuple)):
             raise self._wrong("matryoshka_dims", "Pass a list of numbers, [256, 512].")
+        if not isinstance(self.training_arguments, Mapping):
+            raise self._wrong("training_arguments", "Pass a dict of them.")
         if self.max_steps is not None and self.epochs is not None:
             raise InputError("both max_steps and epochs are given", fix="Pass one of them.")
         if self.on_error not in ("raise", "skip"):

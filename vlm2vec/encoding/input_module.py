@@ -96,12 +96,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         Warns:
             VLM2VecWarning: A profile is named, and the checkpoint says another.
         """
-        published = profiles.of_repository(str(name))  # before gigabytes are fetched for nothing
+        # Before gigabytes are fetched for nothing.
+        published = profiles.of_repository(str(name))
+        given = profiles.get(profile) if isinstance(profile, str) else profile
         folder = resolve_folder(name, **hub)
         if isinstance(profile, str):
-            profile = profiles.get(profile)
             _warn_of_another(profile, folder, published, source=str(name))
-        chosen = profile or Profile.load(folder) or published
+        chosen = given or Profile.load(folder) or published
         if chosen is None:
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
@@ -259,13 +260,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         self.save_config(output_path)
 
 
-def _warn_of_another(profile: Profile, folder: Path, published: Profile | None, *, source: str) -> None:
+def _warn_of_another(named: str, folder: Path, published: Profile | None, *, source: str) -> None:
     """Vectors of a model under the profile of another family look fine, and are wrong."""
     with suppress(ProfileError):  # one that is damaged is just what a name is given for
         own = Profile.load(folder) or published
-        if own is not None and own.name != profile.name:
+        if own is not None and own.name != named:
             warnings.warn(
-                f"{source}: this model follows the profile {own.name}, and is loaded with {profile.name}: "
+                f"{source}: this model follows the profile {own.name}, and is loaded with {named}: "
                 "its prompts and pixels are not those that it knows. Leave the profile out, unless that is "
                 "meant",
                 VLM2VecWarning,

@@ -196,6 +196,15 @@ def test_search_scores_are_those_of_the_model(run: Run, some: Path, embedded: VL
     assert score == pytest.approx(float(query @ embedded.encode_document(some / "a.png")), abs=2e-6)
 
 
+def test_a_query_that_cannot_be_embedded_is_told_before_files_are_read(
+    run: Run, some: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VLM2Vec, "encode_document", lambda *_, **__: pytest.fail("files were embedded"))
+    code, _, errors = run("search", "word " * 40_000, some)
+    assert code == 1
+    assert "the model's context holds" in flat(errors)
+
+
 def test_search_prints_a_table_of_the_best(run: Run, some: Path) -> None:
     code, printed, errors = run("search", "a [bold]red[/bold] circle", some, "--top", "2")
     assert code == 0
@@ -386,9 +395,13 @@ def test_encode_gives_nan_rows_only_when_asked(run: Run, some: Path) -> None:
     assert "missing.png" in errors
 
 
-def test_encode_where_nothing_can_be_read_writes_nothing(run: Run, tmp_path: Path) -> None:
+def test_encode_where_nothing_can_be_read_writes_nothing_and_loads_no_model(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
     code, _, errors = run("encode", "missing.png", "--output", "v.npz", "--on-error", "nan")
     assert code == 1
+    assert "missing.png: the file does not exist" in flat(errors)
     assert "nothing was written" in errors
     assert list(tmp_path.glob("v.npz*")) == []
 

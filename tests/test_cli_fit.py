@@ -92,6 +92,12 @@ def test_a_run_goes_on_where_it_was_and_is_never_written_over(run: Run) -> None:
     assert code == 0
     assert printed.startswith("3 steps, ")
     assert Path("model", "checkpoint-3").is_dir()
+    Path("pets.yaml").write_text(MIXTURE.replace("on_error: skip", "temperature: 0.5"), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
+        code, _, errors = run(*command, "--resume")
+    assert code == 1
+    assert "temperature is 0.5, and the run began with 0.02" in errors
 
 
 def test_by_default_the_folder_has_the_files_name(run: Run) -> None:
@@ -136,13 +142,44 @@ def test_what_is_no_config_is_an_error(run: Run) -> None:
     assert "Did you mean max_steps?" in errors
 
 
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_bad_row_is_told_before_the_model_is_loaded(run: Run) -> None:
+    Path("pets.yaml").write_text(MIXTURE.replace(", on_error: skip", ""), encoding="utf-8")
+    with Path("data", "pets.jsonl").open("a", encoding="utf-8") as file:
+        file.write('\n{"query": "", "document": "a red circle"}')
+    code, _, errors = run("pets.yaml", "--root", "data")
+    assert code == 1
+    assert "pets, row 4: the query is empty" in errors
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_folder_that_cannot_be_written_is_told_before_the_model_is_loaded(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, errors = run("pets.yaml", "--root", "data", "--output", "pets.yaml/model")
+    assert code == 2
+    assert "pets.yaml is no folder" in errors
+
+    def refuse(dir: Path) -> None:  # whoever runs this may be root, whom permissions do not stop
+        raise PermissionError(13, "Permission denied", f"{dir}/x")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    code, _, errors = run("pets.yaml", "--root", "data", "--output", "new/model")
+    assert (code, errors.strip()) == (1, "error: new/model: Permission denied")
+
+
 @pytest.mark.parametrize("options", [(), ("--print-plan",)])
+@pytest.mark.usefixtures("no_model")
 def test_rows_without_any_negative_are_told_before_the_model_is_loaded(
-    run: Run, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    run: Run, options: tuple[str, ...]
 ) -> None:
     for name in ("pets", "more"):
         Path("data", f"{name}.jsonl").write_text(json.dumps(ROWS[0]), encoding="utf-8")
-    monkeypatch.setattr(VLM2Vec, "__init__", lambda *_, **__: pytest.fail("the model was loaded"))
     code, _, errors = run("pets.yaml", "--root", "data", *options)
     assert code == 1
     assert "no batch can have a negative" in errors

@@ -52,7 +52,7 @@ def demo(
     results: list[tuple[str, list[Ranked]]] = []
     first = 0
     for query, answer in asked.items():
-        ranked = rank(model, query, corpus)
+        ranked = rank(model, model.encode_query(query, show_progress_bar=False), corpus)
         place = next(row.rank for row in ranked if row.item is answer)
         first += place == 1
         print_ranking(query, _best(ranked, place, PRINTED), right=answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +53,11 @@ def encode(
             what = f"{path}: a folder is one clip, its files the frames; pass files, or {path}/*.png"
             raise typer.BadParameter(what, param_hint="FILES")
     strict = on_error is OnError.RAISE
-    items = [item for path in files for item in _items(path, pages=pages, strict=strict)]
-    encoder = load(model, profile)
     broken: dict[str, str] = {}
+    items = [item for path in files for item in _items(path, broken, pages=pages, strict=strict)]
+    if all(item.full_name in broken for item in items):
+        _end_without_vectors(broken)
+    encoder = load(model, profile)
 
     def note(index: int, error: VLM2VecError) -> None:
         broken[items[index].full_name] = reason(error)
@@ -66,24 +68,30 @@ def encode(
         on_error="raise" if strict else note,
         show_progress_bar=err.is_terminal,
     )
-    print_broken(broken)
     if np.isnan(vectors).all():
-        err.print("No file could be read; nothing was written.", style="red")
-        raise typer.Exit(1)
+        _end_without_vectors(broken)
+    print_broken(broken)
     _save(target, vectors=vectors, names=np.array([item.full_name for item in items]))
     size = " x ".join(str(side) for side in vectors.shape)
     out.print(f"{size} vectors in {output}", soft_wrap=True, markup=False)
     raise typer.Exit(3 if broken else 0)
 
 
-def _items(path: Path, *, pages: bool, strict: bool) -> list[Item]:
+def _items(path: Path, broken: dict[str, str], *, pages: bool, strict: bool) -> list[Item]:
     try:
         return items_of(path, printable(path), pages=pages)
-    except VLM2VecError:
+    except VLM2VecError as error:
         if strict:
             raise
+        broken[printable(path)] = reason(error)
         # Its one row stays in place: encode will find the same fault, and make it NaN.
         return [Item(printable(path), path, "unknown", path)]
+
+
+def _end_without_vectors(broken: dict[str, str]) -> NoReturn:
+    print_broken(broken)
+    err.print("No file could be read; nothing was written.", style="red")
+    raise typer.Exit(1)
 
 
 def _save(path: Path, *, vectors: npt.NDArray[np.float32], names: npt.NDArray[np.str_]) -> None:

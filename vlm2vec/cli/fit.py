@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vlm2vec.cli.model import ProfileName, load
+from vlm2vec.cli.output import check_folder
 from vlm2vec.cli.report import err, out
 from vlm2vec.errors import InputError
 
@@ -75,18 +76,26 @@ def fit(
     if first and not (resume or print_plan) and folder.is_dir() and any(folder.iterdir()):
         what = f"{folder} is not empty. Add --resume to go on with it, or choose another."
         raise typer.BadParameter(what, param_hint="--output")
+    if first and not print_plan:
+        check_folder(folder, "--output")
 
     from vlm2vec.training import FitSettings
     from vlm2vec.training.data.negatives import check_negatives
 
     mixture = _mixture(config, root)
-    given = {} if max_steps is None else {"max_steps": max_steps}
+    given: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
     settings = FitSettings.of(mixture.training, given)
     check_negatives(mixture, settings)
     name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
         _print_plan(mixture, settings, name, device)
         return
+    if resume:
+        _check_checkpoint(folder, settings)
+    if settings.check_rows and settings.on_error == "raise":
+        # A bad row is told before the model is loaded, and rows are looked at once.
+        mixture = mixture.checked(show_progress_bar=settings.show_progress_bar is not False)
+        given["check_rows"] = False
     result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:
         out.print(str(result), soft_wrap=True, markup=False)
@@ -105,6 +114,14 @@ def _mixture(config: str, root: Path | None) -> Mixture:
             fix=f"The recipes are {', '.join(recipes.names())}.",
         )
     return Mixture.from_yaml(recipes.path(config), root or Path.cwd())
+
+
+def _check_checkpoint(folder: Path, settings: FitSettings) -> None:
+    """Raise if the run in a folder began with other settings."""
+    from vlm2vec.training.run_state import RunState, newest_checkpoint
+
+    if checkpoint := newest_checkpoint(folder):
+        RunState.load(checkpoint).check_settings(settings.deciding())
 
 
 def _print_plan(mixture: Mixture, settings: FitSettings, name: str | None, device: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Files that the commands write: checked before any work, and never anything but files."""
+"""Files and folders that the commands write: checked before any work, and never anything but these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-__all__ = ["checked_output"]
+__all__ = ["check_folder", "checked_output"]
 
 
 def checked_output(path: Path, option: str, *, replace: bool, in_place: bool = True) -> Path:
@@ -35,6 +35,28 @@ def checked_output(path: Path, option: str, *, replace: bool, in_place: bool = T
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     return target
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Raise unless files can be written into a folder, which need not be there yet.
+
+    Args:
+        path: What the user named.
+        option: Under which option.
+
+    Raises:
+        typer.BadParameter: A file is in its way.
+        OSError: It cannot be written.
+    """
+    target = path.resolve()
+    there = next(folder for folder in (target, *target.parents) if folder.exists())
+    if not there.is_dir():
+        raise typer.BadParameter(f"{there} is no folder.", param_hint=option)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _try_to_write(target: Path, *, in_place: bool) -> None:

@@ -51,9 +51,8 @@ def embed(model: VLM2Vec, items: Sequence[Item], *, show_progress_bar: bool) -> 
     return Corpus([items[index] for index in good], vectors[good], broken)
 
 
-def rank(model: VLM2Vec, query: str, corpus: Corpus, *, instruction: str | None = None) -> list[Ranked]:
-    """All items of the corpus, the best first; equal scores keep the order of the items."""
-    vector = model.encode_query(query, instruction=instruction, show_progress_bar=False)
-    scores = model.similarity(vector, corpus.vectors)[0].tolist()
+def rank(model: VLM2Vec, query: npt.NDArray[np.float32], corpus: Corpus) -> list[Ranked]:
+    """All items of the corpus, the best for a query first; equal scores keep the order of the items."""
+    scores = model.similarity(query, corpus.vectors)[0].tolist()
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     return [Ranked(place, scores[index], corpus.items[index]) for place, index in enumerate(order, start=1)]

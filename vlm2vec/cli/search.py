@@ -49,10 +49,12 @@ def search(
     ranked: list[Ranked] = []
     if found.items:
         encoder = load(model, profile)
+        # Before the files, which may take hours: a query that cannot be embedded is told at once.
+        vector = encoder.encode_query(query, instruction=instruction, show_progress_bar=False)
         corpus = embed(encoder, found.items, show_progress_bar=err.is_terminal)
         broken |= corpus.broken
         if corpus.items:
-            ranked = rank(encoder, query, corpus, instruction=instruction)[:top]
+            ranked = rank(encoder, vector, corpus)[:top]
     if as_json:
         typer.echo(_json(query, ranked, broken))
     elif ranked:

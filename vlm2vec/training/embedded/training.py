@@ -83,7 +83,7 @@ EMBEDDED_RECIPE = Recipe(
         Stage(1000, ItemCounts(40, 8, 20), learning_rate=1.2e-3, warmup=50, decay=250, with_captions=True),
     ),
     {
-        "max_steps": 1300,
+        "max_steps": 1000,
         "batch_size": 128,
         "sub_batch_size": 16,
         "learning_rate": 1e-3,

@@ -17,7 +17,7 @@ __all__ = ["item_to_text", "text_to_item", "varied"]
 FIND_TEXT = "Find the text that describes this."
 
 _WITHOUT_INSTRUCTION = 0.25
-_MOST_TEXTS = 4
+_MOST_TEXTS = 3
 """Hard negatives of a picture: texts cost little beside it."""
 
 _WITH_TWIN = 0.5

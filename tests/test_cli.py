@@ -410,6 +410,32 @@ def test_encode_into_a_folder_that_is_not_there_is_wrong_usage(run: Run, some: P
     assert run("encode", some / "a.png", "--output", "no/v.npz")[0] == 2
 
 
+LONG = "a red circle " * 1_400
+
+
+def test_encode_refuses_or_shortens_long_texts(run: Run, tmp_path: Path, embedded: VLM2Vec) -> None:
+    (tmp_path / "long.txt").write_text(LONG)
+    code, _, errors = run("encode", "long.txt", "-o", "v.npz")
+    assert code == 1
+    assert errors.startswith("error: long.txt: the input has ")
+    assert "Shorten the text or pass --truncate" in flat(errors)
+    assert run("encode", "long.txt", "-o", "v.npz", "--truncate")[0] == 0
+    expected = embedded.encode_document(LONG, truncate=True)
+    np.testing.assert_allclose(np.load("v.npz")["vectors"][0], expected, atol=5e-7)
+
+
+def test_search_leaves_long_texts_out_or_shortens_them(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text(LONG)
+    (tmp_path / "note.txt").write_text("a red circle")
+    code, printed, _ = run("search", "a red circle", ".", "--json")
+    assert code == 3
+    (broken,) = json.loads(printed)["broken"]
+    assert "pass --truncate" in broken["reason"]
+    code, printed, _ = run("search", LONG, ".", "--json", "--truncate")
+    assert code == 0
+    assert len(json.loads(printed)["results"]) == 2
+
+
 def test_names_with_brackets_and_spaces_are_printed_as_they_are(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "[red] files"
     folder.mkdir()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import typer
 
 from vlm2vec.cli.files import Item, items_of, printable, reason
-from vlm2vec.cli.model import Model, ProfileName, load
+from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.report import err, out, print_broken
 from vlm2vec.errors import VLM2VecError
@@ -40,6 +40,7 @@ def encode(
     instruction: Annotated[
         str | None, typer.Option(help="What to represent the files for.", show_default="the model's own")
     ] = None,
+    truncate: Truncate = False,
 ) -> None:
     """Write the vectors of files to an .npz file.
 
@@ -62,12 +63,18 @@ def encode(
     def note(index: int, error: VLM2VecError) -> None:
         broken[items[index].full_name] = reason(error)
 
-    vectors = encoder.encode_document(
-        [item.content for item in items],
-        instruction=instruction,
-        on_error="raise" if strict else note,
-        show_progress_bar=err.is_terminal,
-    )
+    try:
+        vectors = encoder.encode_document(
+            [item.content for item in items],
+            instruction=instruction,
+            on_error="raise" if strict else note,
+            truncate=truncate,
+            show_progress_bar=err.is_terminal,
+        )
+    except VLM2VecError as error:
+        if error.index is not None:
+            error.index, error.source = None, items[error.index].full_name  # a text is known by its file
+        raise
     if np.isnan(vectors).all():
         _end_without_vectors(broken)
     print_broken(broken)

@@ -1,4 +1,4 @@
-"""The model that a command works with, and the options that choose it."""
+"""The model that a command works with, and the options of all that do."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ Model: TypeAlias = Annotated[
 ProfileName: TypeAlias = Annotated[
     str | None,
     typer.Option("--profile", help="Family of a model that does not say its own, such as vlm2vec-v2."),
+]
+Truncate: TypeAlias = Annotated[
+    bool,
+    typer.Option("--truncate", help="Shorten texts that the model's context does not hold; media never are."),
 ]
 
 

@@ -36,7 +36,9 @@ class Corpus:
     broken: dict[str, str]
 
 
-def embed(model: VLM2Vec, items: Sequence[Item], *, show_progress_bar: bool) -> Corpus:
+def embed(
+    model: VLM2Vec, items: Sequence[Item], *, show_progress_bar: bool, truncate: bool = False
+) -> Corpus:
     """The documents' vectors; a broken one costs nothing but itself."""
     failed: dict[int, str] = {}
 
@@ -44,7 +46,10 @@ def embed(model: VLM2Vec, items: Sequence[Item], *, show_progress_bar: bool) -> 
         failed[index] = reason(error)
 
     vectors = model.encode_document(
-        [item.content for item in items], on_error=note, show_progress_bar=show_progress_bar
+        [item.content for item in items],
+        on_error=note,
+        truncate=truncate,
+        show_progress_bar=show_progress_bar,
     )
     good = [index for index in range(len(items)) if index not in failed]
     broken = {items[index].full_name: why for index, why in sorted(failed.items())}

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vlm2vec.cli.files import collect
-from vlm2vec.cli.model import Model, ProfileName, load
+from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
@@ -33,6 +33,7 @@ def search(
     instruction: Annotated[
         str | None, typer.Option(help="What to find for the query.", show_default="the model's own")
     ] = None,
+    truncate: Truncate = False,
 ) -> None:
     """Rank a folder's images, videos, texts and PDF pages for a query.
 
@@ -50,8 +51,10 @@ def search(
     if found.items:
         encoder = load(model, profile)
         # Before the files, which may take hours: a query that cannot be embedded is told at once.
-        vector = encoder.encode_query(query, instruction=instruction, show_progress_bar=False)
-        corpus = embed(encoder, found.items, show_progress_bar=err.is_terminal)
+        vector = encoder.encode_query(
+            query, instruction=instruction, truncate=truncate, show_progress_bar=False
+        )
+        corpus = embed(encoder, found.items, show_progress_bar=err.is_terminal, truncate=truncate)
         broken |= corpus.broken
         if corpus.items:
             ranked = rank(encoder, vector, corpus)[:top]

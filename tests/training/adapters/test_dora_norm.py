@@ -8,31 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from adapted_layers import assert_equal, network, step
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.dora import DoraLinearLayer
 from torch import nn
 
 from vlm2vec.training.adapters import dora_norm
 from vlm2vec.training.adapters.dora_norm import OnceNormedDora, row_norms, use_dora_norm
-
-
-def network(*, bias: bool = True, dropout: float = 0.0) -> Any:
-    torch.manual_seed(0)
-    layers = nn.Sequential(nn.Linear(48, 96, bias=bias), nn.Tanh(), nn.Linear(96, 24, bias=bias))
-    config = LoraConfig(
-        r=4,
-        lora_alpha=16,
-        use_dora=True,
-        lora_dropout=dropout,
-        target_modules=["0", "2"],
-        init_lora_weights=False,
-    )
-    adapted = get_peft_model(layers, config)
-    with torch.no_grad():  # lengths that are not those of the weights
-        for name, weight in adapted.named_parameters():
-            if "magnitude" in name:
-                weight.mul_(torch.rand_like(weight) + 0.5)
-    return adapted
 
 
 def changed(adapted: Any) -> Any:
@@ -42,29 +24,11 @@ def changed(adapted: Any) -> Any:
     return ours
 
 
-def step(adapted: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Output and gradients, by name."""
-    adapted.zero_grad(set_to_none=True)
-    given = inputs.clone().requires_grad_()
-    torch.manual_seed(1)  # of the dropout
-    output = adapted(given)
-    output.square().sum().backward()
-    gradients = {name: one.grad for name, one in adapted.named_parameters() if one.grad is not None}
-    assert given.grad is not None
-    return {"output": output.detach(), "input": given.grad, **gradients}
-
-
-def assert_equal(ours: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert (ours[name] - tensor).norm() <= 1e-6 * tensor.norm(), name
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("training", [True, False])
 def test_output_and_gradients_are_peft_s(bias: bool, dropout: float, training: bool) -> None:
-    adapted = network(bias=bias, dropout=dropout).train(training)
+    adapted = network(bias=bias, lora_dropout=dropout, use_dora=True).train(training)
     inputs = torch.randn(3, 7, 48)
     expected = step(adapted, inputs)
     assert sum("lora_" in name for name in expected) == 6
@@ -87,7 +51,7 @@ def test_the_norm_is_computed_once_for_any_number_of_passes_and_again_after_a_st
         return row_norms(*arguments)
 
     monkeypatch.setattr(dora_norm, "row_norms", counted)
-    adapted = network()
+    adapted = network(use_dora=True)
     ours = changed(adapted)
     inputs = torch.randn(5, 48)
     for _ in range(3):
@@ -107,7 +71,7 @@ def test_the_norm_is_computed_once_for_any_number_of_passes_and_again_after_a_st
 
 
 def test_outside_training_any_change_of_the_weights_is_seen() -> None:
-    adapted = network().eval()
+    adapted = network(use_dora=True).eval()
     ours = changed(adapted)
     inputs = torch.randn(5, 48)
     for _ in range(2):
@@ -134,7 +98,7 @@ def test_what_is_not_a_plain_linear_layer_is_left_to_peft(monkeypatch: pytest.Mo
 
 
 def test_saving_merging_copying_and_pickling_go_on() -> None:
-    adapted = network()
+    adapted = network(use_dora=True)
     inputs = torch.randn(5, 48)
     expected = adapted(inputs)
     ours = changed(adapted)

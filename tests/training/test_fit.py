@@ -19,6 +19,7 @@ from vlm2vec import VLM2Vec
 from vlm2vec.errors import CheckpointError, InputError, MediaError, TrainingError, VLM2VecError
 from vlm2vec.training import LoRA, Mixture, SmartBatchSampler, mine_sub_batches
 from vlm2vec.training.evaluation import row_evaluator
+from vlm2vec.training.optimizer_share import OptimizerShare
 from vlm2vec.training.sources import TrainingSource
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 60, 220), "green": (40, 180, 70), "black": (10, 10, 10)}
@@ -111,6 +112,17 @@ def test_the_folder_holds_the_trained_model(tmp_path: Path) -> None:
     again = VLM2Vec(tmp_path / "run")
     np.testing.assert_allclose(again.encode(["flim"]), model.encode(["flim"]), atol=5e-7)
     assert (tmp_path / "run" / "checkpoint-2").is_dir()
+
+
+@pytest.mark.parametrize("model_only", [True, False])
+def test_checkpoints_of_the_model_alone_have_no_states_of_any_rank(
+    tmp_path: Path, model_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr(OptimizerShare, "save", lambda _, folder: folders.append(folder))
+    further = {"save_only_model": model_only}
+    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=1, training_arguments=further)
+    assert folders == ([] if model_only else [tmp_path / "checkpoint-1"])
 
 
 @pytest.mark.parametrize("settings", [{}, {"lora": LoRA(r=4, dropout=0.3)}, {"learn_temperature": True}])

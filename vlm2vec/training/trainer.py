@@ -113,9 +113,9 @@ class ContrastiveTrainer(HookedTrainer):
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the stock trainer; a checkpoint also gets this rank's states of the optimizer."""
+        """As the stock trainer; a checkpoint of more than the model also gets this rank's states."""
         super().save_model(output_dir, _internal_call)
-        if _internal_call and self._share is not None:
+        if _internal_call and self._share is not None and not self.args.save_only_model:
             self._share.save(Path(output_dir or self.args.output_dir))
 
     def compute_loss(

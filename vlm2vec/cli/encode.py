@@ -73,7 +73,8 @@ def encode(
         )
     except VLM2VecError as error:
         if error.index is not None:
-            error.index, error.source = None, items[error.index].full_name  # a text is known by its file
+            error.source = items[error.index].full_name  # a text is known by its file
+            error.index = None
         raise
     if np.isnan(vectors).all():
         _end_without_vectors(broken)

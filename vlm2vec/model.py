@@ -9,39 +9,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
-from vlm2vec.encoding.batch_forward import BatchForward
-from vlm2vec.encoding.engine import Budget, Engine, in_order
+from vlm2vec.encoding.engine import Budget
 from vlm2vec.encoding.input_module import Qwen2VLInput
-from vlm2vec.encoding.policy import ErrorPolicy, check_settings, settle_errors
-from vlm2vec.encoding.prompt import with_default_instruction
+from vlm2vec.encoding.model_encoder import ModelEncoder, vector_width
+from vlm2vec.encoding.policy import ErrorPolicy, check_settings
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
-from vlm2vec.errors import CheckpointError, InputError, VLM2VecError
+from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
-from vlm2vec.modeling.device import check_device
+from vlm2vec.modeling.device import check_device, default_dtype
+from vlm2vec.modeling.model_folder import check_path
 from vlm2vec.profiles import Profile
 
 if TYPE_CHECKING:
     from vlm2vec.training.result import TrainingResult
 
 __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
-
-_WIDTH = "get_embedding_dimension"
 
 
 class VLM2Vec(HookedSentenceTransformer):
@@ -103,17 +99,17 @@ class VLM2Vec(HookedSentenceTransformer):
                 f"modules= is given, and {given}",
                 fix="Give that to the first of the modules, or leave it out.",
             )
-        _check_folder(model_name_or_path)
+        check_path(model_name_or_path)
         device = device or get_device_name()
         check_device(device)
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
-        model_kwargs = model_kwargs or {"dtype": _default_dtype(torch.device(device))}
+        model_kwargs = model_kwargs or {"dtype": default_dtype(torch.device(device))}
         if model_name_or_path is not None and Path(model_name_or_path).is_dir():
             # Without this, the model card asks the hub whether a local folder is known there.
             kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
         self.engine_settings = EngineSettings()
-        self._budgets: dict[torch.device, Budget] = {}
+        self.budgets: dict[torch.device, Budget] = {}  # what fitted, by device
         super().__init__(
             None if model_name_or_path is None else str(model_name_or_path),
             device=device,
@@ -214,8 +210,8 @@ class VLM2Vec(HookedSentenceTransformer):
         if len(vectors) or isinstance(vectors, list):
             return vectors
         if isinstance(vectors, np.ndarray):
-            return np.empty((0, self._width(truncate_dim)), dtype=np.float32)
-        return vectors.reshape(0, self._width(truncate_dim))
+            return np.empty((0, vector_width(self, truncate_dim)), dtype=np.float32)
+        return vectors.reshape(0, vector_width(self, truncate_dim))
 
     def encode_query(
         self,
@@ -352,49 +348,18 @@ class VLM2Vec(HookedSentenceTransformer):
                 self.prompts[role] = text
         return [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
 
-    def encode_parsed(
-        self,
-        inputs: list[Input | VLM2VecError],
-        *,
-        device: torch.device,
-        prompt: str | None,
-        batch_size: int,
-        show_progress_bar: bool,
-        output_value: str | None,
-        save_to_cpu: bool,
-        normalize_embeddings: bool,
-        truncate_dim: int | None,
-        on_error: ErrorPolicy | Literal["keep"] = "raise",
-        truncate: bool = False,
-        max_tokens_per_batch: int | None = None,
-        task: str | None = None,  # "query" or "document"; the prompt says it already
-    ) -> Any:
-        """Encode parsed inputs in this process: prepare, pack, forward, and one row for each, in order.
+    def encode_parsed(self, inputs: list[Input | VLM2VecError], **settings: Any) -> Any:
+        """Encode parsed inputs in this process: see `ModelEncoder.rows`."""
+        return ModelEncoder(self).rows(inputs, **settings)
 
-        Returns:
-            `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
-        """
-        engine = self._engine(
-            device=device,
-            batch_size=batch_size,
-            output_value=output_value,
-            save_to_cpu=save_to_cpu,
-            normalize_embeddings=normalize_embeddings,
-            truncate_dim=truncate_dim,
-            truncate=truncate,
-            max_tokens_per_batch=max_tokens_per_batch,
-        )
-        rows: list[Any] = [None] * len(inputs)
-        bar = tqdm(total=len(inputs), desc="Encoding", disable=not show_progress_bar)
-        with bar, closing(engine.rows([_instructed(item, prompt) for item in inputs])) as ready:
-            for place, row in ready:
-                if on_error == "raise" and isinstance(row, VLM2VecError):
-                    raise row
-                rows[place] = row
-                bar.update()
-        if on_error == "keep" or output_value != "sentence_embedding":
-            return rows
-        return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
+    def encode_in_pool(
+        self,
+        run: Callable[..., list[Tensor | VLM2VecError]],
+        inputs: list[Input | VLM2VecError],
+        **settings: Any,
+    ) -> Any:
+        """Encode parsed inputs in worker processes: see `ModelEncoder.rows_of_pool`."""
+        return ModelEncoder(self).rows_of_pool(run, inputs, **settings)
 
     def encode_stream(
         self,
@@ -450,106 +415,14 @@ class VLM2Vec(HookedSentenceTransformer):
             truncate_dim=truncate_dim,
             window=0 if window is None else window,
         )
-        prompt = self.resolved_prompt(prompt, prompt_name)
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
-        return self._stream(
-            (_instructed(item, prompt) for item in parsed),
+        return ModelEncoder(self).stream(
+            parsed,
             on_error,
             window,
+            prompt=self.resolved_prompt(prompt, prompt_name),
             truncate=truncate,
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
             normalize_embeddings=normalize_embeddings,
             max_tokens_per_batch=max_tokens_per_batch,
         )
-
-    def _stream(
-        self, items: Iterable[Input | VLM2VecError], on_error: ErrorPolicy, window: int, **settings: Any
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        self.eval()
-        engine = self._engine(device=self.device, save_to_cpu=True, **settings)
-        like = torch.empty(self._width(settings["truncate_dim"]))
-        rows = in_order(engine.rows(items, window=window))
-        with closing(rows):
-            for index, row in enumerate(rows):
-                # A copy: rows of a batch share memory, and a caller may write into one.
-                yield index, settle_errors([row], on_error, like)[0].numpy().copy()
-
-    def _engine(
-        self,
-        *,
-        device: torch.device,
-        truncate: bool,
-        max_tokens_per_batch: int | None,
-        batch_size: int | None = None,
-        output_value: str | None = "sentence_embedding",
-        **form: Any,
-    ) -> Engine:
-        """The engine for one call."""
-        if max_tokens_per_batch is None:
-            budget = self._budgets.setdefault(device, Budget.of(device))
-        else:
-            budget = Budget(max_tokens_per_batch)
-        forward = BatchForward(
-            self, self.profile.pixels, device, self.engine_settings, output_value=output_value, **form
-        )
-        return Engine(
-            self[0].preparer,
-            forward,
-            forward.collect,
-            budget,
-            max_inputs=batch_size,
-            truncate=truncate,
-            settings=self.engine_settings,
-        )
-
-    def encode_in_pool(
-        self,
-        run: Callable[..., list[Tensor | VLM2VecError]],
-        inputs: list[Input | VLM2VecError],
-        *,
-        on_error: ErrorPolicy = "raise",
-        **settings: Any,
-    ) -> Any:
-        """Encode parsed inputs in worker processes; errors come back as rows and are settled here."""
-        rows = run(inputs, on_error="keep", **settings)
-        if settings["output_value"] == "sentence_embedding":
-            return self._stacked(rows, on_error, settings["truncate_dim"], "cpu")
-        if errors := [row for row in rows if isinstance(row, VLM2VecError)]:
-            raise errors[0]
-        return rows
-
-    def _stacked(
-        self,
-        rows: Sequence[Tensor | VLM2VecError],
-        on_error: ErrorPolicy,
-        truncate_dim: int | None,
-        device: torch.device | str,
-    ) -> Tensor:
-        like = torch.empty(self._width(truncate_dim), device=device)
-        return torch.stack(settle_errors(rows, on_error, like)) if rows else like.new_empty((0, len(like)))
-
-    def _width(self, truncate_dim: int | None) -> int:
-        widths = [module.get_embedding_dimension() for module in self if hasattr(module, _WIDTH)]
-        full: int = widths[-1]
-        return min(full, truncate_dim or self.truncate_dim or full)
-
-
-def _instructed(item: Input | VLM2VecError, instruction: str | None) -> Input | VLM2VecError:
-    return item if isinstance(item, VLM2VecError) else with_default_instruction(item, instruction)
-
-
-def _check_folder(model: str | Path | None) -> None:
-    """What can only be a folder is one: the hub is not asked for a path or a file."""
-    if model is None or Path(model).is_dir():
-        return
-    if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or Path(model).is_file():
-        what = "this is a file" if Path(model).is_file() else "there is no such folder"
-        raise CheckpointError(
-            what, fix="Pass the folder of a model, or its id on the hub.", source=str(model)
-        )
-
-
-def _default_dtype(device: torch.device) -> torch.dtype:
-    """Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32."""
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32

@@ -455,7 +455,7 @@ def test_a_stream_that_is_left_early_leaves_no_thread(embedded: VLM2Vec) -> None
 def test_memory_that_ran_out_is_remembered_by_the_model(
     embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_budgets", {})
+    monkeypatch.setattr(embedded, "budgets", {})
     failures: list[int] = []
 
     def run_out(_: Any, arguments: tuple[dict[str, Any]]) -> None:

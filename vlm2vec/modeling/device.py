@@ -11,7 +11,7 @@ from torch import Tensor
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import shorten
 
-__all__ = ["check_device", "to_device"]
+__all__ = ["check_device", "default_dtype", "to_device"]
 
 
 def check_device(name: str | torch.device) -> None:
@@ -41,6 +41,15 @@ def check_device(name: str | torch.device) -> None:
     if (device.index or 0) not in there:
         number = f"torch finds {len(there)} of its type" if there else "torch finds none of its type"
         raise InputError(f"there is no device {device}: {number}", fix='Pass another, or "cpu".')
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """The type of weights that a device computes best.
+
+    Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32.
+    """
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def to_device(thing: Any, device: torch.device) -> Any:

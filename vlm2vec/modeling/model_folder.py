@@ -1,4 +1,4 @@
-"""Whether a folder holds a model at all, told before anything in it is read."""
+"""Whether there is a folder, and a model in it at all: told before anything is read or fetched."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ from pathlib import Path
 from vlm2vec.errors import CheckpointError
 from vlm2vec.modeling.adapter import ADAPTER_CONFIG
 
-__all__ = ["require_model"]
+__all__ = ["check_path", "require_model"]
 
 _CONFIGS = ("config.json", ADAPTER_CONFIG)
 _NAMED = 3
+
+
+def check_path(model: str | Path | None) -> None:
+    """Raise where the name of a model can only be a folder and is none: the hub is not asked for it.
+
+    Raises:
+        CheckpointError: There is no such folder, or it is a file.
+    """
+    if model is None or Path(model).is_dir():
+        return
+    if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or Path(model).is_file():
+        what = "this is a file" if Path(model).is_file() else "there is no such folder"
+        raise CheckpointError(
+            what, fix="Pass the folder of a model, or its id on the hub.", source=str(model)
+        )
 
 
 def require_model(folder: Path, source: str) -> None:

@@ -81,4 +81,6 @@ def test_one_thing_is_also_elsewhere():
     scene = Scene((_thing("red circle", 0.2, 0.5),), PAPER[0])
     rng = np.random.default_rng(0)
     told = {full_caption(other) for _ in range(60) for other in near_misses(scene, rng)}
-    assert {f"a small red circle in the {where}" for where in ("top left", "bottom", "middle", "right")} <= told
+    assert {
+        f"a small red circle in the {where}" for where in ("top left", "bottom", "middle", "right")
+    } <= told

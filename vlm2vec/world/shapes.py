@@ -88,7 +88,10 @@ _POLYGONS = {
 
 
 def draw_shape(
-    draw: ImageDraw.ImageDraw, shape: str, box: tuple[float, float, float, float], fill: tuple[int, ...] | int
+    draw: ImageDraw.ImageDraw,
+    shape: str,
+    box: tuple[float, float, float, float],
+    fill: tuple[int, ...] | int | str,
 ) -> None:
     """Draw one of `SHAPES` into a box.
 
@@ -96,7 +99,7 @@ def draw_shape(
         draw: Where to draw, any mode.
         shape: Name of the shape.
         box: Left, top, right and bottom, in pixels.
-        fill: Colour in the mode of the picture.
+        fill: Colour in the mode of the picture, or its name.
     """
     if shape == "circle":
         draw.ellipse(box, fill=fill)

@@ -8,9 +8,8 @@ import torch
 from vlm2vec import VLM2Vec
 from vlm2vec.training.embedded.network import NetworkSize, build_network
 from vlm2vec.training.embedded.tokenizer import build_tokenizer
-from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, Recipe, Stage, train
+from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, Recipe, Stage, new_tokenizer, train
 from vlm2vec.training.embedded.world_batches import ItemCounts
-from vlm2vec.training.embedded.world_sources import world_texts
 
 TINY = Recipe(
     NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32),
@@ -41,7 +40,7 @@ def test_training_saves_a_model_that_loads_to_the_same_vectors(tmp_path):
 
 
 def test_the_embedded_network_fits_the_wheel():
-    network = build_network(build_tokenizer((), world_texts()), EMBEDDED_RECIPE.size, seed=0)
+    network = build_network(new_tokenizer(), EMBEDDED_RECIPE.size, seed=0)
     assert 2 * sum(weight.numel() for weight in network.parameters()) < 7.5 * 2**20
 
 

@@ -79,9 +79,7 @@ def test_half_of_the_clips_are_twins_of_the_others(model):
 
 
 def test_some_scenes_are_in_colours_without_a_name(model):
-    collate = WorldCollator(
-        model.tokenizer, model.profile, ItemCounts(30, 2, 1), seed=0, with_captions=False
-    )
+    collate = WorldCollator(model.tokenizer, model.profile, ItemCounts(30, 2, 1), seed=0, with_captions=False)
     colours = collate([{"step": 0}])["world_dense"][: 30 * 16].reshape(30, 16, -1)[:, :, 0]
     unnamed = (colours == NOT_ASKED).any(dim=1)
     assert 10 <= unnamed.sum() <= 12 and not (colours[unnamed] > 0).any()

@@ -1,6 +1,6 @@
 """Train the model inside the package from nothing, or score one.
 
-    python -m vlm2vec.training.embedded --output DIR [--seed 0]
+    python -m vlm2vec.training.embedded --output DIR [--seed 0] [--new-tokenizer]
     python -m vlm2vec.training.embedded --evaluate DIR
 
 Three stages on the drawn world: the vision tower alone on dense targets, then everything on dense targets,
@@ -22,10 +22,11 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import Qwen2Tokenizer
 
 from vlm2vec import profiles
 from vlm2vec.encoding.input_module import Qwen2VLInput
-from vlm2vec.model import VLM2Vec
+from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 from vlm2vec.training.embedded.held_out_scores import held_out_scores, scores_table
 from vlm2vec.training.embedded.network import NetworkSize, build_network
 from vlm2vec.training.embedded.tokenizer import build_tokenizer
@@ -104,18 +105,21 @@ _SCORED = ("text-to-image", "text-to-clip", "text-to-page")
 """Tasks of whose held-out rows the training curve shows the scores."""
 
 
-def train(output: Path, *, seed: int = 0, recipe: Recipe = EMBEDDED_RECIPE) -> tuple[VLM2Vec, TrainingResult]:
+def train(
+    output: Path, *, seed: int = 0, recipe: Recipe = EMBEDDED_RECIPE, tokenizer: Qwen2Tokenizer | None = None
+) -> tuple[VLM2Vec, TrainingResult]:
     """Train a model from random weights and save it, in float16.
 
     Args:
         output: Folder for the model; `output/checkpoints` gets copies meanwhile.
         seed: Of weights and batches. Held-out draws of `held_out_scores` have seeds that no training has.
         recipe: Sizes, stages and settings.
+        tokenizer: Of the model; that of the package by default.
 
     Returns:
         The trained model, on the CPU in float32, and what `fit` says of its stage.
     """
-    model = new_model(recipe.size, seed=seed)
+    model = new_model(recipe.size, seed=seed, tokenizer=tokenizer)
     loss = WorldLoss(model)
     for number, stage in enumerate(recipe.stages):
         logger.info("stage %d: %s", number + 1, stage)
@@ -157,15 +161,27 @@ def contrast(
     )
 
 
-def new_model(size: NetworkSize, *, seed: int) -> VLM2Vec:
-    """A model with random weights, the small tokenizer and the embedded profile."""
+def new_model(size: NetworkSize, *, seed: int, tokenizer: Qwen2Tokenizer | None = None) -> VLM2Vec:
+    """A model with random weights and the embedded profile.
+
+    Args:
+        size: Widths and depths.
+        seed: Of the weights.
+        tokenizer: By default that of the package, so that weights stay comparable when rows are drawn anew.
+    """
     profile = profiles.get("vlm2vec-embedded")
     prompts = {"query": profile.query_instruction or "", "document": profile.document_instruction or ""}
-    instructions = tuple(prompt + profile.instruction_joiner for prompt in prompts.values())
-    tokenizer = build_tokenizer(instructions, world_texts())
+    tokenizer = tokenizer or Qwen2Tokenizer.from_pretrained(EMBEDDED_MODEL)
     first = Qwen2VLInput(build_network(tokenizer, size, seed=seed), tokenizer, profile)
     modules = [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
     return VLM2Vec(modules=modules, prompts=prompts, device="cpu")
+
+
+def new_tokenizer() -> Qwen2Tokenizer:
+    """The small tokenizer, learned from what is said in the rows of all tasks."""
+    profile = profiles.get("vlm2vec-embedded")
+    prompts = (profile.query_instruction or "", profile.document_instruction or "")
+    return build_tokenizer(tuple(prompt + profile.instruction_joiner for prompt in prompts), world_texts())
 
 
 def run_stage(model: VLM2Vec, loss: WorldLoss, stage: Stage, output: Path, *, seed: int) -> None:
@@ -229,6 +245,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, help="train, and save the model here")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
+    parser.add_argument(
+        "--new-tokenizer", action="store_true", help="learn a tokenizer too, in place of that of the package"
+    )
     parser.add_argument("--curve", type=Path, help="draw the contrastive stage's training curve here")
     parser.add_argument("--evaluate", type=Path, metavar="DIR", help="score the model in this folder")
     options = parser.parse_args(arguments)
@@ -236,7 +255,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("give --output to train, --evaluate to score, or both")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.output is not None:
-        _, result = train(options.output, seed=options.seed)
+        tokenizer = new_tokenizer() if options.new_tokenizer else None
+        _, result = train(options.output, seed=options.seed, tokenizer=tokenizer)
         print(result)  # noqa: T201
         if options.curve is not None:
             first_hits(result).plot(options.curve)

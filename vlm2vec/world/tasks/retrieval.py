@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.world.captions import describe
+from vlm2vec.world.captions import describe, full_caption
 from vlm2vec.world.items import Item, Kind, draw_item
 from vlm2vec.world.near_misses import near_misses
 from vlm2vec.world.scenes import Scene
@@ -23,15 +23,24 @@ _MOST_TEXTS = 3
 _WITH_TWIN = 0.5
 """Share of texts whose clip or page has a hard negative: a second one costs as much as the first."""
 
+_MOST_TWINS, _TRIES = 2, 4
+"""Hard negatives of a text about a scene, and how many twins are looked at to find as many that differ."""
+
+_IN_FULL = 0.5
+"""Share of texts about scenes that say all there is, and where."""
+
 
 def text_to_item(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     """A description, and the scene, clip or page it is of; often with a twin as hard negative."""
     item = draw_item(kind, rng)
-    other = twin(item, rng)
-    text, others_text = _alike(rng, item, other)
+    scene, with_twin = kind == "scene", bool(rng.random() < _WITH_TWIN)
+    twins = [twin(item, rng) for _ in range(_TRIES if scene else with_twin)]
+    text, *others = _alike(rng, item, *twins)
     row: dict[str, Any] = {"query": varied(text, rng), "document": item}
-    if others_text != text and (kind == "scene" or rng.random() < _WITH_TWIN):
-        row["negatives"] = [other]
+    # A text that leaves something out may fit both.
+    wrong = {other: each for each, other in zip(twins, others, strict=True) if other != text}
+    if wrong:
+        row["negatives"] = list(wrong.values())[:_MOST_TWINS]
     return row | _instructions(rng, query=None)
 
 
@@ -41,7 +50,6 @@ def item_to_text(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     near = [twin(item, rng), *(near_misses(item, rng) if isinstance(item, Scene) else ())]
     text, *others = _alike(rng, item, *near)
     row: dict[str, Any] = {"query": item, "document": varied(text, rng)}
-    # A text that leaves something out may fit both.
     wrong = [other for other in dict.fromkeys(others) if other != text][:_MOST_TEXTS]
     if wrong:
         row["negatives"] = [varied(other, rng) for other in wrong]
@@ -57,6 +65,8 @@ def varied(text: str, rng: np.random.Generator) -> str:
 
 def _alike(rng: np.random.Generator, *items: Item) -> list[str]:
     """Descriptions of items, worded alike: equal if one fits both."""
+    if isinstance(items[0], Scene) and rng.random() < _IN_FULL:
+        return [full_caption(item) for item in items]
     wording = int(rng.integers(2**32))
     return [describe(item, np.random.default_rng(wording)) for item in items]
 

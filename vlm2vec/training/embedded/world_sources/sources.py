@@ -37,8 +37,8 @@ class WorldTask:
 
 
 TASKS = (
-    WorldTask("text-to-image", partial(text_to_item, "scene"), 4.0),
-    WorldTask("image-to-text", partial(item_to_text, "scene"), 4.0),
+    WorldTask("text-to-image", partial(text_to_item, "scene"), 4.5),
+    WorldTask("image-to-text", partial(item_to_text, "scene"), 3.5),
     WorldTask("text-to-clip", partial(text_to_item, "clip"), 1.0),
     WorldTask("clip-to-text", partial(item_to_text, "clip"), 1.0),
     WorldTask("text-to-page", partial(text_to_item, "page"), 1.5),

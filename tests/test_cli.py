@@ -418,7 +418,7 @@ def test_encode_refuses_or_shortens_long_texts(run: Run, tmp_path: Path, embedde
     code, _, errors = run("encode", "long.txt", "-o", "v.npz")
     assert code == 1
     assert errors.startswith("error: long.txt: the input has ")
-    assert "Shorten the text or pass --truncate" in flat(errors)
+    assert "--truncate of `vlm2vec encode` and `vlm2vec search`" in flat(errors)
     assert run("encode", "long.txt", "-o", "v.npz", "--truncate")[0] == 0
     expected = embedded.encode_document(LONG, truncate=True)
     np.testing.assert_allclose(np.load("v.npz")["vectors"][0], expected, atol=5e-7)
@@ -430,7 +430,7 @@ def test_search_leaves_long_texts_out_or_shortens_them(run: Run, tmp_path: Path)
     code, printed, _ = run("search", "a red circle", ".", "--json")
     assert code == 3
     (broken,) = json.loads(printed)["broken"]
-    assert "pass --truncate" in broken["reason"]
+    assert "--truncate of `vlm2vec encode`" in broken["reason"]
     code, printed, _ = run("search", LONG, ".", "--json", "--truncate")
     assert code == 0
     assert len(json.loads(printed)["results"]) == 2

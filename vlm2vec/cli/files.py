@@ -106,7 +106,7 @@ def fix_of(error: VLM2VecError) -> str:
     """What to change; where the error's own words are for Python, those for the command line."""
     if error.cause == "the PDF is encrypted":
         return "The command line cannot open it; in Python, pdf_pages(path, password=...) does."
-    return error.fix.replace("pass root=.", "pass --root.").replace("pass truncate=True", "pass --truncate")
+    return error.fix.replace("pass root=.", "pass --root.")
 
 
 def printable(path: Path) -> str:

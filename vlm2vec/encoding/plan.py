@@ -301,6 +301,7 @@ def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) 
     if excess > 0:
         raise ContextLengthError(
             f"the input has {total:,} tokens, and the model's context holds {max_tokens:,}",
-            fix="Shorten the text or pass truncate=True, or give fewer pages, frames or max_pixels.",
+            fix="Shorten the text, as encode(..., truncate=True) and --truncate of `vlm2vec encode` and "
+            "`vlm2vec search` do, or give fewer pages, frames or max_pixels.",
         )
     return shortened

@@ -52,6 +52,12 @@ def test_a_part_of_the_tasks_says_so() -> None:
     assert some.summary()["overall"] == 40
 
 
+def test_the_columns_of_the_table_stand_below_each_other() -> None:
+    some = Results("a model", (result(mmeb.get_task("mini-VD"), 40),))
+    lines = [line for line in str(some).splitlines()[1:] if line]
+    assert len({line.index(" 40.00  ") for line in lines}) == 1
+
+
 def test_intervals_hold_the_means_and_shrink_with_more_tasks(results: Results) -> None:
     intervals = results.intervals()
     one, mean = intervals["MSVD"], intervals["video"]

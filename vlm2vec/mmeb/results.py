@@ -257,7 +257,7 @@ class Results:
 
 def _table(results: Results) -> str:
     means, counts = results.summary(), coverage(results.scores, tasks=results.benchmark)
-    width = max(len(result.task) for result in results.tasks)
+    width = max(len(name) for name in [*results.scores, *means])
     mistakes = f", with the original's mistakes (compat={results.compat})" if results.compat else ""
     lines = [f"{results.model}{mistakes}", ""]
     lines += [

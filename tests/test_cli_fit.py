@@ -155,6 +155,13 @@ def test_a_bad_row_is_told_before_the_model_is_loaded(run: Run) -> None:
     code, _, errors = run("pets.yaml", "--root", "data")
     assert code == 1
     assert "pets, row 4: the query is empty" in errors
+    for name in ("pets", "more"):  # not that the row that is left has no negative
+        Path("data", f"{name}.jsonl").write_text(
+            f'{json.dumps(ROWS[0])}\n{{"query": "", "document": "a red circle"}}', encoding="utf-8"
+        )
+    code, _, errors = run("pets.yaml", "--root", "data")
+    assert code == 1
+    assert "pets, row 1: the query is empty" in errors
 
 
 @pytest.mark.usefixtures("no_model")

@@ -85,9 +85,9 @@ def fit(
     mixture = _mixture(config, root)
     given: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
     settings = FitSettings.of(mixture.training, given)
-    check_negatives(mixture, settings)
     name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
+        check_negatives(mixture, settings)
         _print_plan(mixture, settings, name, device)
         return
     if resume:
@@ -96,6 +96,7 @@ def fit(
         # A bad row is told before the model is loaded, and rows are looked at once.
         mixture = mixture.checked(show_progress_bar=settings.show_progress_bar is not False)
         given["check_rows"] = False
+    check_negatives(mixture, settings)
     result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:
         out.print(str(result), soft_wrap=True, markup=False)

@@ -59,6 +59,7 @@ def test_a_mixture_without_negatives_is_refused(
         ([[A, {**B, "query": A["query"], "query_instruction": "Find a dog."}]], {}),
         ([[A], [B]], {"batch_size": 4, "sub_batch_size": 2}),
         ([[A], [A, B]], {"batch_size": 4, "sub_batch_size": 4}),
+        ([[BROKEN, BROKEN]], {}),  # of these, what is wrong with a row is what helps
     ],
 )
 def test_a_mixture_with_negatives_is_taken(sources: list[list[Any]], settings: dict[str, Any]) -> None:

@@ -42,7 +42,9 @@ def check_negatives(mixture: Mixture, settings: FitSettings) -> None:
     mixed = batch_size > sub_batch_size
     # Rows of which some make a batch: of all sources, or of one.
     pools = [mixture.sources] if mixed else [(source,) for source in mixture.sources]
-    if not any(_can_have_one(pool, alone=batch_size == 1) for pool in pools):
+    if any(_can_have_one(pool, alone=batch_size == 1) for pool in pools):
+        return
+    if any(True for _ in _usable(mixture.sources)):
         raise _nothing_to_learn(len(mixture), batch_size, of_one_source=len(pools) > 1)
 
 

@@ -117,6 +117,7 @@ def test_settings_of_the_model_are_passed_on(
         (["a/colpali", "--multi-vector", "--prompts", "profile"], "neither --profile nor --prompts"),
         (["a/colpali", "--multi-vector", "--profile", "vlm2vec-v2"], "neither --profile nor --prompts"),
         (["--frames", "last"], "--frames"),
+        (["--frames", "first"], "first is for --multi-vector"),
         (["--prompts", "other"], "--prompts"),
         (["--compat", "v1"], "--compat"),
     ],

@@ -107,6 +107,8 @@ def run(
     from vlm2vec import mmeb
 
     mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
+    if frames == "first" and not multi_vector:
+        raise typer.BadParameter("first is for --multi-vector.", param_hint="--frames")
     devices = [name for name in (device or "").split(",") if name]
     first = devices[0] if devices else None
     settings: dict[str, Any] = {"prompts": prompts, "frames": frames}

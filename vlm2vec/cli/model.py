@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vlm2vec import VLM2Vec
 
-__all__ = ["Model", "ProfileName", "load", "load_multi_vector"]
+__all__ = ["Model", "ProfileName", "Truncate", "load", "load_multi_vector"]
 
 Model: TypeAlias = Annotated[
     str | None,

@@ -81,6 +81,7 @@ def with_unnamed_colours(scene: Scene, rng: np.random.Generator) -> Scene:
 
     Whoever has seen shapes in many colours knows them in one they were never seen in. Of all colours with a
     name, the one next to a thing's is never that of `UNSEEN_PAIRS`, so that these stay unseen.
+    Things of one shape and size are one kind, whatever their colours.
 
     Example:
         >>> rng = np.random.default_rng(1)

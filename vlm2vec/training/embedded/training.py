@@ -253,6 +253,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.output is None and options.evaluate is None:
         parser.error("give --output to train, --evaluate to score, or both")
+    if options.output is None and (options.new_tokenizer or options.curve is not None):
+        parser.error("--new-tokenizer and --curve are for training: give --output too")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.output is not None:
         tokenizer = new_tokenizer() if options.new_tokenizer else None

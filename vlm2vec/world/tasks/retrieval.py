@@ -31,10 +31,11 @@ _IN_FULL = 0.5
 
 
 def text_to_item(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
-    """A description, and the scene, clip or page it is of; often with a twin as hard negative."""
+    """A description, and the scene, clip or page it is of; often with twins as hard negatives."""
     item = draw_item(kind, rng)
-    scene, with_twin = kind == "scene", bool(rng.random() < _WITH_TWIN)
-    twins = [twin(item, rng) for _ in range(_TRIES if scene else with_twin)]
+    with_twin = rng.random() < _WITH_TWIN
+    tries = _TRIES if kind == "scene" else int(with_twin)
+    twins = [twin(item, rng) for _ in range(tries)]
     text, *others = _alike(rng, item, *twins)
     row: dict[str, Any] = {"query": varied(text, rng), "document": item}
     # A text that leaves something out may fit both.

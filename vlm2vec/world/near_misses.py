@@ -24,7 +24,8 @@ def near_misses(scene: Scene, rng: np.random.Generator) -> list[Scene]:
     """Scenes that differ in one thing, to be told of and not to be drawn: their shapes may overlap.
 
     One kind has another number, colour, shape or size; or two kinds have these exchanged; or everything is
-    mirrored, or elsewhere. Some come out the same, or differ in what a text leaves out: compare what is told. There are as many kinds as before, of pairs of colour and shape of training.
+    mirrored, or elsewhere. Some come out the same, or differ in what a text leaves out: compare what is
+    told. There are as many kinds as before, of pairs of colour and shape of training.
 
     Args:
         scene: What to change.

@@ -74,6 +74,8 @@ def test_a_random_model_scores_near_chance(tmp_path: Path) -> None:
     for result in results.tasks:
         task = mmeb.get_task(result.task)
         data = load(task, DataFolder(tmp_path))
+        if task.scope == "global":
+            assert len(data.candidates) == task.candidates, task.name
         counts = [len(query.candidates or data.candidates) for query in data.queries]
         places = range(2, 7) if result.metric.startswith("ndcg") else range(2, 3)
         gains = [sum(1 / np.log2(place) for place in places) / count for count in counts]

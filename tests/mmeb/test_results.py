@@ -72,6 +72,29 @@ def test_they_are_compared_on_the_data_they_were_measured_on(results: Results) -
     assert "ViDoSeek-page" in old.compare("VLM2Vec-V2.0").left_out
 
 
+def test_two_runs_of_the_mini_suite_are_compared_with_each_other() -> None:
+    tasks = mmeb.list_tasks("mini")
+    better, worse = (
+        Results(name, tuple(result(task, score + place % 3) for place, task in enumerate(tasks)))
+        for name, score in (("better", 60), ("worse", 50))
+    )
+    found = better.compare(worse)
+    assert found.means["overall"].difference == pytest.approx(10) and not found.left_out
+    assert "better" in str(found) and "worse" in str(found)
+    with pytest.raises(InputError, match="mini suite"):
+        better.compare("VLM2Vec-V2.0")
+    with pytest.raises(InputError, match="with compat"):
+        better.compare(Results("other", tuple(result(task, 50, compat="v2.0") for task in tasks)))
+
+
+def test_a_picture_of_another_kind_or_beside_what_was_never_scored_is_refused(tmp_path: Path) -> None:
+    mini = Results("a model", tuple(result(task, 50) for task in mmeb.list_tasks("mini")))
+    with pytest.raises(InputError, match="no kind of picture 'bars'"):
+        mini.plot(tmp_path / "bars.png", kind="bars")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"VLM2Vec-V2\.0: nothing was published"):
+        mini.plot(tmp_path / "bars.png", against=["VLM2Vec-V2.0"])
+
+
 def test_a_file_for_the_leaderboard_has_all_tasks(results: Results, tmp_path: Path) -> None:
     results.save(tmp_path / "sent.json", model_size="2B")
     sent = json.loads((tmp_path / "sent.json").read_text(encoding="utf-8"))

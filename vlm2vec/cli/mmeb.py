@@ -147,11 +147,11 @@ def list_(tasks: Tasks = ["all"]) -> None:  # noqa: B006 - typer copies it
     chosen = mmeb.list_tasks(tasks)
     width = max(len(task.name) for task in chosen)
     for task in chosen:
-        candidates = "?" if task.candidates is None else f"{task.candidates:,}"
         each = " each" if task.scope == "local" else ""
+        candidates = "varying" if task.candidates is None else f"{task.candidates:,}{each}"
         out.print(
             f"{task.name:<{width}}  {task.meta_task:<12}  {task.queries:>6,} queries"
-            f"  {candidates + each:>11} candidates  {task.metric:<13}  {task.repo}",
+            f"  {candidates:>11} candidates  {task.metric:<13}  {task.repo}",
             soft_wrap=True,
             markup=False,
         )

@@ -43,7 +43,14 @@ def plot_averages(averages: Mapping[str, Mapping[str, float]], path: str | os.Pa
     panel.grid(axis="y", alpha=0.3)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, fontsize="small", ncols=min(4, len(averages)), loc="upper center")
+    # Above the panel: scores near 100 leave no room in it.
+    panel.legend(
+        frameon=False,
+        fontsize="small",
+        ncols=min(4, len(averages)),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+    )
     figure.savefig(path)
 
 

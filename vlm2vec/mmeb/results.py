@@ -115,14 +115,28 @@ class Results:
         ]
         return pd.DataFrame(rows).set_index("task")
 
-    def compare(self, name: str, *, version: str | None = None) -> Comparison:
-        """These scores beside published ones, task by task, with a paired t-test.
+    def compare(self, other: str | Results, *, version: str | None = None) -> Comparison:
+        """These scores beside published ones or those of another run, task by task, with a paired t-test.
 
         Args:
-            name: One of `published_names()`.
+            other: One of `published_names()`, or results of the same benchmark.
             version: Which publication of its scores.
+
+        Raises:
+            InputError: There is no such model, or the tasks or data are not the same.
         """
-        return compare(self.scores, name, version=version, data=self.data_version, model=self.model)
+        if isinstance(other, str):
+            return compare(self.scores, other, version=version, data=self.data_version, model=self.model)
+        if other.compat != self.compat:
+            raise InputError("one of both was scored with compat", fix="Compare results of the same data.")
+        return compare(
+            self.scores,
+            other.scores,
+            data=self.data_version,
+            model=self.model,
+            baseline=other.model,
+            tasks=self.benchmark,
+        )
 
     @property
     def data_version(self) -> str:
@@ -170,11 +184,19 @@ class Results:
             version: Which publication of scores.
 
         Raises:
-            InputError: matplotlib is not installed, or there is no such model.
+            InputError: matplotlib is not installed, there is no such model or kind, or none was scored on the
+                mini suite.
         """
+        if kind not in ("averages", "tasks"):
+            raise InputError(f"there is no kind of picture {kind!r}", fix='Take "averages" or "tasks".')
         scores = {self.model: self.scores}
         for name in against:
             known = published(name, version)
+            if not known.scores.keys() & self.scores.keys():
+                raise InputError(
+                    f"{known.name}: nothing was published for the tasks of these results",
+                    fix="Leave against= out.",
+                )
             scores[f"{known.name} ({known.version})"] = dict(known.scores)
         if kind == "tasks":
             plot_tasks(scores, [result.task for result in self.tasks], path)

@@ -86,7 +86,7 @@ def with_unnamed_colours(scene: Scene, rng: np.random.Generator) -> Scene:
     Example:
         >>> rng = np.random.default_rng(1)
         >>> [thing.noun for thing in with_unnamed_colours(draw_scene(rng), rng).things]
-        ['ring', 'square']
+        ['triangle', 'heart']
     """
     things = (replace(thing, colour=_unnamed_colour(thing.shape, rng)) for thing in scene.things)
     return replace(scene, things=tuple(things))

@@ -149,11 +149,19 @@ class TestNothingIsLeftBehind:
             rows.throw(ZeroDivisionError)
 
     def test_when_the_main_thread_is_interrupted(self, rows: Iterator[Any]) -> None:
-        main = threading.main_thread().ident
-        timer = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
-        timer.start()
+        main, raised = threading.main_thread().ident, threading.Event()
+
+        def interrupt() -> None:
+            # Again if need be: one that comes just before the main thread waits does not wake it.
+            while not raised.wait(0.5):
+                signal.pthread_kill(main, signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
-            next(rows)
+            try:
+                next(rows)
+            finally:
+                raised.set()
 
 
 INTERRUPTED = """

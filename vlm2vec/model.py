@@ -418,8 +418,8 @@ class VLM2Vec(HookedSentenceTransformer):
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
         return ModelEncoder(self).stream(
             parsed,
-            on_error,
-            window,
+            on_error=on_error,
+            window=window,
             prompt=self.resolved_prompt(prompt, prompt_name),
             truncate=truncate,
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,

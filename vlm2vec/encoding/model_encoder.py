@@ -107,9 +107,9 @@ class ModelEncoder:
     def stream(
         self,
         items: Iterable[Input | VLM2VecError],
+        *,
         on_error: ErrorPolicy,
         window: int,
-        *,
         prompt: str | None,
         **settings: Any,
     ) -> Iterator[tuple[int, np.ndarray]]:

@@ -9,6 +9,7 @@ from vlm2vec import VLM2Vec, pdf_pages
 from vlm2vec.model import EMBEDDED_MODEL
 from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, new_model
 from vlm2vec.world import write_samples
+from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, COUNTS, SHAPES, SIZES
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,11 @@ def test_the_weights_are_of_the_recipe_in_the_repo(model):
     assert shapes[0] == shapes[1]
     assert model.profile == fresh.profile
     assert model.tokenizer.get_vocab() == fresh.tokenizer.get_vocab()
+
+
+def test_every_word_of_the_world_is_one_token(model):
+    for word in (*COLOURS, *SHAPES, *SIZES, *COUNTS, *ALL_WORDS, "then", "heading"):
+        assert len(model.tokenizer.encode(f"x {word}")) == 2
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -150,6 +150,8 @@ class TestNothingIsLeftBehind:
 
     def test_when_the_main_thread_is_interrupted(self, rows: Iterator[Any]) -> None:
         main, raised = threading.main_thread().ident, threading.Event()
+        # A shell that starts tests in the background has them ignore interrupts.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def interrupt() -> None:
             # Again if need be: one that comes just before the main thread waits does not wake it.
@@ -162,6 +164,7 @@ class TestNothingIsLeftBehind:
                 next(rows)
             finally:
                 raised.set()
+                signal.signal(signal.SIGINT, before)
 
 
 INTERRUPTED = """

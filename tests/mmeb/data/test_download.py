@@ -20,7 +20,7 @@ from published_data import MEDIA, contents, publish, tarred
 
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb import get_task
-from vlm2vec.mmeb.data import DownloadError, Record, download, revisions_of
+from vlm2vec.mmeb.data import DownloadError, Record, check, download, revisions_of
 from vlm2vec.mmeb.evaluation import evaluate
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.results import Results
@@ -67,6 +67,22 @@ def test_nothing_is_fetched_or_unpacked_twice(hub: DatasetHub, tmp_path: Path) -
     assert not a_frame.exists()
     download(["NExTQA"], data_dir=tmp_path / "data", force=True)
     assert a_frame.exists()
+
+
+def test_a_clip_that_lost_frames_is_told(hub: DatasetHub, tmp_path: Path) -> None:
+    publish(hub, tmp_path, [CLIPS, QUESTIONS])
+    data = tmp_path / "data"
+    assert not any(task.problems for task in download([CLIPS.name, QUESTIONS.name], data_dir=data).tasks)
+    clips = sorted({path.parent for path in (data / CLIPS.roots[0]).rglob("*.png")})
+    frames = sorted(clips[1].glob("*.png"))
+    assert len(clips) > 1 and len(frames) > 2
+    for frame in frames[:2]:
+        frame.unlink()
+    clip, question = check([CLIPS.name, QUESTIONS.name], data_dir=data).tasks
+    name = clips[1].relative_to(data).as_posix()
+    assert clip.problems == (f"of {len(frames)} files that were unpacked into {name}, 2 are gone",)
+    assert not clip.complete and not question.problems
+    assert not download(CLIPS.name, data_dir=data, force=True).tasks[0].problems
 
 
 def test_only_the_tables_of_the_tasks_come(hub: DatasetHub, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class _Member:
 
 def unpack(
     parts: Sequence[Path], folder: Path, *, tick: Callable[[int], object] | None = None
-) -> tuple[int, int]:
+) -> tuple[int, int, set[Path]]:
     """Write an archive's files, over those that are there.
 
     Links become copies, so that no file can be written through one.
@@ -49,19 +49,21 @@ def unpack(
         tick: Called with the number of bytes read, again and again.
 
     Returns:
-        How many files there were, and their bytes.
+        How many files there were, their bytes, and the folders that hold them.
 
     Raises:
         DownloadError: It is damaged, or a member would lie outside of the folder or is a device.
     """
     with _telling(parts[0]):
-        files, size = _write(parts, folder, tick)
+        files, size, made = _write(parts, folder, tick)
         if not files:
             raise EOFError("it holds no files")
-    return files, size
+    return files, size, made
 
 
-def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None) -> tuple[int, int]:
+def _write(
+    parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None
+) -> tuple[int, int, set[Path]]:
     links: dict[Path, Path] = {}
     files = size = 0
     made: set[Path] = set()
@@ -88,7 +90,7 @@ def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | 
             raise tarfile.TarError(f"{name} is a link to something else than one of its files")
         shutil.copyfile(end, target)
         files, size = files + 1, size + target.stat().st_size
-    return files, size
+    return files, size, made
 
 
 def _end_of(links: Mapping[Path, Path], link: Path) -> Path | None:

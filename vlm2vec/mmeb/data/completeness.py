@@ -7,7 +7,7 @@ import shlex
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Literal
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.mmeb.data.folder_counts import count_files, noted_counts
 from vlm2vec.mmeb.data.record import Record
 from vlm2vec.mmeb.data.tables import TablesOnly, tables_of
 from vlm2vec.mmeb.loaders import load
 from vlm2vec.mmeb.loaders.pages import Pages
-from vlm2vec.mmeb.samples import TaskData
+from vlm2vec.mmeb.samples import Content, TaskData
 from vlm2vec.mmeb.tasks import Task, list_tasks
 
 __all__ = ["Completeness", "TaskCompleteness", "check", "completeness_of"]
@@ -167,16 +168,18 @@ def completeness_of(
         compat: As `check`.
         show: Whether there is a progress bar.
     """
-    record = Record.load(folder)
+    record, counts = Record.load(folder), noted_counts(folder)
     found = []
     with tqdm(list(tasks), desc="checking", unit=" tasks", disable=not show) as bar:
         for task in bar:
             bar.set_description(task.name)
-            found.append(_check(task, folder, record, compat))
+            found.append(_check(task, folder, record, counts, compat))
     return Completeness(folder, tuple(found), compat)
 
 
-def _check(task: Task, folder: Path, record: Record, compat: str | None) -> TaskCompleteness:
+def _check(
+    task: Task, folder: Path, record: Record, counts: Mapping[str, int], compat: str | None
+) -> TaskCompleteness:
     source = TablesOnly(folder, offline=True)
     problems = [f"unpacking {name} was stopped" for name in record.half_unpacked(task)]
     lacking = list(_lacking(task, source))
@@ -190,6 +193,7 @@ def _check(task: Task, folder: Path, record: Record, compat: str | None) -> Task
     if lacking:
         return TaskCompleteness(task.name, None, task.queries, problems=(*problems, *lacking))
     problems += [str(one.message) for one in told]
+    problems += _short_clips(data, folder, counts)
     missing: list[Path] = []
     unreadable: list[Path] = []
     files = list(dict.fromkeys(_media(data)))
@@ -222,16 +226,31 @@ def _lacking(task: Task, source: TablesOnly) -> Iterator[str]:
 
 def _media(data: TaskData) -> Iterator[Path]:
     """The files that samples are made of; pages without a file are in the corpus, if that has pictures."""
-    contents = [query.content for query in data.queries]
     if isinstance(data.candidates, Pages):
         pages = data.candidates
         yield from (file for key, file in pages.files.items() if not (pages.table and key in pages.rows))
-    else:
-        contents += data.candidates.values()
-    for content in contents:
+    for content in _contents(data):
         yield from content.frames
         if isinstance(content.image, Path):
             yield content.image
+
+
+def _contents(data: TaskData) -> Iterator[Content]:
+    yield from (query.content for query in data.queries)
+    if not isinstance(data.candidates, Pages):
+        yield from data.candidates.values()
+
+
+def _short_clips(data: TaskData, folder: Path, counts: Mapping[str, int]) -> list[str]:
+    """Clips of which some frames are gone since they were unpacked."""
+    short = []
+    for clip in dict.fromkeys(frame.parent for content in _contents(data) for frame in content.frames):
+        name = clip.relative_to(folder).as_posix()
+        had, has = counts.get(name, 0), count_files(clip)
+        if has < had:
+            short.append(f"of {had:,} files that were unpacked into {name}, {had - has:,} are gone")
+    more = len(short) - _SHOWN
+    return [*short[:_SHOWN], f"{more:,} more clips lack files"] if more > 0 else short
 
 
 def _state(file: Path) -> Literal["good", "missing", "unreadable"]:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.data.archives import file_names, place_of, unpack
 from vlm2vec.mmeb.data.completeness import Completeness, completeness_of
+from vlm2vec.mmeb.data.folder_counts import note_counts
 from vlm2vec.mmeb.data.hub import DownloadError, fetch, told
 from vlm2vec.mmeb.data.plan import Annotations, Archive, Plan
 from vlm2vec.mmeb.data.planning import make_plan
@@ -140,9 +141,10 @@ def _unpack(archive: Archive, files: Sequence[Path], record: Record, show: bool)
         total=archive.size, desc=f"unpacking {name}", unit="B", unit_scale=True, disable=not show
     ) as bar:
         try:
-            count, size = unpack(files, record.folder / place, tick=bar.update)
+            count, size, folders = unpack(files, record.folder / place, tick=bar.update)
         except OSError as error:
             raise told(error, archive.name) from error
+    note_counts(record.folder, folders)
     record.archives[archive.name] = {**known, "complete": True, "files": count, "bytes": size}
     record.save()
 

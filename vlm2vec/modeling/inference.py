@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
+from transformers.activations import QuickGELUActivation, SiLUActivation
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
 
 from vlm2vec.media.patches import MEAN, STD
@@ -31,6 +32,7 @@ from vlm2vec.modeling.products import project
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
 _LEVELS = 255
+_QUICK_GELU = 1.702  # as transformers has it
 _BLOCK_ROWS = {"cpu": 512, "cuda": 16_384}
 
 
@@ -123,8 +125,8 @@ def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments,
     del seen  # as large as all rows, and not needed beside the MLP
 
     def middle(rows: Tensor) -> Tensor:
-        wide = project([mlp.fc1], block.norm2(rows), fuse=fuse)
-        return project([mlp.fc2], mlp.act(wide), fuse=fuse)
+        wide = _activated(mlp.act, project([mlp.fc1], block.norm2(rows), fuse=fuse))
+        return project([mlp.fc2], wide, fuse=fuse)
 
     _add_by_blocks(hidden, hidden, middle)
 
@@ -151,11 +153,25 @@ def _decoder_layer(
 
     def middle(rows: Tensor) -> Tensor:
         normed = _rms_norm(layer.post_attention_layernorm, rows)
-        gate, up = project([mlp.gate_proj, mlp.up_proj], normed, fuse=fuse).chunk(2, dim=-1)
-        return project([mlp.down_proj], mlp.act_fn(gate).mul_(up), fuse=fuse)
+        if normed.is_cuda:
+            gate, up = project([mlp.gate_proj, mlp.up_proj], normed, fuse=fuse).chunk(2, dim=-1)
+        else:
+            # One after the other: on a CPU, room for both at once costs more than the fused product gains.
+            gate, up = (project([half], normed, fuse=fuse) for half in (mlp.gate_proj, mlp.up_proj))
+        return project([mlp.down_proj], _activated(mlp.act_fn, gate).mul_(up), fuse=fuse)
 
     _add_by_blocks(hidden, hidden, middle)
     return hidden
+
+
+def _activated(activation: nn.Module, wide: Tensor) -> Tensor:
+    """`activation(wide)`, which `wide` itself may become."""
+    if isinstance(activation, SiLUActivation):
+        return F.silu(wide, inplace=True)
+    if isinstance(activation, QuickGELUActivation):
+        return wide.mul(_QUICK_GELU).sigmoid_().mul_(wide)
+    activated: Tensor = activation(wide)
+    return activated
 
 
 def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm2vec import Video
+from vlm2vec import Video, profiles
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import check_row
 from vlm2vec.training.embedded.world_sources import TASKS, world_sources, world_texts
@@ -90,12 +90,20 @@ def test_a_hard_negative_is_not_the_document(name):
             )
 
 
-def test_texts_that_nearly_fit_a_picture_are_hard_negatives():
-    rows = _rows("image-to-text", 100)
+@pytest.mark.parametrize("name", ["image-to-text", "image-to-query-text"])
+def test_texts_that_nearly_fit_a_picture_are_hard_negatives(name):
+    rows = _rows(name, 100)
     assert np.mean([len(row["negatives"]) for row in rows]) > 2.5
     for row in rows:
         told = [row["document"], *row["negatives"]]
         assert len({text.lower().rstrip(".") for text in told}) == len(told)
+
+
+def test_pictures_also_look_for_queries_as_documents_do():
+    profile = profiles.get("vlm2vec-embedded")
+    rows = _rows("image-to-query-text", 100)
+    assert {row["query_instruction"] for row in rows} == {"", profile.document_instruction}
+    assert {row["document_instruction"] for row in rows} == {"", profile.query_instruction}
 
 
 def test_one_picture_with_two_instructions_has_two_answers():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,21 @@ def text_to_item(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     wrong = {other: each for each, other in zip(twins, others, strict=True) if other != text}
     if wrong:
         row["negatives"] = list(wrong.values())[:_MOST_TWINS]
-    return row | _instructions(rng, query=None)
+    return row | _some_left_out({}, rng)
 
 
-def item_to_text(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
-    """A scene, clip or page, and its description; those of what is almost the same are hard negatives."""
+def item_to_text(
+    kind: Kind, rng: np.random.Generator, *, instructions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A scene, clip or page, and its description; those of what is almost the same are hard negatives.
+
+    Args:
+        kind: What is drawn.
+        rng: Decides everything.
+        instructions: `query_instruction` and `document_instruction`, in place of the model's own or of one
+            that says what to do. With the model's own exchanged, a document is told apart from all but the
+            query that looks for it: hard negatives of a query would each be a picture, and cost as much.
+    """
     item = draw_item(kind, rng)
     near = [twin(item, rng), *(near_misses(item, rng) if isinstance(item, Scene) else ())]
     text, *others = _alike(rng, item, *near)
@@ -54,7 +65,9 @@ def item_to_text(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     wrong = [other for other in dict.fromkeys(others) if other != text][:_MOST_TEXTS]
     if wrong:
         row["negatives"] = [varied(other, rng) for other in wrong]
-    return row | _instructions(rng, query=FIND_TEXT if rng.random() < 0.4 else None)
+    if instructions is None:
+        instructions = {"query_instruction": FIND_TEXT} if rng.random() < 0.4 else {}
+    return row | _some_left_out(instructions, rng)
 
 
 def varied(text: str, rng: np.random.Generator) -> str:
@@ -72,10 +85,7 @@ def _alike(rng: np.random.Generator, *items: Item) -> list[str]:
     return [describe(item, np.random.default_rng(wording)) for item in items]
 
 
-def _instructions(rng: np.random.Generator, *, query: str | None) -> dict[str, str]:
-    """The model's own instructions for most, and none for some, each side by itself."""
-    instructions = {} if query is None else {"query_instruction": query}
-    for side in ("query_instruction", "document_instruction"):
-        if rng.random() < _WITHOUT_INSTRUCTION:
-            instructions[side] = ""
-    return instructions
+def _some_left_out(instructions: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]:
+    """These instructions, or the model's own, for most, and none for some, each side by itself."""
+    sides = ("query_instruction", "document_instruction")
+    return dict(instructions) | {side: "" for side in sides if rng.random() < _WITHOUT_INSTRUCTION}

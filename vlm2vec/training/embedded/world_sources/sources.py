@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from vlm2vec import profiles
 from vlm2vec.training.embedded.world_sources.rows import Draw, WorldRows
 from vlm2vec.training.sources.source import TrainingSource
 from vlm2vec.world.tasks.classification import classify_clip, classify_image
@@ -36,9 +37,15 @@ class WorldTask:
     weight: float
 
 
+_PROFILE = profiles.get("vlm2vec-embedded")
+_EXCHANGED = {
+    "query_instruction": _PROFILE.document_instruction or "",
+    "document_instruction": _PROFILE.query_instruction or "",
+}
+
 TASKS = (
-    WorldTask("text-to-image", partial(text_to_item, "scene"), 4.5),
-    WorldTask("image-to-text", partial(item_to_text, "scene"), 3.5),
+    WorldTask("text-to-image", partial(text_to_item, "scene"), 4.0),
+    WorldTask("image-to-text", partial(item_to_text, "scene"), 2.5),
     WorldTask("text-to-clip", partial(text_to_item, "clip"), 1.0),
     WorldTask("clip-to-text", partial(item_to_text, "clip"), 1.0),
     WorldTask("text-to-page", partial(text_to_item, "page"), 1.5),
@@ -47,10 +54,11 @@ TASKS = (
     WorldTask("clip-classification", classify_clip, 0.7),
     WorldTask("image-questions", question_about_scene, 3.0),
     WorldTask("clip-questions", question_about_clip, 0.7),
-    WorldTask("page-questions", question_about_page, 1.0),
+    WorldTask("page-questions", question_about_page, 1.5),
     WorldTask("grounding", find_part, 0.5),
     WorldTask("moments", find_moment, 0.5),
     WorldTask("question-to-page", find_page, 0.5),
+    WorldTask("image-to-query-text", partial(item_to_text, "scene", instructions=_EXCHANGED), 3.0),
 )
 """All tasks. Retrieval weighs most: it is what the others build on."""
 

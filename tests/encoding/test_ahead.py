@@ -158,12 +158,14 @@ class TestNothingIsLeftBehind:
             while not raised.wait(0.5):
                 signal.pthread_kill(main, signal.SIGINT)
 
-        threading.Thread(target=interrupt, daemon=True).start()
+        again = threading.Thread(target=interrupt, daemon=True)
+        again.start()
         with pytest.raises(KeyboardInterrupt):
             try:
                 next(rows)
             finally:
                 raised.set()
+                again.join()
                 signal.signal(signal.SIGINT, before)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers.activations import ACT2FN
 
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.settings import EngineSettings
@@ -57,6 +58,26 @@ def test_equals_the_training_forward(
     settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
     monkeypatch.setattr(model, "engine_settings", settings)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_gate_and_up_as_one_product_or_two(
+    model: VLM2Vec, on_cpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "_fuses_gate", lambda rows: not on_cpu)
+    np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["silu", "quick_gelu", "gelu"])
+@torch.inference_mode()
+def test_an_activation_gives_what_its_module_does(name: str, dtype: torch.dtype) -> None:
+    wide = (10 * torch.randn(7, 12)).to(dtype)
+    for given in (wide, wide[:, ::2]):
+        activation, half = ACT2FN[name], torch.cat([given, given], dim=-1).chunk(2, dim=-1)[0]
+        expected = activation(given)
+        for one in (given.clone(), half):
+            torch.testing.assert_close(inference._activated(activation, one), expected)
 
 
 def test_keys_that_are_gathered_in_parts_give_the_same(

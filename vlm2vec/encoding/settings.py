@@ -17,8 +17,8 @@ class EngineSettings:
         share_prefixes: Compute a prefix that inputs share once: an instruction, or a picture with several
             questions. Buys 2 times on short queries with an instruction, the number of questions on pictures.
         pooled_only: Compute of the last layer what the pooled tokens need. Buys one layer's MLP.
-        fuse_projections: One matrix product for queries, keys and values, and one for gate and up. Buys some
-            per cent.
+        fuse_projections: One matrix product for queries, keys and values, and on a GPU one for gate and up.
+            Buys some per cent.
     """
 
     deduplicate: bool = True

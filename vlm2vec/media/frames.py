@@ -18,7 +18,7 @@ from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
-__all__ = ["as_pictures", "image_files", "natural_key", "read_frame_folder", "sample_frames"]
+__all__ = ["as_pictures", "image_files", "is_image_file", "natural_key", "read_frame_folder", "sample_frames"]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 
@@ -119,17 +119,20 @@ def image_files(path: Path) -> list[Path]:
         MediaError: There are none, or the folder cannot be read.
     """
     try:
-        names = [file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file()]
+        files = [file for file in path.iterdir() if is_image_file(file)]
     except OSError as error:
         raise MediaError(f"the folder cannot be read ({error.strerror or error})") from error
-    # Hidden files are no frames: macOS leaves "._frame_1.png" beside each.
-    files = [file for file in names if not file.name.startswith(".")]
     if not files:
         raise MediaError(
             "the folder holds no images",
             fix="A folder is read as the frames of one clip; for a vector of each file pass the files.",
         )
     return sorted(files, key=lambda file: (natural_key(file.name), file.name))
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file in a folder is a frame; macOS leaves a hidden "._frame_1.png" beside each."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def natural_key(name: str) -> list[int | str]:

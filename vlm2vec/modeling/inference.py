@@ -5,7 +5,7 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
 
 * patches come as uint8 and are normalised inside the patch projection, in float32; of a still image, whose
   two temporal slices are equal, there is one, and the projection's two are added up beforehand;
-* queries, keys and values are one product, as are gate and up (`vlm2vec.modeling.products`);
+* queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.modeling.products`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need, but for its queries;
 * projections and MLPs are computed for some rows at a time, so their wide middle never exists for all.
@@ -32,7 +32,7 @@ from vlm2vec.modeling.products import project
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
 _LEVELS = 255
-_QUICK_GELU = 1.702  # as transformers has it
+_QUICK_GELU = 1.702  # transformers/activations.py, QuickGELUActivation
 _BLOCK_ROWS = {"cpu": 512, "cuda": 16_384}
 
 
@@ -153,10 +153,9 @@ def _decoder_layer(
 
     def middle(rows: Tensor) -> Tensor:
         normed = _rms_norm(layer.post_attention_layernorm, rows)
-        if normed.is_cuda:
+        if _fuses_gate(normed):
             gate, up = project([mlp.gate_proj, mlp.up_proj], normed, fuse=fuse).chunk(2, dim=-1)
         else:
-            # One after the other: on a CPU, room for both at once costs more than the fused product gains.
             gate, up = (project([half], normed, fuse=fuse) for half in (mlp.gate_proj, mlp.up_proj))
         return project([mlp.down_proj], _activated(mlp.act_fn, gate).mul_(up), fuse=fuse)
 
@@ -164,11 +163,19 @@ def _decoder_layer(
     return hidden
 
 
+def _fuses_gate(rows: Tensor) -> bool:
+    """Whether gate and up are one product. On a CPU, the room for both at once costs more than it gains.
+
+    An MLP 512 and 2048 wide takes 20.1 ms for 512 rows, and 21.9 with them as one (AMD Zen 4).
+    """
+    return rows.device.type != "cpu"
+
+
 def _activated(activation: nn.Module, wide: Tensor) -> Tensor:
     """`activation(wide)`, which `wide` itself may become."""
-    if isinstance(activation, SiLUActivation):
+    if type(activation) is SiLUActivation:
         return F.silu(wide, inplace=True)
-    if isinstance(activation, QuickGELUActivation):
+    if type(activation) is QuickGELUActivation:
         return wide.mul(_QUICK_GELU).sigmoid_().mul_(wide)
     activated: Tensor = activation(wide)
     return activated

@@ -1,8 +1,8 @@
 """Linear maps at inference: neighbours fused into one matrix product, by the fastest exact kernel at hand.
 
-Fused (queries, keys and values; gate and up) they read their input once and fill the cores better. The
-weights of the modules become slices of one tensor, so nothing is held twice, and training, saving and
-merging go on as before.
+Fused (queries, keys and values; gate and up on a GPU) they read their input once and fill the cores
+better. The weights of the modules become slices of one tensor, so nothing is held twice, and training,
+saving and merging go on as before.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ def with_links(links: dict[str, str], kind: bytes = tarfile.SYMTYPE) -> bytes:
 def test_what_is_unpacked_is_what_was_packed(tmp_path: Path, data: bytes) -> None:
     read = []
     parts = written(tmp_path / "in", data)
-    assert unpack(parts, tmp_path / "out", tick=read.append)[:2] == (4, sum(map(len, FILES.values())))
+    unpacked = unpack(parts, tmp_path / "out", tick=read.append)
+    assert (unpacked.files, unpacked.size) == (4, sum(map(len, FILES.values())))
+    assert unpacked.folders == {path.parent for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert contents(tmp_path / "out") == FILES
     assert sum(read) > 0
     assert [name.as_posix() for name in file_names(parts, 2)] == list(FILES)[:2]
@@ -124,7 +126,8 @@ def test_links_to_links_become_copies_in_any_order(tmp_path: Path, kind: bytes) 
         out = tmp_path / str(number)
         (out / "a").mkdir(parents=True)
         (out / "a" / "1.png").write_bytes(b"of an archive that was here before")
-        assert unpack(written(tmp_path / "in", with_links(order, kind)), out)[:2] == (5, 25)
+        unpacked = unpack(written(tmp_path / "in", with_links(order, kind)), out)
+        assert (unpacked.files, unpacked.size) == (5, 25)
         assert contents(out) == dict.fromkeys(["a/file.png", *names], b"inner")
 
 
@@ -140,7 +143,8 @@ def test_links_that_lead_to_no_file_are_refused(tmp_path: Path, links: dict[str,
 
 def test_a_file_that_is_packed_twice_is_kept(tmp_path: Path) -> None:
     links = with_links({"a/file.png": "a/file.png"}, tarfile.LNKTYPE)
-    assert unpack(written(tmp_path / "in", links), tmp_path / "out")[:2] == (1, 5)
+    unpacked = unpack(written(tmp_path / "in", links), tmp_path / "out")
+    assert (unpacked.files, unpacked.size) == (1, 5)
     assert contents(tmp_path / "out") == {"a/file.png": b"inner"}
 
 

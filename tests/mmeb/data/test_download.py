@@ -72,17 +72,28 @@ def test_nothing_is_fetched_or_unpacked_twice(hub: DatasetHub, tmp_path: Path) -
 def test_a_clip_that_lost_frames_is_told(hub: DatasetHub, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS, QUESTIONS])
     data = tmp_path / "data"
-    assert not any(task.problems for task in download([CLIPS.name, QUESTIONS.name], data_dir=data).tasks)
-    clips = sorted({path.parent for path in (data / CLIPS.roots[0]).rglob("*.png")})
-    frames = sorted(clips[1].glob("*.png"))
-    assert len(clips) > 1 and len(frames) > 2
+    assert not any(task.short for task in download([CLIPS.name, QUESTIONS.name], data_dir=data).tasks)
+    clip = sorted({path.parent for path in (data / CLIPS.roots[0]).rglob("*.png")})[1]
+    frames = sorted(clip.glob("*.png"))
+    assert len(frames) > 2
     for frame in frames[:2]:
         frame.unlink()
-    clip, question = check([CLIPS.name, QUESTIONS.name], data_dir=data).tasks
-    name = clips[1].relative_to(data).as_posix()
-    assert clip.problems == (f"of {len(frames)} files that were unpacked into {name}, 2 are gone",)
-    assert not clip.complete and not question.problems
-    assert not download(CLIPS.name, data_dir=data, force=True).tasks[0].problems
+    (clip / "Thumbs.db").touch()  # makes up for nothing
+    found, other = check([CLIPS.name, QUESTIONS.name], data_dir=data).tasks
+    assert found.short == (clip,) and not found.complete and not other.short
+    assert f"1 with fewer frames than were unpacked:\n    {clip}" in str(found)
+    assert not download(CLIPS.name, data_dir=data, force=True).tasks[0].short
+
+
+def test_a_clip_that_is_gone_from_those_of_its_video_is_told(hub: DatasetHub, tmp_path: Path) -> None:
+    task, data = get_task("QVHighlight"), tmp_path / "data"
+    publish(hub, tmp_path, [task])
+    assert not download(task.name, data_dir=data).tasks[0].short
+    clips = {path.parent for path in (data / task.roots[0]).rglob("*.png")}
+    wrong = sorted(clip for clip in clips if not clip.name.startswith(("positive", "query")))
+    shutil.rmtree(wrong[0])
+    (found,) = check(task.name, data_dir=data).tasks
+    assert (found.short, found.missing) == ((wrong[0],), ())
 
 
 def test_only_the_tables_of_the_tasks_come(hub: DatasetHub, tmp_path: Path) -> None:
@@ -311,7 +322,6 @@ def test_killed_in_the_middle_of_a_file_it_goes_on(hub: DatasetHub, tmp_path: Pa
     hub.put(MEDIA, {f"{VIDEO_QA}-00": archive[: 2**19], f"{VIDEO_QA}-01": archive[2**19 :]})
     hub.pause = 0.1
     data = tmp_path / "data"
-
     cache = data / ".cache"
 
     def in_the_second_part() -> bool:

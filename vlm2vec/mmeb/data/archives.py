@@ -19,7 +19,7 @@ from typing import IO
 
 from vlm2vec.mmeb.data.hub import DownloadError
 
-__all__ = ["file_names", "place_of", "unpack"]
+__all__ = ["Unpacked", "file_names", "place_of", "unpack"]
 
 _BLOCK = 512
 _CHUNK = 2**20
@@ -36,9 +36,22 @@ class _Member:
     link: str = ""
 
 
-def unpack(
-    parts: Sequence[Path], folder: Path, *, tick: Callable[[int], object] | None = None
-) -> tuple[int, int, set[Path]]:
+@dataclass(frozen=True)
+class Unpacked:
+    """What came out of an archive.
+
+    Attributes:
+        files: How many files.
+        size: Their bytes.
+        folders: Where they lie.
+    """
+
+    files: int
+    size: int
+    folders: frozenset[Path]
+
+
+def unpack(parts: Sequence[Path], folder: Path, *, tick: Callable[[int], object] | None = None) -> Unpacked:
     """Write an archive's files, over those that are there.
 
     Links become copies, so that no file can be written through one.
@@ -48,30 +61,25 @@ def unpack(
         folder: Where to.
         tick: Called with the number of bytes read, again and again.
 
-    Returns:
-        How many files there were, their bytes, and the folders that hold them.
-
     Raises:
         DownloadError: It is damaged, or a member would lie outside of the folder or is a device.
     """
     with _telling(parts[0]):
-        files, size, made = _write(parts, folder, tick)
-        if not files:
+        unpacked = _write(parts, folder, tick)
+        if not unpacked.files:
             raise EOFError("it holds no files")
-    return files, size, made
+    return unpacked
 
 
-def _write(
-    parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None
-) -> tuple[int, int, set[Path]]:
+def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None) -> Unpacked:
     links: dict[Path, Path] = {}
     files = size = 0
-    made: set[Path] = set()
+    folders: set[Path] = set()
     for member in _members(parts, tick):
         target = folder / _inside(member.name, parts[0])
-        if target.parent not in made:
+        if target.parent not in folders:
             target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
+            folders.add(target.parent)
         if member.content is None:
             source = folder / _inside(member.link, parts[0])
             if source != target or not target.is_file():  # a file that is packed twice links to itself
@@ -90,7 +98,7 @@ def _write(
             raise tarfile.TarError(f"{name} is a link to something else than one of its files")
         shutil.copyfile(end, target)
         files, size = files + 1, size + target.stat().st_size
-    return files, size, made
+    return Unpacked(files, size, frozenset(folders))
 
 
 def _end_of(links: Mapping[Path, Path], link: Path) -> Path | None:

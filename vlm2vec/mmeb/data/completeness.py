@@ -16,7 +16,8 @@ from typing import Literal
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.mmeb.data.folder_counts import count_files, noted_counts
+from vlm2vec.media.frames import is_image_file
+from vlm2vec.mmeb.data.frame_counts import count_frames, noted_counts
 from vlm2vec.mmeb.data.record import Record
 from vlm2vec.mmeb.data.tables import TablesOnly, tables_of
 from vlm2vec.mmeb.loaders import load
@@ -40,6 +41,7 @@ class TaskCompleteness:
         files: Media files that are looked at, as far as annotations and folders tell.
         missing: Those that are not there. A folder stands for the frames of its clip.
         unreadable: Those that are empty, or not to be read by this user.
+        short: Folders of clips that have fewer frames than when `download` unpacked them, or are gone.
         problems: What else is wrong, as sentences.
     """
 
@@ -49,19 +51,25 @@ class TaskCompleteness:
     files: int = 0
     missing: tuple[Path, ...] = ()
     unreadable: tuple[Path, ...] = ()
+    short: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether all is there, and as many queries as in the published data."""
-        return self.queries == self.expected and not (self.missing or self.unreadable or self.problems)
+        lacking = self.missing or self.unreadable or self.short or self.problems
+        return self.queries == self.expected and not lacking
 
     def __str__(self) -> str:
         lines = [f"{self.task}: {self._counts()}"]
         lines += [f"  {problem}" for problem in self.problems]
-        for what, paths in (("missing", self.missing), ("empty or unreadable", self.unreadable)):
+        for what, paths in (
+            (f"of {self.files:,} files missing", self.missing),
+            (f"of {self.files:,} files empty or unreadable", self.unreadable),
+            ("with fewer frames than were unpacked", self.short),
+        ):
             if paths:
-                lines.append(f"  {len(paths):,} of {self.files:,} files {what}:")
+                lines.append(f"  {len(paths):,} {what}:")
                 lines += [f"    {path}" for path in paths[:_SHOWN]]
                 lines += [f"    and {len(paths) - _SHOWN:,} more"] if len(paths) > _SHOWN else []
         return "\n".join(lines)
@@ -125,7 +133,8 @@ def check(
 ) -> Completeness:
     """Look whether all data of tasks are there: annotations, as many queries as published, and media files.
 
-    Nothing is decoded, and of each file only whether it is there and holds anything. The hub is not asked.
+    Nothing is decoded, and of each file only whether it is there and holds anything; of each clip that
+    `download` unpacked, whether it still has all frames. The hub is not asked.
 
     Args:
         tasks: "all", a modality, a meta-task, names of tasks, or a list of these.
@@ -134,7 +143,7 @@ def check(
         show_progress_bar: By default only in a terminal.
 
     Raises:
-        InputError: There is no such folder, or a word selects no task.
+        InputError: There is no such folder, a word selects no task, or what `download` noted cannot be read.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -193,7 +202,6 @@ def _check(
     if lacking:
         return TaskCompleteness(task.name, None, task.queries, problems=(*problems, *lacking))
     problems += [str(one.message) for one in told]
-    problems += _short_clips(data, folder, counts)
     missing: list[Path] = []
     unreadable: list[Path] = []
     files = list(dict.fromkeys(_media(data)))
@@ -208,6 +216,7 @@ def _check(
         len(files),
         tuple(missing),
         tuple(unreadable),
+        tuple(_short_clips(data, folder, source.find_media_root(task), counts)),
         tuple(problems),
     )
 
@@ -241,16 +250,20 @@ def _contents(data: TaskData) -> Iterator[Content]:
         yield from data.candidates.values()
 
 
-def _short_clips(data: TaskData, folder: Path, counts: Mapping[str, int]) -> list[str]:
-    """Clips of which some frames are gone since they were unpacked."""
-    short = []
-    for clip in dict.fromkeys(frame.parent for content in _contents(data) for frame in content.frames):
-        name = clip.relative_to(folder).as_posix()
-        had, has = counts.get(name, 0), count_files(clip)
-        if has < had:
-            short.append(f"of {had:,} files that were unpacked into {name}, {had - has:,} are gone")
-    more = len(short) - _SHOWN
-    return [*short[:_SHOWN], f"{more:,} more clips lack files"] if more > 0 else short
+def _short_clips(
+    data: TaskData, folder: Path, root: Path | None, counts: Mapping[str, int]
+) -> Iterator[Path]:
+    """Clips of which frames are gone since they were unpacked.
+
+    Where each video has a folder of clips, all of them are candidates: one that is gone would not be missed.
+    """
+    contents = (content for content in _contents(data) if content.frames)
+    clips = {content.frames[0].parent for content in contents if is_image_file(content.frames[0])}
+    of_videos = {clip.parent for clip in clips} - {root}
+    for name, had in counts.items():
+        clip = folder / name
+        if (clip in clips or clip.parent in of_videos) and count_frames(clip) < had:
+            yield clip
 
 
 def _state(file: Path) -> Literal["good", "missing", "unreadable"]:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.data.archives import file_names, place_of, unpack
 from vlm2vec.mmeb.data.completeness import Completeness, completeness_of
-from vlm2vec.mmeb.data.folder_counts import note_counts
+from vlm2vec.mmeb.data.frame_counts import note_counts, noted_counts
 from vlm2vec.mmeb.data.hub import DownloadError, fetch, told
 from vlm2vec.mmeb.data.plan import Annotations, Archive, Plan
 from vlm2vec.mmeb.data.planning import make_plan
@@ -47,8 +47,9 @@ def download(
     """Fetch annotations and media of tasks, unpack them, and check that all is there.
 
     Stopped anywhere, it goes on when it is called again. What was fetched, and from which commits, is noted
-    in `data_dir/downloads.json`. A folder stays with the commits that it was begun with, unless others are
-    asked for: `revision="main"` fetches what is newest.
+    in `data_dir/downloads.json`, and how many frames each clip has in `data_dir/unpacked_frames.json`. A
+    folder stays with the commits that it was begun with, unless others are asked for: `revision="main"`
+    fetches what is newest.
 
     Args:
         tasks: "all", a modality, a meta-task, names of tasks, or a list of these.
@@ -78,6 +79,7 @@ def download(
     folder = Path(data_dir)
     with _alone(folder, dry_run):
         record = Record.load(folder)
+        noted_counts(folder)  # may not be readable, which is better told before anything is fetched
         plan = make_plan(
             chosen,
             record,
@@ -141,11 +143,16 @@ def _unpack(archive: Archive, files: Sequence[Path], record: Record, show: bool)
         total=archive.size, desc=f"unpacking {name}", unit="B", unit_scale=True, disable=not show
     ) as bar:
         try:
-            count, size, folders = unpack(files, record.folder / place, tick=bar.update)
+            unpacked = unpack(files, record.folder / place, tick=bar.update)
         except OSError as error:
             raise told(error, archive.name) from error
-    note_counts(record.folder, folders)
-    record.archives[archive.name] = {**known, "complete": True, "files": count, "bytes": size}
+    note_counts(record.folder, unpacked.folders)
+    record.archives[archive.name] = {
+        **known,
+        "complete": True,
+        "files": unpacked.files,
+        "bytes": unpacked.size,
+    }
     record.save()
 
 

@@ -54,9 +54,8 @@ def item_to_text(
     Args:
         kind: What is drawn.
         rng: Decides everything.
-        instructions: `query_instruction` and `document_instruction`, in place of the model's own or of one
-            that says what to do. With the model's own exchanged, a document is told apart from all but the
-            query that looks for it: hard negatives of a query would each be a picture, and cost as much.
+        instructions: `query_instruction` and `document_instruction`, in place of the model's own and of
+            `FIND_TEXT`.
     """
     item = draw_item(kind, rng)
     near = [twin(item, rng), *(near_misses(item, rng) if isinstance(item, Scene) else ())]
@@ -86,6 +85,6 @@ def _alike(rng: np.random.Generator, *items: Item) -> list[str]:
 
 
 def _some_left_out(instructions: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]:
-    """These instructions, or the model's own, for most, and none for some, each side by itself."""
+    """The instructions, of which some rows have none on either side; a side not given has the model's own."""
     sides = ("query_instruction", "document_instruction")
     return dict(instructions) | {side: "" for side in sides if rng.random() < _WITHOUT_INSTRUCTION}

@@ -37,6 +37,8 @@ class WorldTask:
     weight: float
 
 
+# A picture as a document and texts as queries, though the picture is what looks: captions that nearly fit are
+# hard negatives of it then, where those of a query would each be a picture, and cost as much.
 _PROFILE = profiles.get("vlm2vec-embedded")
 _EXCHANGED = {
     "query_instruction": _PROFILE.document_instruction or "",

@@ -110,9 +110,16 @@ def test_a_table_that_is_missing_or_cut_is_told(tmp_path: Path, name: str) -> No
 def test_all_that_is_missing_as_a_whole_is_told_at_once(tmp_path: Path) -> None:
     (found,) = check("MSVD", data_dir=tmp_path).tasks
     assert [problem.split(":")[0] for problem in found.problems] == [
-        'there are no annotations, split "test"',
         "its media are not there",
+        'there are no annotations, split "test"',
     ]
+
+
+def test_of_much_that_is_missing_some_is_shown(tmp_path: Path) -> None:
+    found = check("MVBench", data_dir=tmp_path)
+    assert len(found.tasks[0].problems) == 21  # its media, and the tables of 20 subsets
+    lines = str(found).splitlines()[1:5]
+    assert [line.split()[0] for line in lines] == ["its", "there", "there", "and"] and "18 more" in lines[3]
 
 
 def test_fewer_and_more_queries_than_published_are_told(tmp_path: Path) -> None:

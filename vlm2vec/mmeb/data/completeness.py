@@ -62,7 +62,7 @@ class TaskCompleteness:
 
     def __str__(self) -> str:
         lines = [f"{self.task}: {self._counts()}"]
-        lines += [f"  {problem}" for problem in self.problems]
+        lines += [f"  {problem}" for problem in _first(self.problems)]
         for what, paths in (
             (f"of {self.files:,} files missing", self.missing),
             (f"of {self.files:,} files empty or unreadable", self.unreadable),
@@ -70,8 +70,7 @@ class TaskCompleteness:
         ):
             if paths:
                 lines.append(f"  {len(paths):,} {what}:")
-                lines += [f"    {path}" for path in paths[:_SHOWN]]
-                lines += [f"    and {len(paths) - _SHOWN:,} more"] if len(paths) > _SHOWN else []
+                lines += [f"    {path}" for path in _first(paths)]
         return "\n".join(lines)
 
     def _counts(self) -> str:
@@ -79,6 +78,12 @@ class TaskCompleteness:
             return f"published are {self.expected:,} queries"
         of = "" if self.queries == self.expected else f", published are {self.expected:,}"
         return f"{self.queries:,} queries{of}, {self.files:,} files"
+
+
+def _first(things: Sequence[object]) -> list[str]:
+    """Some of them, and how many there are besides."""
+    more = [f"and {len(things) - _SHOWN:,} more"] if len(things) > _SHOWN else []
+    return [*map(str, things[:_SHOWN]), *more]
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,7 @@ def _lacking(task: Task, source: TablesOnly) -> Iterator[str]:
     """What is missing as a whole: the folder of the media, where pages are not in tables, and tables."""
     looks: list[Callable[[], object]] = [partial(source.require, task, table) for table in tables_of(task)]
     if not task.layout.endswith("_documents"):
-        looks.append(partial(source.media_root, task))
+        looks.insert(0, partial(source.media_root, task))
     for look in looks:
         try:
             look()

@@ -395,7 +395,9 @@ def test_loading_leaves_no_warnings(golden: Path, caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
-@pytest.mark.parametrize("name", [Path("nowhere"), "./nowhere", "/nowhere/at/all"])
+@pytest.mark.parametrize(
+    "name", [Path("nowhere"), "./nowhere", "/nowhere/at/all", "no/where/at_all", "no\\where"]
+)
 def test_a_path_that_is_no_folder_is_told_without_asking_the_hub(name: str | Path) -> None:
     with pytest.raises(errors.CheckpointError, match="there is no such folder"):
         VLM2Vec(name)

@@ -21,7 +21,9 @@ def check_path(model: str | Path | None) -> None:
     """
     if model is None or Path(model).is_dir():
         return
-    if isinstance(model, Path) or str(model).startswith((".", "/", "~")) or Path(model).is_file():
+    # An id on the hub is OWNER/NAME, or NAME alone.
+    is_id = not isinstance(model, Path) and model.count("/") < 2 and "\\" not in model
+    if not is_id or str(model).startswith((".", "/", "~")) or Path(model).is_file():
         what = "this is a file" if Path(model).is_file() else "there is no such folder"
         raise CheckpointError(
             what, fix="Pass the folder of a model, or its id on the hub.", source=str(model)

@@ -56,8 +56,8 @@ class VLM2Vec(HookedSentenceTransformer):
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
-        CheckpointError: The checkpoint is incomplete or of another kind, or there is no such folder, nor one on
-            the hub.
+        CheckpointError: The checkpoint is incomplete or of another kind, or there is none of that name, neither a
+            folder nor on the hub.
         InputError: An argument has a value that it cannot have.
         ProfileError: The checkpoint does not say which profile it follows, and `profile` does not either.
 

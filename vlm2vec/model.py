@@ -56,8 +56,7 @@ class VLM2Vec(HookedSentenceTransformer):
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
-        CheckpointError: The checkpoint is incomplete or of another kind, or there is none of that name, neither a
-            folder nor on the hub.
+        CheckpointError: The checkpoint is incomplete, of another kind, or neither a folder nor on the hub.
         InputError: An argument has a value that it cannot have.
         ProfileError: The checkpoint does not say which profile it follows, and `profile` does not either.
 

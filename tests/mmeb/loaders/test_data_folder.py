@@ -246,7 +246,7 @@ def test_the_first_root_that_holds_something_is_taken(tmp_path):
 
 
 def test_media_need_a_data_folder():
-    with pytest.raises(MissingDataError, match="no data folder was given"):
+    with pytest.raises(MissingDataError, match=r"no data folder was given.*download DATA -t VOC2007"):
         DataFolder(None).media_root(get_task("VOC2007"))
 
 

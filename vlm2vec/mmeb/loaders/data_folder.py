@@ -81,7 +81,10 @@ class DataFolder:
         if root is None:
             if self.folder is None:
                 raise MissingDataError(
-                    "no data folder was given", fix='Pass data_dir="..." (--data).', source=task.name
+                    "no data folder was given",
+                    fix='Pass data_dir="DATA" (--data DATA), which '
+                    f"`vlm2vec mmeb download DATA -t {task.name}` fills.",
+                    source=task.name,
                 )
             tried = " and ".join(str(self.folder / root) for root in task.roots)
             raise MissingDataError(

@@ -164,10 +164,7 @@ def _decoder_layer(
 
 
 def _fuses_gate(rows: Tensor) -> bool:
-    """Whether gate and up are one product. On a CPU, the room for both at once costs more than it gains.
-
-    An MLP 512 and 2048 wide takes 20.1 ms for 512 rows, and 21.9 with them as one (AMD Zen 4).
-    """
+    """Whether gate and up are one product. On a CPU, the room for both at once costs more than it gains."""
     return rows.device.type != "cpu"
 
 

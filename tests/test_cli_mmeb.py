@@ -151,7 +151,7 @@ def test_missing_data_are_told_with_the_folder(run: Run) -> None:
     assert code == 1
     assert "video-tasks/frames/video_ret" in told
     assert "or check data_dir (--data)" in told
-    assert "(--data)" in run("run", "-t", "MSVD", "--offline", "--device", "cpu")[2]
+    assert "(--data DATA)" in run("run", "-t", "MSVD", "--offline", "--device", "cpu")[2]
 
 
 def test_no_results_are_told_with_the_option(run: Run) -> None:

@@ -93,9 +93,10 @@ def test_chunks_do_not_change_what_is_learned() -> None:
         model = VLM2Vec()
         results.append((losses(quiet(model, rows(), logging_steps=1, **settings)), weights(model)))
     (one, first), (other, second) = results
-    assert one == pytest.approx(other, rel=1e-5)
+    assert one[0] == pytest.approx(other[0], rel=1e-6)
+    # AdamW turns the rounding of a gradient near 0 into a step of any sign.
+    assert one == pytest.approx(other, rel=1e-4)
     for name, weight in first.items():
-        # AdamW turns the rounding of a gradient near 0 into a step of any sign.
         assert (weight - second[name]).abs().mean() < 1e-5, name
 
 

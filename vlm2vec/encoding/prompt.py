@@ -65,6 +65,8 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     Raises:
         InputError: A raw prompt and its media do not match.
     """
+    if item.prompt is not None and item.bare_tokens:
+        return [Control(item.prompt)]
     if item.prompt is not None:
         return _raw(item.prompt, [part for part in item.parts if not isinstance(part, Text)])
     pieces: list[Segment] = [

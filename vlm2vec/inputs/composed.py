@@ -50,6 +50,7 @@ class Content(NamedTuple):
     parts: tuple[Part, ...]
     instruction: str | None = None
     prompt: str | None = None
+    bare_tokens: bool = False
 
 
 def parse_dict(value: Mapping[Any, Any], *, allow_urls: bool) -> Content:

@@ -79,7 +79,7 @@ def parse_input(
         error.at(index, describe_value(item))
         raise
     own = content.instruction if content.instruction is not None else instruction
-    return Input(content.parts, own, content.prompt, index)
+    return Input(content.parts, own, content.prompt, index, content.bare_tokens)
 
 
 def parse_batch(
@@ -160,7 +160,7 @@ def _unequal(instructions: str, inputs: str) -> InputError:
 
 def _parse(item: Any, allow_urls: bool) -> Content:
     if isinstance(item, Input):
-        return Content(item.parts, item.instruction, item.prompt)
+        return Content(item.parts, item.instruction, item.prompt, item.bare_tokens)
     if isinstance(item, str) or is_media(item):
         return Content(_parse_part(item, allow_urls))
     if is_message(item):

@@ -113,12 +113,15 @@ class Input:
         prompt: The exact prompt of the model with its placeholders, `<|image_pad|>` for each image or page
             and `<|video_pad|>` for each clip. Nothing is added to it.
         index: Position in the batch; `None` when there is no batch.
+        bare_tokens: Placeholders in the prompt stand for no medium: they are tokens like others, as the
+            benchmark's original code gave them to a model.
     """
 
     parts: tuple[Part, ...]
     instruction: str | None = None
     prompt: str | None = None
     index: int | None = None
+    bare_tokens: bool = False
 
     def describe(self) -> str:
         """A short description in at most 60 characters, for messages.

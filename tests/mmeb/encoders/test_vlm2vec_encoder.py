@@ -163,12 +163,25 @@ def test_vlm2vec_is_given_the_prompt_as_it_stands(
     assert middle == {"prompt": "<|image_pad|> Name the motion.", "image": contents["clip"].frames[2]}
 
 
-def test_a_token_without_a_picture_is_left_out(baseline: VLM2Vec) -> None:
-    """Two tasks have such prompts with compat="v2.0"."""
-    given = VLM2VecEncoder(baseline).input_of(
-        Content("<|image_pad|>\nFind it: x\n", "x", "Find it:"), "query"
-    )
+WITHOUT_PICTURE = Content("<|image_pad|>\nFind it: x\n", "x", "Find it:")
+"""As two tasks have it with compat="v2.0"."""
+
+
+def test_baselines_are_given_no_token_without_a_picture(baseline: VLM2Vec) -> None:
+    given = VLM2VecEncoder(baseline).input_of(WITHOUT_PICTURE, "query")
     assert given == {"prompt": PROMPTS[baseline.profile.name]("Find it: x\n")}
+
+
+@pytest.mark.parametrize("name", ["vlm2vec-v1-qwen2vl", "vlm2vec-v2"])
+def test_vlm2vec_is_given_a_token_without_a_picture_as_a_token(golden: Path, name: str) -> None:
+    folder = golden / "tiny_qwen2vl"
+    encoder = encoder_of(VLM2Vec(folder, profile=name, device="cpu"))
+    plain = replace(WITHOUT_PICTURE, prompt="Find it: x\n")
+    with_token, without = encoder.encode([WITHOUT_PICTURE, plain], role="query")
+    stock = StockQwen2VL(folder)
+    np.testing.assert_allclose(with_token, stock.vector(WITHOUT_PICTURE.prompt), atol=1e-5)
+    np.testing.assert_allclose(without, stock.vector(plain.prompt), atol=1e-5)
+    assert np.abs(with_token - without).max() > 1e-2
 
 
 def test_settings_that_make_no_sense_are_refused(tiny: VLM2Vec, embedded: VLM2Vec) -> None:

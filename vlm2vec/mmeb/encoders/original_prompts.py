@@ -42,9 +42,9 @@ class OriginalPrompts:
             token: The placeholder of its medium, "" if it has none.
         """
         if not token:
-            # Two tasks have, with compat="v2.0", the token of a picture that is not there. To a Qwen2-VL it
-            # is a token without a vector of its own.
-            return self.text.format(text=content.prompt.replace(f"{IMAGE_TOKEN}\n", ""))
+            # Two tasks have, with compat="v2.0", the token of a picture that is not there.
+            said = content.prompt.replace(f"{IMAGE_TOKEN}\n", "") if self.without_token else content.prompt
+            return self.text.format(text=said)
         if not self.without_token:
             said = content.prompt.replace(VIDEO_TOKEN, token)
             return self.medium.format(token=token, text=said)

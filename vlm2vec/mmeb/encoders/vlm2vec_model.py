@@ -13,6 +13,7 @@ import numpy as np
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.digests import weights_digest
 from vlm2vec.mmeb.encoders.encoder import Role, deciding
@@ -26,9 +27,6 @@ __all__ = ["VLM2VecEncoder"]
 @dataclass
 class VLM2VecEncoder:
     """Encodes samples with a `VLM2Vec`.
-
-    A token of a picture in a prompt that has none, as the original gave it for two tasks, is left out: it has
-    no vector of its own here.
 
     Attributes:
         model: The model.
@@ -103,7 +101,7 @@ class VLM2VecEncoder:
             )
         return [errors.get(place, vector) for place, vector in enumerate(vectors)]
 
-    def input_of(self, content: Content, role: Role) -> dict[str, Any]:
+    def input_of(self, content: Content, role: Role) -> dict[str, Any] | Input:
         """What `encode` is given for a sample."""
         media: dict[str, Any] = {}
         if content.frames and self.frames == "middle":
@@ -116,7 +114,10 @@ class VLM2VecEncoder:
             text = {"text": content.text} if content.text else {}
             return {**media, **text, "instruction": content.instruction}
         token = "" if not media else VIDEO_TOKEN if "video" in media else IMAGE_TOKEN
-        return {"prompt": self._original.prompt(content, role, token), **media}
+        prompt = self._original.prompt(content, role, token)
+        if not media and IMAGE_TOKEN in prompt:
+            return Input((), prompt=prompt, bare_tokens=True)
+        return {"prompt": prompt, **media}
 
     @contextmanager
     def profile_in_place(self) -> Iterator[None]:

@@ -47,6 +47,7 @@ def model(request: pytest.FixtureRequest, tiny: VLM2Vec, embedded: VLM2Vec) -> V
 def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These inputs are small; in blocks of this size most passes have several, and a shorter last one."""
     monkeypatch.setitem(inference._BLOCK_ROWS, "cpu", 7)
+    monkeypatch.setattr(inference, "_PATCHES_AT_ONCE", 90)
     assert [block.stop for block in inference._blocks(torch.empty(20, 1))] == [7, 14, 21]
 
 
@@ -58,6 +59,25 @@ def test_equals_the_training_forward(
     settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
     monkeypatch.setattr(model, "engine_settings", settings)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
+
+
+def test_frames_are_taken_in_parts() -> None:
+    lengths = [3, 2, 6, 2, 2]  # two stills, then three frames of clips
+    patches = torch.arange(15 * 2, dtype=torch.uint8).view(15, 2)
+    whole = inference.VisionRow(patches[:5], patches[5:], patches, attention.Segments.of(lengths))
+    for most, expected in (
+        (1, [[3], [2], [6], [2], [2]]),
+        (8, [[3, 2], [6, 2], [2]]),
+        (11, [[3, 2, 6], [2, 2]]),
+    ):
+        parts = list(whole.parts(most))
+        assert [list(part.segments.lengths) for part in parts] == expected
+        assert [part.segments.offsets[-1] for part in parts] == [sum(part) for part in expected]
+        for name in ("stills", "clips", "positions"):
+            rows = [rows for part in parts if (rows := getattr(part, name)) is not None]
+            torch.testing.assert_close(torch.cat(rows), getattr(whole, name))
+            assert all(len(some) for some in rows)
+    assert [part.segments for part in whole.parts(15)] == [whole.segments]
 
 
 @pytest.mark.parametrize("on_cpu", [False, True])
@@ -88,9 +108,14 @@ def test_keys_that_are_gathered_in_parts_give_the_same(
     parts: list[int] = []
     split = attention.Segments.parts
     monkeypatch.setattr(attention, "_MOST_KEY_ROWS", 20)
-    monkeypatch.setattr(
-        attention.Segments, "parts", lambda self: parts.append(len(list(split(self)))) or split(self)
-    )
+
+    def counted(self: attention.Segments, most: int) -> list[tuple[slice, attention.Segments]]:
+        cut = list(split(self, most))
+        if most == 20:  # else it is the vision tower's
+            parts.append(len(cut))
+        return cut
+
+    monkeypatch.setattr(attention.Segments, "parts", counted)
     np.testing.assert_allclose(model.encode(questions), whole, atol=ROUNDING)
     assert max(parts) > 1
 

@@ -57,15 +57,15 @@ class Segments:
         key_offsets = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32)
         return cls(tuple(lengths), tuple(key_lengths), offsets, key_offsets, key_rows)
 
-    def parts(self) -> Iterator[tuple[slice, Segments]]:
-        """The queries of some segments at a time: keys that many share are not copied for all at once."""
+    def parts(self, most: int) -> Iterator[tuple[slice, Segments]]:
+        """The rows of some segments at a time, with at most `most` keys unless one alone has more."""
         count, begin = len(self.lengths), 0
-        if self.key_rows is None or len(self.key_rows) <= _MOST_KEY_ROWS:
-            yield slice(None), self
+        if sum(self.key_lengths) <= most:
+            yield slice(0, sum(self.lengths)), self
             return
         while begin < count:
             end, keys = begin + 1, self.key_lengths[begin]
-            while end < count and keys + self.key_lengths[end] <= _MOST_KEY_ROWS:
+            while end < count and keys + self.key_lengths[end] <= most:
                 keys += self.key_lengths[end]
                 end += 1
             first, first_key = sum(self.lengths[:begin]), sum(self.key_lengths[:begin])
@@ -76,7 +76,7 @@ class Segments:
                     self.key_lengths[begin:end],
                     self.offsets[begin : end + 1] - self.offsets[begin],
                     self.key_offsets[begin : end + 1] - self.key_offsets[begin],
-                    self.key_rows[first_key : first_key + keys],
+                    None if self.key_rows is None else self.key_rows[first_key : first_key + keys],
                 ),
             )
             begin = end
@@ -109,7 +109,10 @@ def attend(
     # Under autocast the rotary embedding leaves queries and keys in float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
     outputs: list[Tensor] = []
-    for rows, part in segments.parts():
+    parts: Iterable[tuple[slice, Segments]] = [(slice(None), segments)]
+    if segments.key_rows is not None:  # keys that many share are not copied for all at once
+        parts = segments.parts(_MOST_KEY_ROWS)
+    for rows, part in parts:
         if query.is_cuda and value.dtype in _HALF and not dropout and _kernel_runs_on(value.device):
             outputs.append(_attend_by_kernel(query[rows], key, value, part, causal=causal, scaling=scaling))
             continue

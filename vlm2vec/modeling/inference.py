@@ -8,7 +8,8 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
 * queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.modeling.products`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need, but for its queries;
-* projections and MLPs are computed for some rows at a time, so their wide middle never exists for all.
+* projections and MLPs are computed for some rows at a time, so their wide middle never exists for all;
+* on a CPU the vision tower takes some frames at a time, for frames see nothing of one another.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 _LEVELS = 255
 _QUICK_GELU = 1.702  # transformers/activations.py, QuickGELUActivation
 _BLOCK_ROWS = {"cpu": 512, "cuda": 16_384}
+_PATCHES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ class VisionRow:
     clips: Tensor | None
     positions: Tensor
     segments: Segments
+
+    def parts(self, most: int) -> Iterator[VisionRow]:
+        """Some frames at a time, with at most `most` patches unless one alone has more."""
+        stills = 0 if self.stills is None else len(self.stills)
+        for rows, segments in self.segments.parts(most):
+            yield VisionRow(
+                _within(self.stills, rows.start, rows.stop),
+                _within(self.clips, rows.start - stills, rows.stop - stills),
+                self.positions[rows],
+                segments,
+            )
 
 
 @dataclass(frozen=True)
@@ -106,11 +119,16 @@ def language_states(
 
 def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) -> Tensor:
     """What the language model sees of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
-    visual = model.visual
+    parts = row.parts(_PATCHES_AT_ONCE) if row.positions.device.type == "cpu" else [row]
+    return torch.cat([_frame_features(model.visual, part, fuse=fuse) for part in parts])
+
+
+def _frame_features(visual: Any, row: VisionRow, *, fuse: bool) -> Tensor:
     hidden = _project_patches(visual.patch_embed.proj.weight, row.stills, row.clips)
     heads = _Heads(*visual.rotary_pos_emb(hidden, row.positions))
     for block in visual.blocks:
         _vision_block(block, hidden, heads, row.segments, fuse=fuse)
+    del heads  # larger than all else
     features: Tensor = visual.merger(hidden)
     return features
 
@@ -243,6 +261,11 @@ class _Heads:
         (first, second), (out_first, out_second) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
         out_first.copy_(first * cos - second * sin)
         out_second.copy_(second * cos + first * sin)
+
+
+def _within(patches: Tensor | None, begin: int, end: int) -> Tensor | None:
+    """Patches from `begin` to `end`, or `None` where there are none."""
+    return None if patches is None or end <= 0 or begin >= len(patches) else patches[max(begin, 0) : end]
 
 
 def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None) -> Tensor:

@@ -59,6 +59,11 @@ def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
     rows = tiny.encode(TEXTS, convert_to_numpy=False)
     assert [row.shape for row in rows] == [(64,)] * 3
     assert tiny.encode(TEXTS, precision="ubinary").shape == (3, 8)
+    with pytest.raises(errors.InputError, match="truncate_dim is 65, and vectors of this model have 64 comp"):
+        tiny.encode(TEXTS, truncate_dim=65)
+    with pytest.raises(errors.InputError, match="truncate_dim is 65"):
+        tiny.encode_stream(TEXTS, truncate_dim=65)
+    assert tiny.encode(TEXTS, truncate_dim=64).shape == (3, 64)
     short = tiny.encode(TEXTS, truncate_dim=16)
     np.testing.assert_allclose(short, vectors[:, :16], atol=1e-6)
     unit = tiny.encode(TEXTS, truncate_dim=16, normalize_embeddings=True)

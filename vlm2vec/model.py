@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding.engine import Budget
 from vlm2vec.encoding.input_module import Qwen2VLInput
-from vlm2vec.encoding.model_encoder import ModelEncoder, vector_width
+from vlm2vec.encoding.model_encoder import ModelEncoder, full_width, vector_width
 from vlm2vec.encoding.policy import ErrorPolicy, check_settings
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
@@ -182,6 +182,7 @@ class VLM2Vec(HookedSentenceTransformer):
             batch_size=batch_size,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
+            width=full_width(self),
             **kwargs,
         )
         single = is_single(inputs)
@@ -412,6 +413,7 @@ class VLM2Vec(HookedSentenceTransformer):
             prompts=self.prompts,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
+            width=full_width(self),
             window=0 if window is None else window,
         )
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")

@@ -208,3 +208,15 @@ def test_a_parsed_input_can_be_pickled(files):
     parsed = pickle.loads(pickle.dumps(parse_input(item, index=3)))  # noqa: S301
     assert [type(part) for part in parsed.parts] == [Text, Image, Image, Clip, Document]
     assert (parsed.instruction, parsed.index) == ("i", 3)
+
+
+def test_a_bare_file_name_is_text_and_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm2vec.inputs.text._mentioned", set())
+    for name in ("a/cat.JPG", "dog.jpg", "clip.mp4", "find cat.jpg", "cat.jpgs", "version 1.5", ".pdf"):
+        assert only(name) == Text(name)
+    assert [record.getMessage() for record in caplog.records] == [
+        f'The text "{name}" is embedded as text. To embed the file, pass pathlib.Path("{name}").'
+        for name in ("a/cat.JPG", "clip.mp4")
+    ]

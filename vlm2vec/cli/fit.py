@@ -84,7 +84,10 @@ def fit(
 
     mixture = _mixture(config, root)
     given: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
-    settings = FitSettings.of(mixture.training, given)
+    try:
+        settings = FitSettings.of(mixture.training, given)
+    except InputError as error:
+        raise error.at(None, f"{Path(config).name}, training") from None
     name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
         check_negatives(mixture, settings)

@@ -22,7 +22,7 @@ from vlm2vec.inputs.parts import Input
 if TYPE_CHECKING:
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["ModelEncoder", "vector_width"]
+__all__ = ["ModelEncoder", "full_width", "vector_width"]
 
 _WIDTH = "get_embedding_dimension"
 
@@ -166,9 +166,15 @@ class ModelEncoder:
 
 def vector_width(model: VLM2Vec, truncate_dim: int | None) -> int:
     """Components of a vector, cut to `truncate_dim` or to the model's own."""
+    full = full_width(model)
+    return min(full, truncate_dim or model.truncate_dim or full)
+
+
+def full_width(model: VLM2Vec) -> int:
+    """Components of a vector that is not cut."""
     modules: Iterable[nn.Module] = model
     full: int = [getattr(module, _WIDTH)() for module in modules if hasattr(module, _WIDTH)][-1]
-    return min(full, truncate_dim or model.truncate_dim or full)
+    return full
 
 
 def _instructed(item: Input | VLM2VecError, instruction: str | None) -> Input | VLM2VecError:

@@ -43,10 +43,13 @@ def check_settings(
     batch_size: int | None = None,
     max_tokens_per_batch: int | None = None,
     truncate_dim: int | None = None,
+    width: int | None = None,
     window: int | None = None,
     **others: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done.
+
+    All are arguments of `encode` but the width, the components of the model's vectors.
 
     Raises:
         InputError: One is unknown, or has a value that it cannot have; what it can have is named.
@@ -71,6 +74,11 @@ def check_settings(
             isinstance(number, bool) or not isinstance(number, Integral) or int(number) < 1
         ):
             raise InputError(f"{name} is {describe_value(number)}", fix="Pass a whole number of at least 1.")
+    if truncate_dim is not None and width is not None and truncate_dim > width:
+        raise InputError(
+            f"truncate_dim is {truncate_dim}, and vectors of this model have {width} components",
+            fix=f"Pass at most {width}, or leave it out.",
+        )
     choices = {"precision": (precision, _PRECISIONS), "output_value": (output_value, _OUTPUT_VALUES)}
     for name, (value, allowed) in choices.items():
         if value is not None and value not in allowed:

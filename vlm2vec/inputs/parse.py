@@ -16,7 +16,7 @@ from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.media import bare_part, is_media
 from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
 from vlm2vec.inputs.parts import Input, Part, Text
-from vlm2vec.inputs.text import check_text
+from vlm2vec.inputs.text import check_text, mention_file_name
 
 __all__ = ["is_single", "parse_input", "parse_batch"]
 
@@ -182,7 +182,8 @@ def _parse(item: Any, allow_urls: bool) -> Content:
 def _parse_part(item: Any, allow_urls: bool) -> tuple[Part, ...]:
     """The parts for one entry of an interleaved list."""
     if isinstance(item, str):
-        return (Text(check_text(item)),)
+        mention_file_name(text := check_text(item))
+        return (Text(text),)
     if is_media(item):
         return (bare_part(item, allow_urls=allow_urls),)
     if is_content_part(item):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from pathlib import PurePath
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 
-__all__ = ["check_text"]
+__all__ = ["check_text", "mention_file_name"]
+
+logger = logging.getLogger(__name__)
+
+_FILE_NAME = re.compile(
+    r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|avif|mp4|m4v|mov|mkv|webm|avi|pdf)", re.IGNORECASE
+)
+_mentioned: set[str] = set()
 
 
 def check_text(value: object, what: str = "text") -> str:
@@ -33,6 +42,16 @@ def check_text(value: object, what: str = "text") -> str:
             "text.encode('utf-8', 'replace').decode('utf-8').",
         ) from error
     return text
+
+
+def mention_file_name(text: str) -> None:
+    """Warn, once for each kind of file, that a text which is nothing but a file's name is a text."""
+    found = _FILE_NAME.fullmatch(text)
+    if found and (kind := found[1].lower()) not in _mentioned:
+        _mentioned.add(kind)
+        logger.warning(
+            'The text "%s" is embedded as text. To embed the file, pass pathlib.Path("%s").', text, text
+        )
 
 
 def _how_to_fix(value: object, what: str) -> str:

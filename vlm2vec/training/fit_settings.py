@@ -159,8 +159,8 @@ class FitSettings:
         for name in (name for layer in layers for name in layer):
             if name not in known:
                 close = get_close_matches(str(name), known, n=1)
-                hint = f"Did you mean {close[0]}? " if close else ""
-                raise InputError(f'unknown setting "{name}"', fix=f"{hint}There are {', '.join(known)}.")
+                fix = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
+                raise InputError(f'unknown setting "{name}"', fix=fix)
         given = {name: value for layer in layers for name, value in layer.items()}
         if "max_steps" in layers[-1] or "epochs" in layers[-1]:
             # One of both in a call replaces the other one of a recipe.

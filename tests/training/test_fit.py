@@ -162,7 +162,8 @@ def test_resuming_a_run_that_had_ended_changes_nothing(tmp_path: Path) -> None:
     expected = quiet(first, rows(), output_dir=tmp_path, logging_steps=1)
     again = VLM2Vec()
     result = quiet(again, rows(), output_dir=tmp_path, resume=True)
-    assert (result.steps, losses(result)) == (3, losses(expected))
+    assert (result.steps, result.resumed_at, losses(result)) == (3, 3, losses(expected))
+    assert expected.resumed_at == 0
     assert all(torch.equal(weight, weights(first)[name]) for name, weight in weights(again).items())
 
 

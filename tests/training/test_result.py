@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -33,7 +34,13 @@ def test_the_summary_has_a_line_for_each_fact() -> None:
 
 def test_what_did_not_happen_is_not_in_the_summary() -> None:
     result = TrainingResult(steps=1, rows=8, seconds=0.5, losses=())
-    assert str(result) == "1 steps, 8 rows in 0.5 s"
+    assert str(result) == "1 step, 8 rows in 0.5 s"
+
+
+def test_after_a_resume_the_steps_of_this_call_are_told() -> None:
+    assert str(replace(RESULT, resumed_at=600)).startswith(
+        "1,000 steps, 64,000 rows altogether, 400 of the steps in 67 min\n"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

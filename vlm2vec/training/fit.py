@@ -121,8 +121,8 @@ def fit(
             seed=chosen.seed,
         )
         checkpoint = _checkpoint(output_dir, resume)
-        if checkpoint is not None:
-            run = RunState.load(checkpoint)
+        run = None if checkpoint is None else RunState.load(checkpoint)
+        if run is not None and checkpoint is not None:
             run.check_settings(chosen.deciding())
             check_saved_adapter(checkpoint, lora, expected=adapter)
             batches.sampler.load_state_dict(run.sampler)
@@ -165,6 +165,7 @@ def fit(
         temperature=trainer.loss.info_nce.temperature if chosen.learn_temperature else None,
         log=tuple(state.log_history),
         output_dir=None if output_dir is None else str(output_dir),
+        resumed_at=0 if run is None else int(run.sampler["step"]),
     )
 
 

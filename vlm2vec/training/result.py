@@ -27,6 +27,7 @@ class TrainingResult:
         temperature: At the end, where it is learned.
         log: All that transformers' trainer logged.
         output_dir: Where the model and its checkpoints lie; `None` if nothing was written.
+        resumed_at: Steps that an earlier call had made.
     """
 
     steps: int
@@ -39,9 +40,13 @@ class TrainingResult:
     temperature: float | None = None
     log: tuple[Mapping[str, Any], ...] = ()
     output_dir: str | None = None
+    resumed_at: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.steps:,} steps, {self.rows:,} rows in {_duration(self.seconds)}"]
+        took = f"in {_duration(self.seconds)}"
+        if self.resumed_at:
+            took = f"altogether, {self.steps - self.resumed_at:,} of the steps {took}"
+        lines = [f"{self.steps:,} step{'s' * (self.steps != 1)}, {self.rows:,} rows {took}"]
         if self.losses:
             (step, first), (_, last) = self.losses[0], self.losses[-1]
             lines.append(f"loss {first:.4g} at step {step}, {last:.4g} at the end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from vlm2vec.world.tasks.classification import INSTRUCTIONS
 from vlm2vec.world.vocabulary import COLOURS, SHAPES
 
 __all__ = ["HELD_OUT_SEEDS", "Pools", "Score", "held_out_scores", "scores_table"]
+
+logger = logging.getLogger(__name__)
 
 HELD_OUT_SEEDS = (1_000_001, 1_000_003, 1_000_005)
 """Seeds of held-out draws: odd, where those of training are even."""
@@ -96,9 +99,10 @@ def held_out_scores(
     """
     pools = Pools() if pools is None else pools
     counted: dict[str, list[Score]] = {}
-    for seed in seeds:
+    for number, seed in enumerate(seeds, start=1):
         for name, score in _draw_scores(model, seed, pools):
             counted.setdefault(name, []).append(score)
+            logger.info("draw %d of %d, %s: %.1f", number, len(seeds), name, score.percent)
     return {
         name: Score(sum(score.hits for score in scores), sum(score.total for score in scores), scores[0].pool)
         for name, scores in counted.items()

@@ -63,6 +63,9 @@ def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
         tiny.encode(TEXTS, truncate_dim=65)
     with pytest.raises(errors.InputError, match="truncate_dim is 65"):
         tiny.encode_stream(TEXTS, truncate_dim=65)
+    for name in ("width", "window", "prompts"):
+        with pytest.raises(errors.InputError, match=f'encode has no argument "{name}"'):
+            tiny.encode(TEXTS, **{name: 3})
     assert tiny.encode(TEXTS, truncate_dim=64).shape == (3, 64)
     short = tiny.encode(TEXTS, truncate_dim=16)
     np.testing.assert_allclose(short, vectors[:, :16], atol=1e-6)

@@ -22,7 +22,7 @@ from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding.engine import Budget
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.encoding.model_encoder import ModelEncoder, full_width, vector_width
-from vlm2vec.encoding.policy import ErrorPolicy, check_settings
+from vlm2vec.encoding.policy import ErrorPolicy, check_names, check_settings, check_truncation
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
@@ -151,7 +151,7 @@ class VLM2Vec(HookedSentenceTransformer):
                 told `(index, error)` and the row is NaN.
             truncate: Shorten texts that do not fit the model's context, instead of refusing them. Media,
                 instructions and raw prompts are never shortened.
-            truncate_dim: Components to keep of each vector.
+            truncate_dim: Components to keep of each vector, at most all.
             max_tokens_per_batch: Tokens and patches of the vision tower that one forward pass takes: what
                 bounds memory. By default 4,096 on a CPU and 32,768 on a GPU, and less once that did not fit.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
@@ -174,6 +174,8 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
+        check_names(kwargs)
+        check_truncation(truncate_dim, full_width(self))
         check_settings(
             on_error,
             prompt=prompt,
@@ -182,7 +184,6 @@ class VLM2Vec(HookedSentenceTransformer):
             batch_size=batch_size,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
-            width=full_width(self),
             **kwargs,
         )
         single = is_single(inputs)
@@ -406,6 +407,7 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> [index for index, vector in model.encode_stream(shapes)]
             [0, 1, 2]
         """
+        check_truncation(truncate_dim, full_width(self))
         check_settings(
             on_error,
             prompt=prompt,
@@ -413,7 +415,6 @@ class VLM2Vec(HookedSentenceTransformer):
             prompts=self.prompts,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
-            width=full_width(self),
             window=0 if window is None else window,
         )
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")

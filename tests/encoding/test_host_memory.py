@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 
 import pytest
 
-MAPPED_AFTER = """
-import ctypes, sys
+NEW_PAGES = """
+import ctypes, resource, sys
 from vlm2vec.encoding.host_memory import HostMemory
 
-
-class Counts(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in
-                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
-
-
 glibc = ctypes.CDLL(None)
-glibc.mallinfo2.restype = Counts
 glibc.malloc.restype = ctypes.c_void_p
-if "job" in sys.argv:
-    HostMemory()
-before = glibc.mallinfo2().hblks
-glibc.malloc(ctypes.c_size_t(int(sys.argv[1]) * 2**20))
-print(glibc.mallinfo2().hblks - before)
+glibc.free.argtypes = [ctypes.c_void_p]
+glibc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+size, kind = int(sys.argv[1]) * 2**20, sys.argv[2]
+HostMemory(reuse=kind == "reuse")
+
+
+def use_and_free():
+    block = glibc.malloc(size)
+    glibc.memset(block, 1, size)
+    glibc.free(block)
+
+
+use_and_free()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use_and_free()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+PAGES_OF_MIB = 2**20 // os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
 
 @pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33"
 )
-def test_only_very_large_blocks_are_mapped_one_by_one() -> None:
-    def mapped(*options: str) -> int:
-        command = [sys.executable, "-c", MAPPED_AFTER, *options]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+@pytest.mark.parametrize("kind", ["job", "reuse"])
+def test_only_very_large_blocks_have_new_pages_each_time(kind: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
 
-    assert mapped("16") == 1
-    assert mapped("16", "job") == 0
-    assert mapped("40", "job") == 1
+    def new_pages(mib: int) -> int:
+        command = [sys.executable, "-c", NEW_PAGES, str(mib), kind]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return int(done.stdout)
+
+    assert new_pages(16) < 100
+    assert new_pages(40) > 30 * PAGES_OF_MIB

@@ -214,9 +214,17 @@ def test_a_bare_file_name_is_text_and_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vlm2vec.inputs.text._mentioned", set())
-    for name in ("a/cat.JPG", "dog.jpg", "clip.mp4", "find cat.jpg", "cat.jpgs", "version 1.5", ".pdf"):
+    for name in (
+        "a/cat.JPG",
+        "dog.jpg",
+        "clip.mp4",
+        "find cat.jpg",
+        "cat.jpgs",
+        ".pdf",
+        "https://a.org/b.png",
+    ):
         assert only(name) == Text(name)
     assert [record.getMessage() for record in caplog.records] == [
-        f'The text "{name}" is embedded as text. To embed the file, pass pathlib.Path("{name}").'
+        f'The text "{name}" is embedded as text. To embed the file, pass it as a pathlib.Path.'
         for name in ("a/cat.JPG", "clip.mp4")
     ]

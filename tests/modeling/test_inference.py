@@ -34,8 +34,8 @@ ROUNDING = 4e-6
 
 
 def by_training_forward(model: VLM2Vec, inputs: list[object]) -> np.ndarray:
-    with torch.no_grad():
-        return model(model.preprocess(inputs))["sentence_embedding"].numpy()
+    # With gradients: without, its vision tower would be the one under test.
+    return model(model.preprocess(inputs))["sentence_embedding"].detach().numpy()
 
 
 @pytest.fixture(params=["1d", "mrope"])
@@ -59,6 +59,19 @@ def test_equals_the_training_forward(
     settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
     monkeypatch.setattr(model, "engine_settings", settings)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
+
+
+def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    frame_features = inference._frame_features
+
+    def counted(visual: torch.nn.Module, row: inference.VisionRow, *, fuse: bool) -> torch.Tensor:
+        taken.append(len(row.positions))
+        return frame_features(visual, row, fuse=fuse)
+
+    monkeypatch.setattr(inference, "_frame_features", counted)
+    embedded.encode(INPUTS)
+    assert len(taken) > 1
 
 
 def test_frames_are_taken_in_parts() -> None:

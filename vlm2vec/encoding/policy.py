@@ -14,7 +14,7 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.text import check_text
 
-__all__ = ["ErrorPolicy", "check_settings", "settle_errors"]
+__all__ = ["ErrorPolicy", "check_names", "check_settings", "check_truncation", "settle_errors"]
 
 ErrorPolicy: TypeAlias = "Literal['raise', 'nan'] | Callable[[int | None, VLM2VecError], None]"
 
@@ -43,18 +43,15 @@ def check_settings(
     batch_size: int | None = None,
     max_tokens_per_batch: int | None = None,
     truncate_dim: int | None = None,
-    width: int | None = None,
     window: int | None = None,
     **others: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done.
 
-    All are arguments of `encode` but the width, the components of the model's vectors.
-
     Raises:
         InputError: One is unknown, or has a value that it cannot have; what it can have is named.
     """
-    _check_names(others)
+    check_names(others)
     if prompt is not None:
         check_text(prompt, "the prompt")
     elif prompt_name is not None and prompt_name not in (prompts or {}):
@@ -74,11 +71,6 @@ def check_settings(
             isinstance(number, bool) or not isinstance(number, Integral) or int(number) < 1
         ):
             raise InputError(f"{name} is {describe_value(number)}", fix="Pass a whole number of at least 1.")
-    if truncate_dim is not None and width is not None and truncate_dim > width:
-        raise InputError(
-            f"truncate_dim is {truncate_dim}, and vectors of this model have {width} components",
-            fix=f"Pass at most {width}, or leave it out.",
-        )
     choices = {"precision": (precision, _PRECISIONS), "output_value": (output_value, _OUTPUT_VALUES)}
     for name, (value, allowed) in choices.items():
         if value is not None and value not in allowed:
@@ -101,9 +93,19 @@ def check_settings(
         )
 
 
-def _check_names(given: Iterable[str]) -> None:
+def check_truncation(truncate_dim: int | None, width: int) -> None:
+    """Refuse to keep more components than vectors have."""
+    if truncate_dim is not None and truncate_dim > width:
+        raise InputError(
+            f"truncate_dim is {truncate_dim}, and vectors of this model have {width} components",
+            fix=f"Pass at most {width}, or leave it out.",
+        )
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Refuse arguments that `encode` does not have; the nearest that it has is named."""
     for name in given:
-        if name not in _PASSED_ON:
+        if name not in (*_ARGUMENTS, "processing_kwargs"):  # the latter has an error of its own
             close = get_close_matches(name, _ARGUMENTS, n=1)
             raise InputError(
                 f'encode has no argument "{name}"',

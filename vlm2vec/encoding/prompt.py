@@ -65,10 +65,9 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     Raises:
         InputError: A raw prompt and its media do not match.
     """
-    if item.prompt is not None and item.bare_tokens:
-        return [Control(item.prompt)]
     if item.prompt is not None:
-        return _raw(item.prompt, [part for part in item.parts if not isinstance(part, Text)])
+        media = [part for part in item.parts if not isinstance(part, Text)]
+        return [Control(item.prompt)] if item.bare_tokens and not media else _raw(item.prompt, media)
     pieces: list[Segment] = [
         Plain(part.text) if isinstance(part, Text) else part for part in item.parts if part != Text("")
     ]

@@ -182,7 +182,8 @@ def _parse(item: Any, allow_urls: bool) -> Content:
 def _parse_part(item: Any, allow_urls: bool) -> tuple[Part, ...]:
     """The parts for one entry of an interleaved list."""
     if isinstance(item, str):
-        mention_file_name(text := check_text(item))
+        text = check_text(item)
+        mention_file_name(text)
         return (Text(text),)
     if is_media(item):
         return (bare_part(item, allow_urls=allow_urls),)

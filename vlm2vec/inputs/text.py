@@ -8,14 +8,14 @@ import re
 from pathlib import PurePath
 
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
+from vlm2vec.inputs.describe import describe_value, quote
 
 __all__ = ["check_text", "mention_file_name"]
 
 logger = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(
-    r"\S+\.(jpe?g|png|webp|gif|bmp|tiff?|avif|mp4|m4v|mov|mkv|webm|avi|pdf)", re.IGNORECASE
+    r"(?!\w+://)\S+\.(jpe?g|png|webp|gif|bmp|tiff?|avif|mp4|m4v|mov|mkv|webm|avi|pdf)", re.IGNORECASE
 )
 _mentioned: set[str] = set()
 
@@ -50,7 +50,7 @@ def mention_file_name(text: str) -> None:
     if found and (kind := found[1].lower()) not in _mentioned:
         _mentioned.add(kind)
         logger.warning(
-            'The text "%s" is embedded as text. To embed the file, pass pathlib.Path("%s").', text, text
+            "The text %s is embedded as text. To embed the file, pass it as a pathlib.Path.", quote(text)
         )
 
 

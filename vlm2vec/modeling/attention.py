@@ -58,7 +58,10 @@ class Segments:
         return cls(tuple(lengths), tuple(key_lengths), offsets, key_offsets, key_rows)
 
     def parts(self, most: int) -> Iterator[tuple[slice, Segments]]:
-        """The rows of some segments at a time, with at most `most` keys unless one alone has more."""
+        """The rows of some segments at a time, with at most `most` keys unless one alone has more.
+
+        Where keys are the rows themselves, those of a part are the part's.
+        """
         count, begin = len(self.lengths), 0
         if sum(self.key_lengths) <= most:
             yield slice(0, sum(self.lengths)), self

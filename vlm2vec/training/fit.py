@@ -121,11 +121,9 @@ def fit(
             seed=chosen.seed,
         )
         checkpoint = _checkpoint(output_dir, resume)
-        run = None if checkpoint is None else RunState.load(checkpoint)
-        if run is not None and checkpoint is not None:
-            run.check_settings(chosen.deciding())
+        resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)
+        if checkpoint is not None:
             check_saved_adapter(checkpoint, lora, expected=adapter)
-            batches.sampler.load_state_dict(run.sampler)
         trainer = ContrastiveTrainer(
             model,
             arguments,
@@ -165,8 +163,16 @@ def fit(
         temperature=trainer.loss.info_nce.temperature if chosen.learn_temperature else None,
         log=tuple(state.log_history),
         output_dir=None if output_dir is None else str(output_dir),
-        resumed_at=0 if run is None else int(run.sampler["step"]),
+        resumed_at=resumed_at,
     )
+
+
+def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
+    """Let the batch behind a checkpoint come next; its step."""
+    run = RunState.load(checkpoint)
+    run.check_settings(chosen.deciding())
+    batches.sampler.load_state_dict(run.sampler)
+    return int(run.sampler["step"])
 
 
 def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:

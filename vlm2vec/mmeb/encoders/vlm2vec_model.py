@@ -115,7 +115,8 @@ class VLM2VecEncoder:
             return {**media, **text, "instruction": content.instruction}
         token = "" if not media else VIDEO_TOKEN if "video" in media else IMAGE_TOKEN
         prompt = self._original.prompt(content, role, token)
-        if not media and IMAGE_TOKEN in prompt:
+        if not media and IMAGE_TOKEN in prompt and not self._original.without_token:
+            # Queries of WebQA and EDIS, with compat="v2.0".
             return Input((), prompt=prompt, bare_tokens=True)
         return {"prompt": prompt, **media}
 

@@ -53,7 +53,7 @@ def parse_conversation(messages: Sequence[Any], *, allow_urls: bool) -> Content:
     Example:
         >>> turns = [{"role": "system", "content": "Find it."}, {"role": "user", "content": "a cat"}]
         >>> parse_conversation(turns, allow_urls=False)
-        Content(parts=(Text(text='a cat'),), instruction='Find it.', prompt=None)
+        Content(parts=(Text(text='a cat'),), instruction='Find it.', prompt=None, bare_tokens=False)
     """
     parts: list[Part] = []
     instruction: str | None = None

@@ -63,6 +63,9 @@ def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
         tiny.encode(TEXTS, truncate_dim=65)
     with pytest.raises(errors.InputError, match="truncate_dim is 65"):
         tiny.encode_stream(TEXTS, truncate_dim=65)
+    for encode in (tiny.encode, tiny.encode_stream):
+        with pytest.raises(errors.InputError, match="truncate_dim is text"):
+            encode(TEXTS, truncate_dim="8")
     for name in ("width", "window", "prompts"):
         with pytest.raises(errors.InputError, match=f'encode has no argument "{name}"'):
             tiny.encode(TEXTS, **{name: 3})

@@ -175,7 +175,6 @@ class VLM2Vec(HookedSentenceTransformer):
             1.0
         """
         check_names(kwargs)
-        check_truncation(truncate_dim, full_width(self))
         check_settings(
             on_error,
             prompt=prompt,
@@ -186,6 +185,7 @@ class VLM2Vec(HookedSentenceTransformer):
             truncate_dim=truncate_dim,
             **kwargs,
         )
+        check_truncation(truncate_dim, full_width(self))
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -407,7 +407,6 @@ class VLM2Vec(HookedSentenceTransformer):
             >>> [index for index, vector in model.encode_stream(shapes)]
             [0, 1, 2]
         """
-        check_truncation(truncate_dim, full_width(self))
         check_settings(
             on_error,
             prompt=prompt,
@@ -417,6 +416,7 @@ class VLM2Vec(HookedSentenceTransformer):
             truncate_dim=truncate_dim,
             window=0 if window is None else window,
         )
+        check_truncation(truncate_dim, full_width(self))
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
         return ModelEncoder(self).stream(
             parsed,

@@ -47,9 +47,8 @@ class HostMemory:
 def keep_freed_memory(*, longer: bool = False) -> None:
     """Let freed blocks serve the next ones, in the whole process, unless the environment decides it.
 
-    A block that comes from the system each time has new pages each time, which cost a tenth of the time of
-    encoding texts and a quarter of that of images. By itself glibc keeps blocks only up to the size of the
-    largest that was freed before.
+    A block that comes from the system each time has new pages each time, and making these takes time. By
+    itself glibc keeps blocks only up to the size of the largest that was freed before.
 
     Args:
         longer: Keep more at the end of the heap.

@@ -109,7 +109,7 @@ def _packed(weights: Sequence[nn.Parameter], joined: Tensor, *, transposed: bool
 def _packing_wins() -> bool:
     """Whether oneDNN's packed product beats torch's own, at the size of a batch."""
     with torch.inference_mode():
-        weight, inputs = torch.full((1024, 1024), 0.5), torch.full((512, 1024), 0.5)
+        weight, inputs = torch.full((1024, 1024), 0.5), torch.full((256, 1024), 0.5)
         try:
             packed = torch.ops.mkldnn._reorder_linear_weight(weight)
             product = torch.ops.mkldnn._linear_pointwise

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 __all__ = ["is_faster"]
 
-_TRIALS = 3
-_ROUNDS = 5
-# A way that needs more memory or more code must win by more than the noise of a measurement.
+_PAIRS = 15
+# A way that needs more memory or more code must win by more than this.
 _MARGIN = 1.15
 
 
 def is_faster(new: Callable[[], object], old: Callable[[], object]) -> bool:
-    """Whether `new` beats `old` clearly, in each of a few trials. Takes some tens of milliseconds.
+    """Whether `new` beats `old` clearly, in the middle one of a few pairs of runs, one right after the other.
 
-    One trial is not enough: where other work comes and goes, one in some dozen finds a winner by chance, and
-    the same program would then need more memory on some days than on others.
+    Pairs, because whatever else the machine does slows both runs of one alike: the same machine gives the
+    same answer each time, and with it the same speed and memory. Takes some tenths of a second.
     """
-    return all(_wins(new, old) for _ in range(_TRIALS))
+    _seconds(new), _seconds(old)  # the first run of each also loads and compiles
+    return median(_seconds(old) / _seconds(new) for _ in range(_PAIRS)) > _MARGIN
 
 
-def _wins(new: Callable[[], object], old: Callable[[], object]) -> bool:
-    seconds: dict[Callable[[], object], list[float]] = {new: [], old: []}
-    for way in (new, old) * _ROUNDS:
-        begin = time.perf_counter()
-        way()
-        seconds[way].append(time.perf_counter() - begin)
-    # The fastest run of each is the one that nothing else on the machine has slowed down.
-    return min(seconds[new]) * _MARGIN < min(seconds[old])
+def _seconds(way: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    way()
+    return time.perf_counter() - begin

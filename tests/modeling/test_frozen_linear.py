@@ -41,7 +41,9 @@ def both_ways(layer: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(24,), (1, 24), (7, 24), (300, 24), (1, 70, 24), (2, 3, 5, 24)])
+@pytest.mark.parametrize(
+    "shape", [(24,), (1, 24), (7, 24), (300, 24), (1300, 24), (0, 24), (1, 70, 24), (2, 3, 5, 24)]
+)
 def test_equals_torch_forward_and_back(shape: tuple[int, ...], bias: bool) -> None:
     plain, ours = pair(bias=bias)
     inputs = torch.randn(shape)

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up
+from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up, row_blocks
 
 __all__ = ["FrozenLinear", "frozen_linear", "is_frozen", "multiply", "use_frozen_linear"]
+
+_ROWS = 512  # the first block is all whole multiples of it
 
 
 class FrozenLinear(nn.Linear):
@@ -58,10 +60,14 @@ def multiply(
         bias: `(out,)`; none where transposed.
         transposed: Whether this is the way back.
     """
-    if not packing_wins(rows):
+    if not packing_wins(rows) or not len(rows):
         return rows @ weight if transposed else F.linear(rows, weight, bias)
-    output = packed_product(rounded_up(rows), [weight], weight.detach(), bias, transposed=transposed)
-    return output[: len(rows)]
+    outputs = []
+    for block in row_blocks(len(rows), largest=max(_ROWS, len(rows) // _ROWS * _ROWS)):
+        part = rounded_up(rows[block])
+        product = packed_product(part, [weight], weight.detach(), bias, transposed=transposed)
+        outputs.append(product[: block.stop - block.start])
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def is_frozen(weight: Tensor, bias: Tensor | None) -> bool:
@@ -76,10 +82,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: nn.Parameter, bias: Tensor | None) -> Tensor:
         ctx.weight = weight  # the parameter itself, by which its packed copies are found
-        return multiply(inputs.reshape(-1, inputs.shape[-1]), weight, bias).view(*inputs.shape[:-1], -1)
+        return multiply(inputs.reshape(-1, weight.shape[1]), weight, bias).view(
+            *inputs.shape[:-1], len(weight)
+        )
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        product = multiply(gradient.reshape(-1, gradient.shape[-1]), ctx.weight, transposed=True)
-        return product.view(*gradient.shape[:-1], -1), None, None
+        product = multiply(gradient.reshape(-1, len(ctx.weight)), ctx.weight, transposed=True)
+        return product.view(*gradient.shape[:-1], ctx.weight.shape[1]), None, None

@@ -28,13 +28,14 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
+from vlm2vec.modeling.packed_weights import row_blocks
 from vlm2vec.modeling.products import project
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
 _LEVELS = 255
 _QUICK_GELU = 1.702  # transformers/activations.py, QuickGELUActivation
-_BLOCK_ROWS = {"cpu": 512, "cuda": 16_384}
+_BLOCK_ROWS, _BLOCK_ROWS_ON_GPU = 512, 16_384
 _PATCHES_AT_ONCE = 1024  # on a CPU: as fast as all at once, in less memory
 
 
@@ -206,8 +207,10 @@ def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tens
 
 def _blocks(tensor: Tensor) -> Iterator[slice]:
     """Its rows, some at a time."""
-    size = _BLOCK_ROWS.get(tensor.device.type, _BLOCK_ROWS["cpu"])
-    return (slice(begin, begin + size) for begin in range(0, len(tensor), size))
+    if not tensor.is_cuda:
+        return row_blocks(len(tensor), largest=_BLOCK_ROWS)
+    starts = range(0, len(tensor), _BLOCK_ROWS_ON_GPU)
+    return (slice(begin, begin + _BLOCK_ROWS_ON_GPU) for begin in starts)
 
 
 def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:

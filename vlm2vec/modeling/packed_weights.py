@@ -7,8 +7,7 @@ gains little. It is tried once, and where it wins clearly the packed copies are 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -19,11 +18,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlm2vec.modeling.probe import is_faster
 
-__all__ = ["looks_of", "packed_product", "packing_wins", "rounded_up"]
+__all__ = ["looks_of", "packed_product", "packing_wins", "row_blocks", "rounded_up"]
 
 logger = logging.getLogger(__name__)
 
-_ROW_STEPS = (128, 16), (256, 32), (math.inf, 64)  # up to how many rows, in what steps
+_SMALLER_BLOCKS = 256, 128, 64
+_STEP = 16  # of the rows of the last block
 _PROBES = 64  # elements by which a packed copy is told to be of older weights
 
 Looks: TypeAlias = tuple[object, ...]
@@ -64,10 +64,32 @@ def packed_product(
     return output
 
 
+def row_blocks(count: int, *, largest: int) -> Iterator[slice]:
+    """Rows in blocks of few sizes: `largest`, then 256, 128 and 64, and a last one of what is left.
+
+    oneDNN keeps a program, half a megabyte, for each number of rows that a matrix meets. Every batch has
+    another number, and memory would grow with them.
+
+    Args:
+        count: Rows.
+        largest: Rows of the first blocks.
+
+    Example:
+        >>> [block.stop - block.start for block in row_blocks(1750, largest=512)]
+        [512, 512, 512, 128, 64, 22]
+    """
+    begin = 0
+    for size in (largest, *_SMALLER_BLOCKS):
+        while count - begin >= size:
+            yield slice(begin, begin + size)
+            begin += size
+    if begin < count:
+        yield slice(begin, count)
+
+
 def rounded_up(inputs: Tensor) -> Tensor:
-    """Some rows of zeros added: oneDNN keeps a program, half a megabyte, for each number of rows it meets."""
-    step = next(step for most, step in _ROW_STEPS if len(inputs) <= most)
-    missing = -len(inputs) % step
+    """The rows of a block of `row_blocks`, and some of zeros, so that last blocks have few sizes as well."""
+    missing = -len(inputs) % _STEP
     return F.pad(inputs, (0, 0, 0, missing)) if missing else inputs
 
 

@@ -161,6 +161,7 @@ class GradCacheLoss(nn.Module):
                     twice.append(chunk)
                 left -= chunk.batch.cost
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
+                memory.give_back()
                 with torch.set_grad_enabled(learns and number > len(twice)):
                     vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
                 if number == len(twice):

@@ -1,0 +1,60 @@
+"""Blocks of few sizes, for which oneDNN keeps few programs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vlm2vec.modeling import frozen_linear, inference, packed_weights, products
+from vlm2vec.modeling.packed_weights import packed_product, rounded_up, row_blocks
+
+FEW = {16, 32, 48, 64, 128, 256, 512}
+
+
+@given(count=st.integers(0, 5000), largest=st.sampled_from([512, 1024, 4608]))
+def test_blocks_hold_each_row_once_and_have_few_sizes(count: int, largest: int) -> None:
+    blocks = list(row_blocks(count, largest=largest))
+    assert [row for block in blocks for row in range(block.start, block.stop)] == list(range(count))
+    sizes = {len(rounded_up(torch.empty(block.stop - block.start, 1))) for block in blocks}
+    assert sizes - {largest} <= FEW - {512}
+
+
+def test_rows_are_rounded_up_by_zeros() -> None:
+    assert rounded_up(torch.ones(3, 2)).tolist() == [[1, 1]] * 3 + [[0, 0]] * 13
+
+
+@pytest.fixture
+def met(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Numbers of rows of all packed products."""
+    numbers: set[int] = set()
+
+    def noted(inputs: Tensor, *arguments: object, **settings: object) -> Tensor:
+        numbers.add(len(inputs))
+        return packed_product(inputs, *arguments, **settings)  # type: ignore[arg-type]
+
+    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        pytest.skip("this torch has no such operator")
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: True)
+    monkeypatch.setattr(products, "packed_product", noted)
+    monkeypatch.setattr(frozen_linear, "packed_product", noted)
+    return numbers
+
+
+def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int]) -> None:
+    layer = nn.Linear(4, 4)
+    with torch.inference_mode():
+        for count in range(1, 2000, 7):
+            rows = torch.empty(count, 4)
+            for block in inference._blocks(rows):
+                products.project([layer], rows[block])
+    assert met == FEW
+
+
+def test_chunks_of_training_meet_few_numbers_of_rows(met: set[int]) -> None:
+    layer = nn.Linear(4, 4).requires_grad_(False)
+    for count in range(1, 2000, 7):
+        frozen_linear.multiply(torch.empty(count, 4), layer.weight, layer.bias)
+    assert met == FEW | {1024, 1536}

@@ -5,18 +5,39 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, TypeAlias
 
+from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvaluator
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
+from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_row, placed, read_row
 from vlm2vec.training.sources.lazy_rows import Records
 
-__all__ = ["row_evaluator"]
+__all__ = ["evaluator_of", "row_evaluator"]
 
 _Known: TypeAlias = dict[Hashable, tuple[str, Input]]
+
+
+def evaluator_of(given: Any, *, allow_urls: bool = False) -> Any:
+    """What `fit` is given to evaluate with, as one evaluator of sentence-transformers, or `None`.
+
+    Args:
+        given: An evaluator or several, or held-out rows as `Mixture.of` takes them.
+        allow_urls: Whether a string under a media key may be a URL.
+    """
+    if given is None or isinstance(given, BaseEvaluator):
+        return given
+    if isinstance(given, (list, tuple)) and given and all(isinstance(one, BaseEvaluator) for one in given):
+        return SequentialEvaluator(list(given))
+    sources = Mixture.of(given).sources
+    evaluators = [
+        row_evaluator(source, name=source.name if len(sources) > 1 else "", allow_urls=allow_urls)
+        for source in sources
+    ]
+    return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
 
 
 def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = False) -> Any:

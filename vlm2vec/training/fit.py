@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
-from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvaluator
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
 from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
@@ -29,14 +27,13 @@ from vlm2vec.training.batches.smart_batches import SmartBatches
 from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
-from vlm2vec.training.evaluation import row_evaluator
+from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.optimizer_share import launched_with_fsdp
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
-from vlm2vec.training.sources.source import TrainingSource
 from vlm2vec.training.trainer import ContrastiveTrainer
 from vlm2vec.training.trainer_arguments import trainer_arguments
 
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["fit", "mixture_of"]
+__all__ = ["fit"]
 
 
 def fit(
@@ -63,7 +60,7 @@ def fit(
 
     Args:
         model: The model.
-        train: As `mixture_of` takes it.
+        train: As `Mixture.of` takes it.
         eval: Held-out rows, or sentence-transformers' evaluators.
         output_dir: Folder for checkpoints and the model.
         resume: Go on from the newest checkpoint in `output_dir`, or from this one.
@@ -73,7 +70,7 @@ def fit(
         **settings: As `FitSettings`; they go before those of a mixture's recipe.
     """
     begin = time.perf_counter()
-    mixture = mixture_of(train)
+    mixture = Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
         raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
@@ -131,7 +128,7 @@ def fit(
             batches=batches,
             settings=chosen.deciding(),
             spread=spread,
-            evaluator=_evaluator(model, eval),
+            evaluator=evaluator_of(eval, allow_urls=model[0].allow_urls),
             callbacks=list(callbacks),
         )
         with without_stock_noise(), _learning(model, lora, chosen):
@@ -180,44 +177,6 @@ def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> N
     logger.warning("Stopped at step %d; %s.", trainer.state.global_step, way_on)
 
 
-def mixture_of(train: Any) -> Mixture:
-    """What `fit` is given, as a mixture.
-
-    Args:
-        train: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset` or anything
-            with a length and positions; or a dict of such by source name.
-
-    Raises:
-        InputError: It is none of these, or has no rows.
-
-    Example:
-        >>> mixture_of([{"query": "a cat", "document": "a photo of a cat"}]).names
-        ['train']
-        >>> pets = [{"query": "a cat", "document": "a photo of a cat"}]
-        >>> mixture_of({"pets": pets, "more pets": pets}).sizes
-        [1, 1]
-    """
-    if isinstance(train, Mixture):
-        return train
-    if isinstance(train, TrainingSource):
-        return Mixture([train])
-    if type(train).__name__ in ("DatasetDict", "IterableDatasetDict"):
-        # A dict of splits, not of sources: the test split is not to be trained on.
-        raise InputError(f"all splits are given: {', '.join(train)}", fix='Pass one, dataset["train"].')
-    if isinstance(train, Mapping):
-        return Mixture(
-            [TrainingSource(name, rows, weight=max(1, _length(rows))) for name, rows in train.items()]
-        )
-    if isinstance(train, (list, tuple)) and train and all(isinstance(one, TrainingSource) for one in train):
-        return Mixture(train)
-    if not _length(train):
-        raise InputError(
-            f"there are no rows ({describe_value(train)})",
-            fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
-        )
-    return Mixture([TrainingSource("train", train)])
-
-
 def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixture:
     """The mixture without bad rows, if they are to be looked for, and with something to learn from."""
     if chosen.check_rows:
@@ -228,10 +187,6 @@ def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixt
         )
     check_negatives(mixture, chosen)
     return mixture
-
-
-def _length(rows: Any) -> int:
-    return len(rows) if hasattr(rows, "__len__") and hasattr(rows, "__getitem__") else 0
 
 
 @contextmanager
@@ -312,20 +267,6 @@ def _sampler(
     return SubBatchSampler(
         mixture.sizes, mixture.weights, sub_batch_size=size, shuffle=chosen.shuffle, **common
     )
-
-
-def _evaluator(model: VLM2Vec, given: Any) -> Any:
-    if given is None or isinstance(given, BaseEvaluator):
-        return given
-    if isinstance(given, (list, tuple)) and given and all(isinstance(one, BaseEvaluator) for one in given):
-        return SequentialEvaluator(list(given))
-    allow_urls = model[0].allow_urls
-    evaluators = [
-        row_evaluator(source, name=source.name if len(mixture.sources) > 1 else "", allow_urls=allow_urls)
-        for mixture in [mixture_of(given)]
-        for source in mixture.sources
-    ]
-    return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
 
 
 def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path | None:

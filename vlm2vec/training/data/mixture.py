@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource
@@ -115,6 +116,48 @@ class Mixture:
             raise InputError(f'two sources are named "{twice}"', fix="Give each a name of its own.")
 
     @classmethod
+    def of(cls, given: Any) -> Mixture:
+        """What `fit` is given, as a mixture.
+
+        Args:
+            given: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset` or
+                anything with a length and positions; or a dict of such by source name, weighted by length.
+
+        Raises:
+            InputError: It is none of these, or has no rows.
+
+        Example:
+            >>> pets = [{"query": "a cat", "document": "a photo of a cat"}]
+            >>> Mixture.of(pets).names
+            ['train']
+            >>> Mixture.of({"pets": pets, "more pets": pets}).sizes
+            [1, 1]
+        """
+        if isinstance(given, Mixture):
+            return given
+        if isinstance(given, TrainingSource):
+            return cls([given])
+        if type(given).__name__ in ("DatasetDict", "IterableDatasetDict"):
+            # A dict of splits, not of sources: the test split is not to be trained on.
+            raise InputError(f"all splits are given: {', '.join(given)}", fix='Pass one, dataset["train"].')
+        if isinstance(given, Mapping):
+            return cls(
+                TrainingSource(name, rows, weight=max(1, _length(rows))) for name, rows in given.items()
+            )
+        if (
+            isinstance(given, (list, tuple))
+            and given
+            and all(isinstance(one, TrainingSource) for one in given)
+        ):
+            return cls(given)
+        if not _length(given):
+            raise InputError(
+                f"there are no rows ({describe_value(given)})",
+                fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
+            )
+        return cls([TrainingSource("train", given)])
+
+    @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Mixture:
         """The mixture that a YAML file describes.
 
@@ -220,3 +263,7 @@ class Mixture:
             profile=self.profile,
             description=self.description,
         )
+
+
+def _length(rows: Any) -> int:
+    return len(rows) if hasattr(rows, "__len__") and hasattr(rows, "__getitem__") else 0

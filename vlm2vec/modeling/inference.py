@@ -28,7 +28,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.packed_weights import row_blocks
+from vlm2vec.modeling.packed_weights import keeps_programs, row_blocks
 from vlm2vec.modeling.products import project
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
@@ -207,10 +207,10 @@ def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tens
 
 def _blocks(tensor: Tensor) -> Iterator[slice]:
     """Its rows, some at a time."""
-    if not tensor.is_cuda:
+    if keeps_programs(tensor):
         return row_blocks(len(tensor), largest=_BLOCK_ROWS)
-    starts = range(0, len(tensor), _BLOCK_ROWS_ON_GPU)
-    return (slice(begin, begin + _BLOCK_ROWS_ON_GPU) for begin in starts)
+    size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
+    return (slice(begin, begin + size) for begin in range(0, len(tensor), size))
 
 
 def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:

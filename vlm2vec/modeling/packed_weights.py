@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlm2vec.modeling.probe import is_faster
 
-__all__ = ["looks_of", "packed_product", "packing_wins", "row_blocks", "rounded_up"]
+__all__ = ["keeps_programs", "looks_of", "packed_product", "packing_wins", "row_blocks", "rounded_up"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +64,18 @@ def packed_product(
     return output
 
 
+def keeps_programs(inputs: Tensor) -> bool:
+    """Whether oneDNN computes products of these inputs, packed or, in half precision, as torch's own.
+
+    It keeps a program, half a megabyte, for each number of rows that a matrix meets. Every batch has another
+    number, and memory would grow with them: `row_blocks` and `rounded_up` leave few.
+    """
+    half = inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    return packing_wins(inputs) or (half and inputs.device.type == "cpu")
+
+
 def row_blocks(count: int, *, largest: int) -> Iterator[slice]:
     """Rows in blocks of few sizes: `largest`, then 256, 128 and 64, and a last one of what is left.
-
-    oneDNN keeps a program, half a megabyte, for each number of rows that a matrix meets. Every batch has
-    another number, and memory would grow with them.
 
     Args:
         count: Rows.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.modeling.frozen_linear import FrozenLinear
-from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up
+from vlm2vec.modeling.packed_weights import keeps_programs, packed_product, packing_wins, rounded_up
 
 __all__ = ["project"]
 
@@ -32,12 +32,10 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) 
     Returns:
         `(rows, sum of the modules' outputs)`.
     """
-    packs = fuse and packing_wins(inputs)
-    half = inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     rows = len(inputs)
-    if packs or (half and inputs.device.type == "cpu"):  # in half torch's own products are oneDNN's as well
+    if keeps_programs(inputs):
         inputs = rounded_up(inputs)
-    return _projected(modules, inputs, fuse=fuse, packs=packs)[:rows]
+    return _projected(modules, inputs, fuse=fuse, packs=fuse and packing_wins(inputs))[:rows]
 
 
 def _projected(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool, packs: bool) -> Tensor:

@@ -69,17 +69,29 @@ class ModelEncoder:
             truncate=truncate,
             max_tokens_per_batch=max_tokens_per_batch,
         )
+        of_tokens = output_value != "sentence_embedding"
         rows: list[Any] = [None] * len(inputs)
+        vectors: Tensor | None = None  # thousands of small tensors would keep memory from being given back
         bar = tqdm(total=len(inputs), desc="Encoding", disable=not show_progress_bar)
         with bar, closing(engine.rows([_instructed(item, prompt) for item in inputs])) as ready:
             for place, row in ready:
                 if on_error == "raise" and isinstance(row, VLM2VecError):
                     raise row
-                rows[place] = row
+                if of_tokens or on_error == "keep" or isinstance(row, VLM2VecError):
+                    rows[place] = row
+                else:
+                    if vectors is None:
+                        vectors = row.new_empty((len(inputs), len(row)))
+                    vectors[place] = row
                 bar.update()
-        if on_error == "keep" or output_value != "sentence_embedding":
+        if of_tokens or on_error == "keep":
             return rows
-        return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
+        if vectors is None:  # no input, or none that could be encoded
+            return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
+        for place, error in enumerate(rows):
+            if error is not None:
+                (vectors[place],) = settle_errors([error], on_error, vectors[place])
+        return vectors
 
     def rows_of_pool(
         self,

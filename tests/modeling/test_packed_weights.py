@@ -26,6 +26,24 @@ def test_rows_are_rounded_up_by_zeros() -> None:
     assert rounded_up(torch.ones(3, 2)).tolist() == [[1, 1]] * 3 + [[0, 0]] * 13
 
 
+@pytest.mark.parametrize(
+    ("dtype", "wins", "sizes"),
+    [
+        (torch.float32, True, [512, 128, 64, 11]),
+        (torch.float32, False, [512, 203]),
+        (torch.bfloat16, False, [512, 128, 64, 11]),  # torch's own products are oneDNN's there
+        (torch.uint8, True, [512, 203]),
+        (torch.float64, True, [512, 203]),
+    ],
+)
+def test_rows_are_cut_finer_where_onednn_computes(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, wins: bool, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: wins)
+    rows = torch.empty(715, 1, dtype=dtype)
+    assert [len(rows[block]) for block in inference._blocks(rows)] == sizes
+
+
 @pytest.fixture
 def met(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of rows of all packed products."""

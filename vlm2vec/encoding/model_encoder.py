@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class ModelEncoder:
             max_tokens_per_batch=max_tokens_per_batch,
         )
         of_tokens = output_value != "sentence_embedding"
-        rows: list[Any] = [None] * len(inputs)
+        rows: list[Any] = [None] * len(inputs)  # of tokens, or errors
         vectors: Tensor | None = None  # thousands of small tensors would keep memory from being given back
         bar = tqdm(total=len(inputs), desc="Encoding", disable=not show_progress_bar)
         with bar, closing(engine.rows([_instructed(item, prompt) for item in inputs])) as ready:
@@ -81,16 +82,16 @@ class ModelEncoder:
                     rows[place] = row
                 else:
                     if vectors is None:
-                        vectors = row.new_empty((len(inputs), len(row)))
+                        vectors = row.new_full((len(inputs), len(row)), math.nan)
                     vectors[place] = row
                 bar.update()
         if of_tokens or on_error == "keep":
             return rows
         if vectors is None:  # no input, or none that could be encoded
             return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
-        for place, error in enumerate(rows):
-            if error is not None:
-                (vectors[place],) = settle_errors([error], on_error, vectors[place])
+        for error in rows:
+            if error is not None and callable(on_error):
+                on_error(error.index, error)
         return vectors
 
     def rows_of_pool(

@@ -66,7 +66,7 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool
 @lru_cache(maxsize=1)
 @torch.inference_mode()
 def _blocks_win() -> bool:
-    query, key, value = torch.full((3, 1, 2, 1024, 64), 0.5).unbind()
+    query, key, value = torch.full((3, 1, 4, 1024, 64), 0.5).unbind()
     win = is_faster(
         lambda: blocked_attention(query, key, value, causal=False, scaling=0.125),
         lambda: F.scaled_dot_product_attention(query, key, value, scale=0.125),

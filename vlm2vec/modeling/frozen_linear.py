@@ -18,7 +18,7 @@ from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounde
 
 __all__ = ["FrozenLinear", "frozen_linear", "is_frozen", "multiply", "use_frozen_linear"]
 
-_ROWS = 512  # the first block is all whole multiples of it
+_ROWS = 512  # the first block has the largest multiple of it that there is
 
 
 class FrozenLinear(nn.Linear):

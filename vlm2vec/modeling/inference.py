@@ -28,7 +28,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.packed_weights import keeps_programs, row_blocks
+from vlm2vec.modeling.packed_weights import row_blocks, uses_onednn
 from vlm2vec.modeling.products import project
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
@@ -207,7 +207,7 @@ def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tens
 
 def _blocks(tensor: Tensor) -> Iterator[slice]:
     """Its rows, some at a time."""
-    if keeps_programs(tensor):
+    if uses_onednn(tensor):
         return row_blocks(len(tensor), largest=_BLOCK_ROWS)
     size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
     return (slice(begin, begin + size) for begin in range(0, len(tensor), size))

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlm2vec.modeling.probe import is_faster
 
-__all__ = ["keeps_programs", "looks_of", "packed_product", "packing_wins", "row_blocks", "rounded_up"]
+__all__ = ["looks_of", "packed_product", "packing_wins", "rounded_up", "row_blocks", "uses_onednn"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +64,13 @@ def packed_product(
     return output
 
 
-def keeps_programs(inputs: Tensor) -> bool:
+def uses_onednn(inputs: Tensor) -> bool:
     """Whether oneDNN computes products of these inputs, packed or, in half precision, as torch's own.
 
     It keeps a program, half a megabyte, for each number of rows that a matrix meets. Every batch has another
     number, and memory would grow with them: `row_blocks` and `rounded_up` leave few.
     """
-    half = inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    half = inputs.dtype in (torch.float16, torch.bfloat16) or torch.is_autocast_enabled("cpu")
     return packing_wins(inputs) or (half and inputs.device.type == "cpu")
 
 
@@ -138,7 +138,7 @@ def _packed(weights: Sequence[nn.Parameter], joined: Tensor, *, transposed: bool
 def _packing_wins() -> bool:
     """Whether oneDNN's packed product beats torch's own, at the size of a batch."""
     with torch.inference_mode():
-        weight, inputs = torch.full((1024, 1024), 0.5), torch.full((256, 1024), 0.5)
+        weight, inputs = torch.full((1024, 1024), 0.5), torch.full((512, 1024), 0.5)
         try:
             packed = torch.ops.mkldnn._reorder_linear_weight(weight)
             product = torch.ops.mkldnn._linear_pointwise

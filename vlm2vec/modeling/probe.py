@@ -8,18 +8,16 @@ from statistics import median
 
 __all__ = ["is_faster"]
 
-_PAIRS = 15
+_PAIRS = 11
 # A way that needs more memory or more code must win by more than this.
 _MARGIN = 1.15
 
 
 def is_faster(new: Callable[[], object], old: Callable[[], object]) -> bool:
-    """Whether `new` beats `old` clearly, in the middle one of a few pairs of runs, one right after the other.
+    """Whether `new` beats `old` clearly, by the median ratio of some pairs of runs.
 
-    Pairs, because whatever else the machine does slows both runs of one alike: the same machine gives the
-    same answer each time, and with it the same speed and memory. Takes some tenths of a second.
+    Pairs, because what else the machine does mostly slows both runs of one. Takes some tenths of a second.
     """
-    _seconds(new), _seconds(old)  # the first run of each also loads and compiles
     return median(_seconds(old) / _seconds(new) for _ in range(_PAIRS)) > _MARGIN
 
 

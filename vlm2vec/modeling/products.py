@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.modeling.frozen_linear import FrozenLinear
-from vlm2vec.modeling.packed_weights import keeps_programs, packed_product, packing_wins, rounded_up
+from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up, uses_onednn
 
 __all__ = ["project"]
 
@@ -33,7 +33,7 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) 
         `(rows, sum of the modules' outputs)`.
     """
     rows = len(inputs)
-    if keeps_programs(inputs):
+    if uses_onednn(inputs):
         inputs = rounded_up(inputs)
     return _projected(modules, inputs, fuse=fuse, packs=fuse and packing_wins(inputs))[:rows]
 

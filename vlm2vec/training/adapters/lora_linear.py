@@ -76,7 +76,7 @@ def _adapted(
 ) -> Tensor:
     rows = x.reshape(-1, x.shape[-1])
     output: Tensor = _Adapted.apply(rows, weight, bias, *adapter)  # type: ignore[no-untyped-call]
-    return output.view(*x.shape[:-1], -1)
+    return output.view(*x.shape[:-1], len(weight))
 
 
 class _Adapted(torch.autograd.Function):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -49,9 +51,9 @@ def met(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of rows of all packed products."""
     numbers: set[int] = set()
 
-    def noted(inputs: Tensor, *arguments: object, **settings: object) -> Tensor:
+    def noted(inputs: Tensor, *arguments: Any, **settings: Any) -> Tensor:
         numbers.add(len(inputs))
-        return packed_product(inputs, *arguments, **settings)  # type: ignore[arg-type]
+        return packed_product(inputs, *arguments, **settings)
 
     if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         pytest.skip("this torch has no such operator")

@@ -1,7 +1,8 @@
 """oneDNN's matrix product with weights that were packed beforehand, where it is the faster one.
 
-It is 2 to 3 times as fast as MKL's product on AMD's Zen 5 and a quarter faster on Zen 4; on Intel's CPUs it
-gains little. It is tried once, and where it wins clearly the packed copies are kept beside the weights.
+It is 2 to 3 times as fast as MKL's product on AMD's Zen 5, and a quarter to two thirds faster on Zen 4; on
+Intel's CPUs it gains little. It is tried once, and where it wins clearly the packed copies are kept beside
+the weights.
 """
 
 from __future__ import annotations

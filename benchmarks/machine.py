@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers")
+_GENERATION = {"family": "cpu family", "model": "model"}
 
 
 def machine() -> dict[str, Any]:
@@ -30,12 +31,16 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the processor, as the system knows it."""
+    """Name of the processor, as the system knows it, and what tells its generation where the name does not."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first, _, _ = cpuinfo.read_text(encoding="utf-8").partition("\n\n")
+        pairs = (line.partition(":") for line in first.splitlines())
+        known = {name.strip(): value.strip() for name, _, value in pairs}
+        if "model name" in known:
+            # A virtual machine's name is often no more than the maker's: family 26 of AMD is Zen 5.
+            numbers = [f"{what} {known[key]}" for what, key in _GENERATION.items() if key in known]
+            return f"{known['model name']} ({', '.join(numbers)})" if numbers else known["model name"]
     return platform.processor() or platform.machine()
 
 

@@ -31,7 +31,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the processor, as the system knows it, and what tells its generation where the name does not."""
+    """Name of the processor as the system knows it, and numbers that tell its generation."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         first, _, _ = cpuinfo.read_text(encoding="utf-8").partition("\n\n")

@@ -9,9 +9,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub 
 
 import hypothesis
 import pytest
+import torch
 from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
+from vlm2vec.modeling import packed_weights
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is not a bug
 hypothesis.settings.load_profile("untimed")
@@ -32,3 +34,19 @@ def tiny() -> VLM2Vec:
 def embedded() -> VLM2Vec:
     """The small model inside the package."""
     return VLM2Vec(device="cpu")
+
+
+@pytest.fixture
+def packed_operator() -> None:
+    """Skips where torch has no product with packed weights: the operator is private to it."""
+    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        pytest.skip("this torch has no such operator")
+
+
+@pytest.fixture(params=["torch", "packed"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both matrix products that the probe may choose, one after the other."""
+    if request.param == "packed":
+        request.getfixturevalue("packed_operator")
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: request.param == "packed")
+    return request.param

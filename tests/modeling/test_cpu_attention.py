@@ -4,32 +4,78 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling import cpu_attention
+from vlm2vec.modeling import cpu_attention, packed_weights
 from vlm2vec.modeling.cpu_attention import blocked_attention, prefers_blocks
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize(("length", "key_length"), [(1, 1), (300, 300), (40, 600), (513, 700)])
-def test_equals_torchs_own(length: int, key_length: int, causal: bool) -> None:
+def heads(length: int, key_length: int, *, spread: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as layers hand them over: `(count, heads, length, head_dim)`, heads last."""
     generator = torch.Generator().manual_seed(length)
-    query = torch.randn(2, 4, length, 16, generator=generator)
-    key, value = torch.randn(2, 2, 2, key_length, 16, generator=generator).unbind()
-    mask = torch.ones(length, key_length, dtype=torch.bool)
-    if causal:
-        mask = mask.tril(key_length - length)
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.3, enable_gqa=True)
-    output = blocked_attention(query, key, value, causal=causal, scaling=0.3)
+    query = torch.randn(2, length, 3, 16, generator=generator) * spread
+    key, value = torch.randn(2, 2, key_length, 3, 16, generator=generator).unbind()
+    return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+
+
+@pytest.mark.usefixtures("packed_operator")
+@pytest.mark.parametrize(
+    ("length", "key_length"),
+    [
+        (512, 512),
+        (1024, 1000),  # keys are rounded up
+        (1100, 1100),  # some queries are left over
+        (512, 2048 + 17),  # two parts of keys
+        (600, 3 * 2048),
+        (100, 2100),  # all queries are
+    ],
+)
+@torch.inference_mode()
+def test_equals_torchs_own(length: int, key_length: int) -> None:
+    query, key, value = heads(length, key_length)
+    expected = F.scaled_dot_product_attention(query, key, value, scale=0.3)
+    output = blocked_attention(query, key, value, scaling=0.3)
     torch.testing.assert_close(output, expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("packed_operator")
+@torch.inference_mode()
+def test_scores_far_apart_leave_parts_of_the_keys_without_weight() -> None:
+    query, key, value = heads(512, 5000, spread=30.0)
+    expected = F.scaled_dot_product_attention(query.double(), key.double(), value.double(), scale=0.3)
+    output = blocked_attention(query, key, value, scaling=0.3)
+    torch.testing.assert_close(output.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.usefixtures("packed_operator")
+@torch.inference_mode()
+def test_products_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = set()
+    product = packed_weights.onednn_product
+
+    def noted(inputs: Tensor, matrix: Tensor) -> Tensor:
+        sizes.add((len(inputs), *sorted(matrix.shape)))
+        return product(inputs, matrix)
+
+    monkeypatch.setattr(cpu_attention, "onednn_product", noted)
+    for length in range(1024, 5200, 331):
+        blocked_attention(*heads(length, length), scaling=1.0)
+    assert sizes <= {(512, 16, keys) for keys in range(128, 2049, 128)}
 
 
 def test_is_left_to_long_float32_sequences_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: True)
-    long = torch.randn(1, 2, 600, 16)
-    assert prefers_blocks(long, long)
-    assert not prefers_blocks(long[:, :, :100], long)
-    assert not prefers_blocks(long.bfloat16(), long.bfloat16())
-    assert not prefers_blocks(long.requires_grad_(), long)
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: True)
+    long = torch.randn(1, 2, 1100, 16)
+    assert prefers_blocks(long, long, causal=False)
+    assert not prefers_blocks(long, long, causal=True)
+    assert not prefers_blocks(long[:, :, :1000], long, causal=False)
+    assert not prefers_blocks(long, long[:, :1], causal=False)
+    assert not prefers_blocks(long.bfloat16(), long.bfloat16(), causal=False)
+    assert not prefers_blocks(long.requires_grad_(), long, causal=False)
     monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: False)
-    assert not prefers_blocks(long.detach(), long)
+    assert not prefers_blocks(long.detach(), long, causal=False)
+    monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: True)
+    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: False)
+    assert not prefers_blocks(long.detach(), long, causal=False)

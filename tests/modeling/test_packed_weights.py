@@ -47,7 +47,7 @@ def test_rows_are_cut_finer_where_onednn_computes(
 
 
 @pytest.fixture
-def met(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+def met(packed_operator: None, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of rows of all packed products."""
     numbers: set[int] = set()
 
@@ -55,8 +55,6 @@ def met(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         numbers.add(len(inputs))
         return packed_product(inputs, *arguments, **settings)
 
-    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        pytest.skip("this torch has no such operator")
     monkeypatch.setattr(packed_weights, "_packing_wins", lambda: True)
     monkeypatch.setattr(products, "packed_product", noted)
     monkeypatch.setattr(frozen_linear, "packed_product", noted)

@@ -19,14 +19,6 @@ def modules() -> list[nn.Linear]:
     return [nn.Linear(24, width) for width in (32, 8, 8)]
 
 
-@pytest.fixture(params=["torch", "packed"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "packed" and not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        pytest.skip("this torch has no such operator")
-    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: request.param == "packed")
-    return request.param
-
-
 def naive(modules: list[nn.Linear], inputs: torch.Tensor) -> torch.Tensor:
     return torch.cat([module(inputs) for module in modules], dim=-1)
 

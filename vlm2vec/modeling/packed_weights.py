@@ -19,7 +19,15 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlm2vec.modeling.probe import is_faster
 
-__all__ = ["looks_of", "packed_product", "packing_wins", "rounded_up", "row_blocks", "uses_onednn"]
+__all__ = [
+    "looks_of",
+    "onednn_product",
+    "packed_product",
+    "packing_wins",
+    "rounded_up",
+    "row_blocks",
+    "uses_onednn",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +68,18 @@ def packed_product(
     Returns:
         `(rows, out)`, or `(rows, in)` where transposed.
     """
-    packed = _packed(weights, joined, transposed=transposed)
-    output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, packed, bias, "none", [], "")
+    return onednn_product(inputs, _packed(weights, joined, transposed=transposed), bias)
+
+
+def onednn_product(inputs: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`inputs @ matrix.T + bias` by oneDNN, where `packing_wins`; packing a matrix pays if it is used often.
+
+    Args:
+        inputs: `(rows, in)`.
+        matrix: `(out, in)`, packed or not.
+        bias: `(out,)`.
+    """
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, matrix, bias, "none", [], "")
     return output
 
 
@@ -142,14 +160,11 @@ def _packing_wins() -> bool:
         weight, inputs = torch.full((1024, 1024), 0.5), torch.full((512, 1024), 0.5)
         try:
             packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-            product = torch.ops.mkldnn._linear_pointwise
-            product(inputs, packed, None, "none", [], "")
+            onednn_product(inputs, packed)
         except (AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
             # The operators are private to torch: another release or another CPU may not have them.
             logger.info("Matrix products on this CPU: torch's own (oneDNN cannot be used: %s)", error)
             return False
-        win = is_faster(
-            lambda: product(inputs, packed, None, "none", [], ""), lambda: F.linear(inputs, weight)
-        )
+        win = is_faster(lambda: onednn_product(inputs, packed), lambda: F.linear(inputs, weight))
     logger.info("Matrix products on this CPU: %s", "oneDNN, packed" if win else "torch's own")
     return win

@@ -14,19 +14,12 @@ from peft import LoraConfig
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from vlm2vec.modeling import packed_weights
 from vlm2vec.modeling.frozen_linear import use_frozen_linear
 from vlm2vec.training.adapters import lora_linear
 from vlm2vec.training.adapters.dora_norm import use_dora_norm
 from vlm2vec.training.adapters.lora_linear import LoraLinear, use_lora_linear
 
-
-@pytest.fixture(autouse=True, params=["torch", "packed"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "packed" and not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        pytest.skip("this torch has no such operator")
-    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: request.param == "packed")
-    return request.param
+pytestmark = pytest.mark.usefixtures("kernel")
 
 
 def changed(adapted: Any) -> Any:

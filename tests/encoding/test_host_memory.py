@@ -35,17 +35,70 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 PAGES_OF_MIB = 2**20 // os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
 
-@pytest.mark.skipif(
+needs_glibc = pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="needs glibc"
 )
+
+
+def plain_environment() -> dict[str, str]:
+    """Without what would decide in this package's place."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+
+
+@needs_glibc
 @pytest.mark.parametrize("kind", ["job", "reuse"])
 def test_only_very_large_blocks_have_new_pages_each_time(kind: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-
     def new_pages(mib: int) -> int:
         command = [sys.executable, "-c", NEW_PAGES, str(mib), kind]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=plain_environment())
         return int(done.stdout)
 
     assert new_pages(16) < 100
     assert new_pages(40) > 30 * PAGES_OF_MIB
+
+
+KEPT_BY_A_THREAD = """
+import ctypes, sys, threading, time
+from pathlib import Path
+from vlm2vec.encoding.host_memory import HostMemory, give_back_end
+
+glibc = ctypes.CDLL(None)
+glibc.malloc.restype = ctypes.c_void_p
+glibc.free.argtypes = [ctypes.c_void_p]
+glibc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) // 1024
+
+
+def work():
+    before = resident()
+    block = glibc.malloc(20 * 2**20)
+    glibc.memset(block, 1, 20 * 2**20)
+    glibc.free(block)
+    glibc.malloc_trim(0)
+    print(resident() - before)
+    for _ in range(int(sys.argv[1])):
+        give_back_end()
+    print(resident() - before)
+
+
+HostMemory()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@needs_glibc
+def test_a_thread_gives_back_the_end_of_its_heap() -> None:
+    def kept(calls: int) -> list[int]:
+        command = [sys.executable, "-c", KEPT_BY_A_THREAD, str(calls)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=plain_environment())
+        return [int(line) for line in done.stdout.split()]
+
+    without, given_back = kept(0), kept(1)
+    assert min(*without, given_back[0]) >= 18  # MiB that malloc_trim leaves there
+    assert given_back[1] <= 2

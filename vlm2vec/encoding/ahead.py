@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 from vlm2vec.encoding.batches import Batch
+from vlm2vec.encoding.host_memory import give_back_end
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.errors import VLM2VecError
@@ -90,7 +91,9 @@ class Workers:
         if self._stop.is_set():
             raise Cancelled
         with cancellable(self._stop):
-            return work(item)
+            done = work(item)
+        give_back_end()
+        return done
 
 
 def _finished(

@@ -9,17 +9,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
-__all__ = ["HostMemory", "keep_freed_memory"]
+__all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
 _SECONDS_BETWEEN = 0.25  # a call takes some milliseconds
 _SECONDS_OF_REUSE = 2.0  # and what it returned is to be had from the system again
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 _LARGE = 2**25  # bytes; the most that glibc takes
 _END, _LONG_END = 2 * _LARGE, 2**30  # of the heap; the first is glibc's own for blocks as large
+_LOOKED_AT = 2**17  # bytes of a block that makes glibc look at the heap's end when it is freed
 
 
 class HostMemory:
@@ -53,22 +56,56 @@ def keep_freed_memory(*, longer: bool = False) -> None:
     Args:
         longer: Keep more at the end of the heap.
     """
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+    if _decides():
+        _KEPT.value = _LONG_END if longer else _END
         _glibc("mallopt")(_M_MMAP_THRESHOLD, _LARGE)
         # With the first set, glibc leaves the second at 128 KiB, and the heap's end goes with each block.
-        _glibc("mallopt")(_M_TRIM_THRESHOLD, _LONG_END if longer else _END)
+        _glibc("mallopt")(_M_TRIM_THRESHOLD, _KEPT.value)
 
 
-@lru_cache(maxsize=2)
-def _glibc(name: str) -> Callable[..., object]:
+def give_back_end() -> None:
+    """Return the free end of this thread's own heap to the system, unless that was done a moment ago.
+
+    Each thread that decodes has a heap, and `malloc_trim` leaves the end of all but the first as it is: they
+    would keep as much as the largest input ever took. glibc looks at an end when a block before it is freed,
+    and returns it where it is longer than `keep_freed_memory` allows, which for that moment is nothing.
+    """
+    now = time.monotonic()
+    if _decides() and now - getattr(_LAST, "time", -_SECONDS_BETWEEN) >= _SECONDS_BETWEEN:
+        _LAST.time = now
+        _glibc("mallopt")(_M_TRIM_THRESHOLD, 0)
+        _glibc("free")(_glibc("malloc")(_LOOKED_AT))
+        _glibc("mallopt")(_M_TRIM_THRESHOLD, _KEPT.value)
+
+
+_KEPT = ctypes.c_int(_END)  # what mallopt was told last, for it cannot be asked
+_LAST = threading.local()  # the time of each thread's last call
+
+
+def _decides() -> bool:
+    """Whether it is this package that decides on this, and not the environment."""
+    return "MALLOC_MMAP_THRESHOLD_" not in os.environ
+
+
+@lru_cache(maxsize=4)
+def _glibc(name: str) -> Callable[..., Any]:
     """A function of glibc, or something without effect."""
     if sys.platform == "linux":
         try:
             library = ctypes.CDLL(None)
             library.gnu_get_libc_version  # noqa: B018 - other C libraries have no such name
-            found: Callable[..., object] = getattr(library, name)
+            found: Callable[..., Any] = getattr(library, name)
         except (OSError, AttributeError):
             pass
         else:
+            found.restype, found.argtypes = _SIGNATURES[name]  # type: ignore[attr-defined]
             return found
     return lambda *_: None
+
+
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "free": (None, [ctypes.c_void_p]),
+    "malloc": (ctypes.c_void_p, [ctypes.c_size_t]),
+    "malloc_trim": (ctypes.c_int, [ctypes.c_size_t]),
+    "mallopt": (ctypes.c_int, [ctypes.c_int, ctypes.c_int]),
+}

@@ -55,13 +55,13 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, scaling: flo
     """
     output = torch.empty_like(query)
     full = query.shape[2] // _QUERIES * _QUERIES
-    heads = (tensor.flatten(0, 1) for tensor in (query[:, :, :full] * scaling, key, value))
+    heads = (tensor.flatten(0, 1) for tensor in (query, key, value))
     for number, (queries, keys, values) in enumerate(zip(*heads, strict=True)):
         own = output[divmod(number, query.shape[1])]
         parts = list(_parts(keys, values))
         for begin in range(0, full, _QUERIES):
             rows = slice(begin, begin + _QUERIES)
-            own[rows] = _seen(queries[rows], parts)
+            own[rows] = _seen(queries[rows] * scaling, parts)
     if full < query.shape[2]:
         rest = query[:, :, full:]
         output[:, :, full:] = F.scaled_dot_product_attention(rest, key, value, scale=scaling)

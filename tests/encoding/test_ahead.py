@@ -103,6 +103,17 @@ def test_without_preparing_ahead_there_is_no_thread(monkeypatch: pytest.MonkeyPa
     assert preparer.decoded == [0, 1, 2, 3]
 
 
+def test_workers_give_back_the_ends_of_their_heaps_also_after_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(ahead, "give_back_end", lambda: threads.append(threading.current_thread().name))
+    with Workers() as workers, pytest.raises(ZeroDivisionError):
+        workers.map(lambda number: 1 // number, [1, 0])
+    assert len(threads) == 2
+    assert all(name.startswith("vlm2vec") for name in threads)
+
+
 @pytest.mark.parametrize("in_threads", [True, False])
 def test_map_keeps_the_order(in_threads: bool) -> None:
     with Workers(ahead=in_threads) as workers:

@@ -11,7 +11,7 @@ import pytest
 
 NEW_PAGES = """
 import ctypes, resource, sys
-from vlm2vec.encoding.host_memory import HostMemory
+from vlm2vec.encoding.host_memory import HostMemory, give_back_end
 
 glibc = ctypes.CDLL(None)
 glibc.malloc.restype = ctypes.c_void_p
@@ -19,6 +19,7 @@ glibc.free.argtypes = [ctypes.c_void_p]
 glibc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 size, kind = int(sys.argv[1]) * 2**20, sys.argv[2]
 HostMemory(reuse=kind == "reuse")
+give_back_end()  # leaves that as it is
 
 
 def use_and_free():
@@ -42,7 +43,12 @@ needs_glibc = pytest.mark.skipif(
 
 def plain_environment() -> dict[str, str]:
     """Without what would decide in this package's place."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    others = "GLIBC_TUNABLES", "LD_PRELOAD"
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in others and not name.startswith("MALLOC_")
+    }
 
 
 @needs_glibc
@@ -69,8 +75,8 @@ glibc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 
 
 def resident():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) // 1024
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Rss"))) // 1024
 
 
 def work():
@@ -99,6 +105,8 @@ def test_a_thread_gives_back_the_end_of_its_heap() -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=plain_environment())
         return [int(line) for line in done.stdout.split()]
 
-    without, given_back = kept(0), kept(1)
-    assert min(*without, given_back[0]) >= 18  # MiB that malloc_trim leaves there
-    assert given_back[1] <= 2
+    if kept(0)[1] < 15:
+        pytest.skip("this glibc gives back the ends of all heaps by itself")
+    before, after = kept(1)
+    assert before >= 15
+    assert after <= 5

@@ -45,7 +45,7 @@ def test_scores_far_apart_leave_parts_of_the_keys_without_weight() -> None:
     query, key, value = heads(512, 5000, spread=30.0)
     expected = F.scaled_dot_product_attention(query.double(), key.double(), value.double(), scale=0.3)
     output = blocked_attention(query, key, value, scaling=0.3)
-    torch.testing.assert_close(output.double(), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(output.double(), expected, atol=5e-4, rtol=0)
 
 
 @pytest.mark.usefixtures("packed_operator")
@@ -61,21 +61,32 @@ def test_products_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "onednn_product", noted)
     for length in range(1024, 5200, 331):
         blocked_attention(*heads(length, length), scaling=1.0)
-    assert sizes <= {(512, 16, keys) for keys in range(128, 2049, 128)}
+    assert {(512, 16, 2048), (512, 16, 1408)} <= sizes <= {(512, 16, keys) for keys in range(128, 2049, 128)}
 
 
 def test_is_left_to_long_float32_sequences_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: True)
     monkeypatch.setattr(packed_weights, "_packing_wins", lambda: True)
     long = torch.randn(1, 2, 1100, 16)
-    assert prefers_blocks(long, long, causal=False)
-    assert not prefers_blocks(long, long, causal=True)
-    assert not prefers_blocks(long[:, :, :1000], long, causal=False)
-    assert not prefers_blocks(long, long[:, :1], causal=False)
-    assert not prefers_blocks(long.bfloat16(), long.bfloat16(), causal=False)
-    assert not prefers_blocks(long.requires_grad_(), long, causal=False)
+    learns = long.clone().requires_grad_()
+
+    def preferred(
+        query: Tensor = long, key: Tensor = long, value: Tensor = long, causal: bool = False
+    ) -> bool:
+        return prefers_blocks(query, key, value, causal=causal)
+
+    assert preferred()
+    assert not preferred(causal=True)
+    assert not preferred(query=long[:, :, :1000])
+    assert not preferred(key=long[:, :1])
+    assert not preferred(query=long.bfloat16())
+    assert not preferred(query=learns)
+    assert not preferred(key=learns)
+    assert not preferred(value=learns)
+    with torch.no_grad():
+        assert preferred(query=learns)
     monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: False)
-    assert not prefers_blocks(long.detach(), long, causal=False)
+    assert not preferred()
     monkeypatch.setattr(cpu_attention, "_blocks_win", lambda: True)
     monkeypatch.setattr(packed_weights, "_packing_wins", lambda: False)
-    assert not prefers_blocks(long.detach(), long, causal=False)
+    assert not preferred()

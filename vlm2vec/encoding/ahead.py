@@ -90,10 +90,11 @@ class Workers:
     def _stoppable(self, work: Callable[[Any], T], item: Any) -> T:
         if self._stop.is_set():
             raise Cancelled
-        with cancellable(self._stop):
-            done = work(item)
-        give_back_end()
-        return done
+        try:
+            with cancellable(self._stop):
+                return work(item)
+        finally:
+            give_back_end()
 
 
 def _finished(

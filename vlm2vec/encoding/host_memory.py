@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,8 @@ _SECONDS_OF_REUSE = 2.0  # and what it returned is to be had from the system aga
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 _LARGE = 2**25  # bytes; the most that glibc takes
 _END, _LONG_END = 2 * _LARGE, 2**30  # of the heap; the first is glibc's own for blocks as large
-_LOOKED_AT = 2**17  # bytes of a block that makes glibc look at the heap's end when it is freed
+_LOOKED_AT = 2**16  # bytes of a block that makes glibc look at the heap's end when it is freed
+_DECIDED_BY = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
 
 
 class HostMemory:
@@ -47,6 +49,23 @@ class HostMemory:
             _glibc("malloc_trim")(0)
 
 
+@dataclass
+class _Told:
+    """What glibc was told of the ends of heaps, for it cannot be asked.
+
+    Attributes:
+        end: Bytes that it keeps; `None` as long as it was told nothing.
+        lock: Held while that changes.
+    """
+
+    end: int | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_TOLD = _Told()
+_LAST = threading.local()  # the time of each thread's last call
+
+
 def keep_freed_memory(*, longer: bool = False) -> None:
     """Let freed blocks serve the next ones, in the whole process, unless the environment decides it.
 
@@ -56,35 +75,32 @@ def keep_freed_memory(*, longer: bool = False) -> None:
     Args:
         longer: Keep more at the end of the heap.
     """
-    if _decides():
-        _KEPT.value = _LONG_END if longer else _END
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if "glibc.malloc." in tunables or any(name in os.environ for name in _DECIDED_BY):
+        return
+    with _TOLD.lock:
+        _TOLD.end = _LONG_END if longer else _END
         _glibc("mallopt")(_M_MMAP_THRESHOLD, _LARGE)
         # With the first set, glibc leaves the second at 128 KiB, and the heap's end goes with each block.
-        _glibc("mallopt")(_M_TRIM_THRESHOLD, _KEPT.value)
+        _glibc("mallopt")(_M_TRIM_THRESHOLD, _TOLD.end)
 
 
 def give_back_end() -> None:
     """Return the free end of this thread's own heap to the system, unless that was done a moment ago.
 
-    Each thread that decodes has a heap, and `malloc_trim` leaves the end of all but the first as it is: they
-    would keep as much as the largest input ever took. glibc looks at an end when a block before it is freed,
-    and returns it where it is longer than `keep_freed_memory` allows, which for that moment is nothing.
+    Threads have heaps, and `malloc_trim` leaves the end of all but the first as it is: a worker would keep as
+    much as its largest input ever took. When a large block is freed, glibc returns the end if that is longer
+    than `keep_freed_memory` allows, which for that moment is nothing.
     """
-    now = time.monotonic()
-    if _decides() and now - getattr(_LAST, "time", -_SECONDS_BETWEEN) >= _SECONDS_BETWEEN:
+    with _TOLD.lock:
+        between = _SECONDS_OF_REUSE if _TOLD.end == _LONG_END else _SECONDS_BETWEEN
+        now = time.monotonic()
+        if _TOLD.end is None or now - getattr(_LAST, "time", -between) < between:
+            return
         _LAST.time = now
         _glibc("mallopt")(_M_TRIM_THRESHOLD, 0)
         _glibc("free")(_glibc("malloc")(_LOOKED_AT))
-        _glibc("mallopt")(_M_TRIM_THRESHOLD, _KEPT.value)
-
-
-_KEPT = ctypes.c_int(_END)  # what mallopt was told last, for it cannot be asked
-_LAST = threading.local()  # the time of each thread's last call
-
-
-def _decides() -> bool:
-    """Whether it is this package that decides on this, and not the environment."""
-    return "MALLOC_MMAP_THRESHOLD_" not in os.environ
+        _glibc("mallopt")(_M_TRIM_THRESHOLD, _TOLD.end)
 
 
 @lru_cache(maxsize=4)

@@ -219,7 +219,7 @@ def _attend_run(
     query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scaling: float, dropout: float
 ) -> Tensor:
     length, key_length = query.shape[2], key.shape[2]
-    if not dropout and prefers_blocks(query, key, causal=causal):
+    if not dropout and prefers_blocks(query, key, value, causal=causal):
         return blocked_attention(query, key, value, scaling=scaling)
     mask = None
     if causal and 1 < length < key_length:

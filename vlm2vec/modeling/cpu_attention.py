@@ -1,14 +1,13 @@
 """Attention as two matrix products by oneDNN, some queries at a time, for CPUs on which that is faster.
 
-On AMD's Zen 5 torch's kernel does 165 GFLOP/s on two cores and oneDNN's product 430, which leaves 230 to 290
-after the softmax: images of 1024 x 768 are encoded 1.2 times as fast. On other CPUs the two are closer, so it
-is tried once and used where it wins.
+It is where oneDNN's product is much faster than torch's kernel for attention, as on AMD's Zen 5
+(`docs/design.md`). So it is tried once, and used where it wins.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,23 +28,24 @@ _QUERIES, _KEYS, _STEP = 512, 2048, 128
 _LEAST_LENGTH = 1024
 
 
-def prefers_blocks(query: Tensor, key: Tensor, *, causal: bool) -> bool:
+def prefers_blocks(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> bool:
     """Whether `blocked_attention` is the faster way for `(count, heads, length, head_dim)` tensors."""
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value))
     return (
         not causal
+        and not learns
         and query.shape[1] == key.shape[1]
         and min(query.shape[2], key.shape[2]) >= _LEAST_LENGTH
         and packing_wins(query)
-        and not (torch.is_grad_enabled() and query.requires_grad)
         and _blocks_win()
     )
 
 
 def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
-    """Scaled-dot-product attention in which each query sees all keys, without a graph.
+    """Scaled-dot-product attention in which each query sees all keys; no gradients flow through it.
 
     Args:
-        query: `(count, heads, length, head_dim)`.
+        query: `(count, heads, length, head_dim)`, float32 on a CPU.
         key: `(count, heads, key_length, head_dim)`.
         value: As `key`.
         scaling: Factor on the scores.
@@ -55,10 +55,10 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, scaling: flo
     """
     output = torch.empty_like(query)
     full = query.shape[2] // _QUERIES * _QUERIES
-    heads = (tensor.flatten(0, 1) for tensor in (query, key, value))
-    for number, (queries, keys, values) in enumerate(zip(*heads, strict=True)):
+    all_heads = zip(*(tensor.flatten(0, 1) for tensor in (query, key, value)), strict=True)
+    for number, (queries, keys, values) in enumerate(all_heads):
         own = output[divmod(number, query.shape[1])]
-        parts = list(_parts(keys, values))
+        parts = _parts(keys, values)
         for begin in range(0, full, _QUERIES):
             rows = slice(begin, begin + _QUERIES)
             own[rows] = _seen(queries[rows] * scaling, parts)
@@ -83,36 +83,37 @@ class _Part:
     count: int
 
 
-def _parts(keys: Tensor, values: Tensor) -> Iterator[_Part]:
+def _parts(keys: Tensor, values: Tensor) -> list[_Part]:
+    parts = []
     for some, others in zip(torch.split(keys, _KEYS), torch.split(values, _KEYS), strict=True):
-        missing = (0, 0, 0, -len(some) % _STEP)
-        yield _Part(F.pad(some, missing), F.pad(others, missing).t().contiguous(), len(some))
+        zeros = (0, 0, 0, -len(some) % _STEP)
+        parts.append(_Part(F.pad(some, zeros), F.pad(others, zeros).t().contiguous(), len(some)))
+    return parts
 
 
 def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
-    """What queries see in all parts: of each its own softmax, weighted by its share of all exponentials."""
-    outputs, logarithms = [], []
+    """What scaled queries see in all parts.
+
+    As in FlashAttention (arXiv:2205.14135), each part has a softmax of its own, and its output weighs as much
+    as the sum of its exponentials has of them all.
+    """
+    outputs, sums = [], []  # the sums as logarithms
     for part in parts:
         scores = onednn_product(queries, part.keys)
         scores[:, part.count :] = float("-inf")
-        if len(parts) > 1:
-            highest = scores.amax(-1, keepdim=True)
+        highest = scores.amax(-1, keepdim=True)
         torch.softmax(scores, -1, out=scores)
-        if len(parts) > 1:
-            # The largest weight is 1 / (sum of exponentials, the largest of which is 1).
-            logarithms.append(highest - scores.amax(-1, keepdim=True).log_())
+        # The largest weight is 1 over the sum of exponentials, of which the largest is 1.
+        sums.append(highest - scores.amax(-1, keepdim=True).log_())
         outputs.append(onednn_product(scores, part.values))
-    if len(parts) == 1:
-        return outputs[0]
-    shares = torch.cat(logarithms, -1).softmax(-1)
-    weighted = [output.mul_(shares[:, [number]]) for number, output in enumerate(outputs)]
-    return torch.stack(weighted).sum(0)
+    shares = torch.split(torch.cat(sums, -1).softmax(-1), 1, -1)
+    return torch.stack([output * share for output, share in zip(outputs, shares, strict=True)]).sum(0)
 
 
 @lru_cache(maxsize=1)
 @torch.inference_mode()
 def _blocks_win() -> bool:
-    query, key, value = torch.full((3, 1, 4, 1280, 80), 0.5).unbind()
+    query, key, value = torch.full((3, 1, 2, 2048, 80), 0.5).unbind()
     win = is_faster(
         lambda: blocked_attention(query, key, value, scaling=0.125),
         lambda: F.scaled_dot_product_attention(query, key, value, scale=0.125),

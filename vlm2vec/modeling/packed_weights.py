@@ -1,4 +1,4 @@
-"""oneDNN's matrix product with weights that were packed beforehand, where it is the faster one.
+"""oneDNN's matrix product, mostly with weights that were packed beforehand, where it is the faster one.
 
 It is 2 to 3 times as fast as MKL's product on AMD's Zen 5, and a quarter to two thirds faster on Zen 4; on
 Intel's CPUs it gains little. It is tried once, and where it wins clearly the packed copies are kept beside
@@ -72,12 +72,15 @@ def packed_product(
 
 
 def onednn_product(inputs: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`inputs @ matrix.T + bias` by oneDNN, where `packing_wins`; packing a matrix pays if it is used often.
+    """`inputs @ matrix.T + bias` by oneDNN; `packing_wins` says whether to ask for it.
 
     Args:
         inputs: `(rows, in)`.
-        matrix: `(out, in)`, packed or not.
+        matrix: `(out, in)`, packed or not; packing pays if it is used often.
         bias: `(out,)`.
+
+    Returns:
+        `(rows, out)`, through which no gradients flow.
     """
     output: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, matrix, bias, "none", [], "")
     return output

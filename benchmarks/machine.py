@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers")
-_GENERATION = {"family": "cpu family", "model": "model"}
 
 
 def machine() -> dict[str, Any]:
@@ -37,10 +36,12 @@ def processor() -> str:
         first, _, _ = cpuinfo.read_text(encoding="utf-8").partition("\n\n")
         pairs = (line.partition(":") for line in first.splitlines())
         known = {name.strip(): value.strip() for name, _, value in pairs}
-        if "model name" in known:
+        name = known.get("model name")
+        if name and "cpu family" in known:
             # A virtual machine's name is often no more than the maker's: family 26 of AMD is Zen 5.
-            numbers = [f"{what} {known[key]}" for what, key in _GENERATION.items() if key in known]
-            return f"{known['model name']} ({', '.join(numbers)})" if numbers else known["model name"]
+            return f"{name} (family {known['cpu family']}, model {known['model']})"
+        if name:
+            return name
     return platform.processor() or platform.machine()
 
 

@@ -195,6 +195,20 @@ def test_the_readme_shows_what_was_measured() -> None:
     readme_table.main(["--check"])
 
 
+def test_tables_of_older_versions_are_folded_away(tmp_path: Path) -> None:
+    measured = {"machine": {"processor": "new", "threads": 2, "torch": "2"}, "gflops": {}, "model": "small"}
+    older = {**measured, "machine": {**measured["machine"], "processor": "old"}, "note": "Older."}
+    for name, content in (("a", older), ("b", measured)):
+        (tmp_path / f"encode-{name}.json").write_text(json.dumps({**content, "rows": []}), encoding="utf-8")
+    before, folded, after = readme_table.section(tmp_path).partition("<details>")
+    assert folded
+    assert before.startswith("new, 2 threads")
+    assert "old, 2 threads" not in before
+    assert "old, 2 threads" in after
+    assert "Older." in after
+    assert after.endswith("</details>\n")
+
+
 def test_the_readme_keeps_what_is_around_its_table() -> None:
     text = f"before {readme_table.BEGIN}\nold\n{readme_table.END} after"
     assert readme_table.filled(text, "new\n") == text.replace("old", "new")

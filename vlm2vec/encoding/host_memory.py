@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
@@ -110,12 +110,12 @@ def _glibc(name: str) -> Callable[..., Any]:
         try:
             library = ctypes.CDLL(None)
             library.gnu_get_libc_version  # noqa: B018 - other C libraries have no such name
-            found: Callable[..., Any] = getattr(library, name)
+            found: Any = getattr(library, name)
         except (OSError, AttributeError):
             pass
         else:
-            found.restype, found.argtypes = _SIGNATURES[name]  # type: ignore[attr-defined]
-            return found
+            found.restype, found.argtypes = _SIGNATURES[name]
+            return cast(Callable[..., Any], found)
     return lambda *_: None
 
 

@@ -18,7 +18,7 @@ from vlm2vec.encoding.prefixes import LEAST_SAVED
 
 __all__ = ["Batch", "batches"]
 
-_NOTHING = np.empty(0, np.int64)
+_NOTHING = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def batches(planned: Sequence[Planned], *, budget: HasCost, max_inputs: int | No
     batch: list[Planned] = []
     cost, seen, last = 0, set[Hashable](), _NOTHING
     # Big-endian bytes compare like the numbers themselves, and much faster.
-    for place in sorted(range(len(planned)), key=lambda i: symbols[i].astype(">u8").tobytes()):
+    for place in sorted(range(len(planned)), key=lambda i: symbols[i].astype(">u4").tobytes()):
         one = planned[place]
         extra = _extra_cost(one, symbols[place], last, seen)
         if batch and (cost + extra > budget.cost or len(batch) == max_inputs):
@@ -71,7 +71,7 @@ def _symbols(one: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
             ids += piece.ids
         else:
             ids.append(-1 - numbers.setdefault(piece.key, len(numbers)))
-    return np.array(ids, dtype=np.int64)
+    return np.array(ids, dtype=np.int32)
 
 
 def _extra_cost(one: Planned, symbols: np.ndarray, last: np.ndarray, seen: set[Hashable]) -> int:

@@ -110,6 +110,7 @@ class Engine:
                 failed = [(place, ready) for place, ready in batch if isinstance(ready, VLM2VecError)]
                 yield from _with_copies(failed, copies)
                 good = [(place, ready) for place, ready in batch if isinstance(ready, Prepared)]
+                memory.give_back()  # what decoding has left
                 # The next batch is launched before the last one's rows are waited for.
                 done, launched = launched, self._launch(good, cost)
                 yield from _with_copies(self._collected(done), copies)
@@ -129,12 +130,16 @@ class Engine:
                     copies.setdefault(part[first][0], []).append((place, item))
             unique = [one for number, one in enumerate(part) if firsts[number] == number]
             for some in _parts(unique, _PLANNED_AT_ONCE):
-                planned = self.preparer.planner.plan(some, truncate=self.truncate, run=workers.map)
-                if failed := [one for one in planned if isinstance(one, Failed)]:
-                    yield Batch(failed, 0)
-                good = [one for one in planned if isinstance(one, Planned)]
-                yield from batches(good, budget=self.budget, max_inputs=self.max_inputs)
+                yield from self._cut(some, workers)
             yield Batch([], 0)  # rows of this window come before more inputs are read
+
+    def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
+        """Batches of inputs that are planned together; of their plans, none is left behind them."""
+        planned = self.preparer.planner.plan(items, truncate=self.truncate, run=workers.map)
+        if failed := [one for one in planned if isinstance(one, Failed)]:
+            yield Batch(failed, 0)
+        good = [one for one in planned if isinstance(one, Planned)]
+        yield from batches(good, budget=self.budget, max_inputs=self.max_inputs)
 
     def _launch(self, batch: Sequence[tuple[int, Prepared]], cost: int) -> list[Launched]:
         """The forward pass, in as many parts as memory asks for."""

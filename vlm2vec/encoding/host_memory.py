@@ -18,8 +18,9 @@ from typing import Any, cast
 
 __all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
-_SECONDS_BETWEEN = 0.25  # a call takes some milliseconds
-_SECONDS_OF_REUSE = 2.0  # and what it returned is to be had from the system again
+_SHARE, _SHARE_OF_REUSE = 0.02, 0.0025  # of the time; what was returned may have to be fetched again
+_SECONDS_OF_A_CALL = 0.005  # until one was timed
+_SECONDS_BETWEEN, _SECONDS_OF_REUSE = 0.25, 2.0  # of a thread's calls
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 _LARGE = 2**25  # bytes; the most that glibc takes
 _END, _LONG_END = 2 * _LARGE, 2**30  # of the heap; the first is glibc's own for blocks as large
@@ -30,23 +31,26 @@ _DECIDED_BY = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
 class HostMemory:
     """Returns freed memory to the system; does nothing where the system has no call for it.
 
-    What is freed serves the next blocks (`keep_freed_memory`); what is left over is returned now and then.
+    What is freed serves the next blocks (`keep_freed_memory`); what is left over is returned now and then,
+    for a small share of the time that the job takes.
 
     Args:
         reuse: Keep more of it, and for longer, as a training step needs.
     """
 
     def __init__(self, *, reuse: bool = False) -> None:
-        self._last = time.monotonic()
-        self._between = _SECONDS_OF_REUSE if reuse else _SECONDS_BETWEEN
+        self._begin = time.monotonic()
+        self._share = _SHARE_OF_REUSE if reuse else _SHARE
+        self._spent, self._last = 0.0, _SECONDS_OF_A_CALL
         keep_freed_memory(longer=reuse)
 
     def give_back(self) -> None:
-        """Return what is free, unless that was done a moment ago."""
+        """Return what is free, unless that has taken its share of the time already."""
         now = time.monotonic()
-        if now - self._last >= self._between:
-            self._last = now
+        if self._spent + self._last <= self._share * (now - self._begin):
             _glibc("malloc_trim")(0)
+            self._last = time.monotonic() - now
+            self._spent += self._last
 
 
 @dataclass

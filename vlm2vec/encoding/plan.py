@@ -7,6 +7,7 @@ fewer tokens than planned; `vlm2vec.encoding.prepare` lays it out by what came.
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 Grid: TypeAlias = tuple[int, int, int]
+
+_TOKENISED_AT_ONCE = 128  # texts; their tokens come as Python lists, and of many texts that is megabytes
 
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
 _TOKENISING = threading.Lock()
@@ -210,18 +213,19 @@ class Planner:
                 pieces[text] = TextPiece(some, floor, kept[tail])
         return pieces
 
-    def _token_ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
-        if not texts:
-            return []
-        with _TOKENISING:
-            # verbose=False: transformers would warn of a long text beside our own error.
-            ids: list[list[int]] = self.tokenizer(
-                texts,
-                add_special_tokens=False,
-                split_special_tokens=plain,
-                return_attention_mask=False,
-                verbose=False,
-            )["input_ids"]
+    def _token_ids(self, texts: list[str], *, plain: bool) -> list[Sequence[int]]:
+        ids: list[Sequence[int]] = []
+        for begin in range(0, len(texts), _TOKENISED_AT_ONCE):
+            with _TOKENISING:
+                # verbose=False: transformers would warn of a long text beside our own error.
+                some = self.tokenizer(
+                    texts[begin : begin + _TOKENISED_AT_ONCE],
+                    add_special_tokens=False,
+                    split_special_tokens=plain,
+                    return_attention_mask=False,
+                    verbose=False,
+                )["input_ids"]
+            ids += [array("i", one) for one in some]
         return ids
 
     def _measured(self, piece: MediaPiece) -> MediaPiece | VLM2VecError:

@@ -84,9 +84,11 @@ class _Part:
 
 
 def _parts(keys: Tensor, values: Tensor) -> list[_Part]:
+    count = -(-len(keys) // _KEYS)
+    size = -(-len(keys) // (count * _STEP)) * _STEP  # so that all parts have one
     parts = []
-    for some, others in zip(torch.split(keys, _KEYS), torch.split(values, _KEYS), strict=True):
-        zeros = (0, 0, 0, -len(some) % _STEP)
+    for some, others in zip(torch.split(keys, size), torch.split(values, size), strict=True):
+        zeros = (0, 0, 0, size - len(some))
         parts.append(_Part(F.pad(some, zeros), F.pad(others, zeros).t().contiguous(), len(some)))
     return parts
 

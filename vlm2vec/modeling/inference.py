@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 from transformers.activations import QuickGELUActivation, SiLUActivation
-from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLRMSNorm
+from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger, Qwen2VLRMSNorm
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.packed_weights import row_blocks, uses_onednn
+from vlm2vec.modeling.packed_weights import rounded_up, row_blocks, uses_onednn
 from vlm2vec.modeling.products import project
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
@@ -132,8 +132,24 @@ def _frame_features(visual: Any, row: VisionRow, *, fuse: bool) -> Tensor:
     for block in visual.blocks:
         _vision_block(block, hidden, heads, row.segments, fuse=fuse)
     del heads  # larger than all else
-    features: Tensor = visual.merger(hidden)
-    return features
+    return _merged(visual.merger, hidden, fuse=fuse)
+
+
+def _merged(merger: Any, hidden: Tensor, *, fuse: bool) -> Tensor:
+    """Four patches as one row of the language model's width, by two linear layers."""
+    if type(merger) is not PatchMerger:  # an adapter's
+        features: Tensor = merger(hidden)
+        return features
+    first, activation, second = merger.mlp
+    fours = hidden.view(-1, merger.hidden_size)
+    parts = []
+    for rows in _blocks(fours):
+        part = merger.ln_q(fours[rows].view(-1, hidden.shape[1])).view(-1, merger.hidden_size)
+        if part.device.type == "cpu":
+            part = rounded_up(part)  # oneDNN computes GELU whatever computes products
+        wide = activation(project([first], part, fuse=fuse))
+        parts.append(project([second], wide, fuse=fuse)[: rows.stop - rows.start])
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments, *, fuse: bool) -> None:

@@ -1,3 +1,4 @@
+import gc
 import io
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,17 @@ def test_many_threads_read_what_one_reads():
     with ThreadPoolExecutor(8) as pool:
         clips = list(pool.map(read_frames, sources))
     assert all(same(clip.frames, frames) for clip, frames in zip(clips, expected, strict=True))
+
+
+def test_no_frame_waits_for_the_garbage_collector():
+    source = Source.from_bytes(clip_bytes(count=12))
+    gc.collect()
+    gc.disable()  # what only it would free stays in its lists
+    try:
+        assert len(read_frames(source, Sampling(None)).frames) == 12
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.enable()
 
 
 def test_only_what_is_needed_is_decoded(monkeypatch):

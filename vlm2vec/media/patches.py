@@ -42,6 +42,7 @@ def patchify(frames: np.ndarray, rules: PixelRules) -> tuple[np.ndarray, tuple[i
     t, h, w = -(-count // step), height // patch, width // patch
     # A row of a patch in one channel moves as one item, several times faster than byte by byte.
     rows = np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).view(f"V{patch}")
+    del frames  # as large as each of the copies
     rows = rows.reshape(count, channels, h // merge, merge, patch, w // merge, merge)
     blocks = np.empty((t, h // merge, w // merge, merge, merge, channels, step, patch), rows.dtype)
     for i in range(t * step):

@@ -11,6 +11,7 @@ from typing import Any
 
 import av.error
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
 from vlm2vec.media.clip import Frames, joined
@@ -69,7 +70,10 @@ def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
         reformatter: One for all frames of a clip: making one costs as much as using it.
     """
     rgb: np.ndarray = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`: a frame keeps what that gives, which refers to the frame, so none would be freed
+    # until the garbage collector comes by.
+    side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # which its stub does not know
+    matrix = side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return rgb
     # Nine 32-bit numbers; (x, y) is shown at (a x + c y, b x + d y) (ISO/IEC 14496-12, 6.2.2).

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
 # multiples of `_STEP` up to `_KEYS`.
-_QUERIES, _KEYS, _STEP = 512, 2048, 128
+_QUERIES, _KEYS, _STEP = 512, 2048, 256
 _LEAST_LENGTH = 1024
 
 
@@ -108,6 +108,7 @@ def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
         # The largest weight is 1 over the sum of exponentials, of which the largest is 1.
         sums.append(highest - scores.amax(-1, keepdim=True).log_())
         outputs.append(onednn_product(scores, part.values))
+        del scores  # or two would be held at once
     shares = torch.split(torch.cat(sums, -1).softmax(-1), 1, -1)
     return torch.stack([output * share for output, share in zip(outputs, shares, strict=True)]).sum(0)
 

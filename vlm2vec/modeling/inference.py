@@ -35,7 +35,7 @@ __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
 _LEVELS = 255
 _QUICK_GELU = 1.702  # transformers/activations.py, QuickGELUActivation
-_BLOCK_ROWS, _BLOCK_ROWS_ON_GPU = 512, 16_384
+_BLOCK_ROWS, _BLOCK_ROWS_ON_GPU = 256, 16_384
 _PATCHES_AT_ONCE = 1024  # on a CPU: as fast as all at once, in less memory
 
 
@@ -273,6 +273,7 @@ class _Heads:
                 self._buffer = part.new_empty(len(hidden), *part.shape[1:])
             self._turn(part[:, :turned], rows, out=self._buffer[rows, :turned])
             self._buffer[rows, turned:] = part[:, turned:]
+            del part  # or two would be held at once
         assert self._buffer is not None  # noqa: S101  # there is at least one row
         return torch.split(self._buffer, list(counts), dim=1)
 

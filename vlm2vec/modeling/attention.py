@@ -94,6 +94,7 @@ def attend(
     causal: bool,
     scaling: float,
     dropout: float = 0.0,
+    overwrite: bool = False,
 ) -> Tensor:
     """Attend within each segment.
 
@@ -105,6 +106,7 @@ def attend(
         causal: Whether a token sees nothing behind itself.
         scaling: Factor on the scores.
         dropout: Probability, in training.
+        overwrite: Let the output take the queries' place where that saves memory.
 
     Returns:
         `(tokens, heads, head_dim)`.
@@ -122,7 +124,9 @@ def attend(
         for q, k, v in _runs(query[rows], key, value, part):
             # (count, heads, length, head_dim)
             heads_first = [tensor.transpose(1, 2) for tensor in (q, k, v)]
-            attended = _attend_run(*heads_first, causal=causal, scaling=scaling, dropout=dropout)
+            attended = _attend_run(
+                *heads_first, causal=causal, scaling=scaling, dropout=dropout, overwrite=overwrite
+            )
             outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -216,11 +220,18 @@ def _in_sequences(rows: Tensor, count: int) -> Tensor:
 
 
 def _attend_run(
-    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scaling: float, dropout: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    causal: bool,
+    scaling: float,
+    dropout: float,
+    overwrite: bool,
 ) -> Tensor:
     length, key_length = query.shape[2], key.shape[2]
     if not dropout and prefers_blocks(query, key, value, causal=causal):
-        return blocked_attention(query, key, value, scaling=scaling)
+        return blocked_attention(query, key, value, scaling=scaling, out=query if overwrite else None)
     mask = None
     if causal and 1 < length < key_length:
         mask = torch.ones(length, key_length, dtype=torch.bool, device=query.device).tril(key_length - length)

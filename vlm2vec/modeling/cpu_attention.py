@@ -41,7 +41,9 @@ def prefers_blocks(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -
     )
 
 
-def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Tensor:
+def blocked_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float, out: Tensor | None = None
+) -> Tensor:
     """Scaled-dot-product attention in which each query sees all keys; no gradients flow through it.
 
     Args:
@@ -49,11 +51,12 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, *, scaling: flo
         key: `(count, heads, key_length, head_dim)`.
         value: As `key`.
         scaling: Factor on the scores.
+        out: Where the output goes; it may be `query` itself.
 
     Returns:
         `(count, heads, length, head_dim)`.
     """
-    output = torch.empty_like(query)
+    output = torch.empty_like(query) if out is None else out
     full = query.shape[2] // _QUERIES * _QUERIES
     all_heads = zip(*(tensor.flatten(0, 1) for tensor in (query, key, value)), strict=True)
     for number, (queries, keys, values) in enumerate(all_heads):

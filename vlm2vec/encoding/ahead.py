@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.host_memory import give_back_end
+from vlm2vec.encoding.host_memory import HostMemory, give_back_end
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.errors import VLM2VecError
@@ -37,10 +37,12 @@ class Workers:
     Args:
         ahead: Whether to prepare batches before they are asked for; without, everything happens when it is
             asked for, in the caller's thread.
+        memory: Gives back what a thread has left when it is done with an input.
     """
 
-    def __init__(self, *, ahead: bool = True) -> None:
+    def __init__(self, *, ahead: bool = True, memory: HostMemory | None = None) -> None:
         self._ahead = _BATCHES_AHEAD if ahead else 0
+        self._memory = memory
         self._stop = threading.Event()
         # Threads start when there is something to do.
         self._pool = ThreadPoolExecutor(min(_MOST_THREADS, core_count()), "vlm2vec") if ahead else None
@@ -95,6 +97,8 @@ class Workers:
                 return work(item)
         finally:
             give_back_end()
+            if self._memory is not None:
+                self._memory.give_back()  # what decoding has left goes while the model still computes
 
 
 def _finished(

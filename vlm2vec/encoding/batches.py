@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,6 @@ from vlm2vec.encoding.plan import Failed, MediaPiece, Planned, TextPiece
 from vlm2vec.encoding.prefixes import LEAST_SAVED
 
 __all__ = ["Batch", "batches"]
-
-_NOTHING = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,23 +43,29 @@ def batches(planned: Sequence[Planned], *, budget: HasCost, max_inputs: int | No
             that alone has more is a batch of its own.
         max_inputs: Most inputs of a batch.
     """
-    numbers: dict[Hashable, int] = {}
-    symbols = [_symbols(one, numbers) for one in planned]
     batch: list[Planned] = []
-    cost, seen, last = 0, set[Hashable](), _NOTHING
-    # Big-endian bytes compare like the numbers themselves, and much faster.
-    for place in sorted(range(len(planned)), key=lambda i: symbols[i].astype(">u4").tobytes()):
-        one = planned[place]
-        extra = _extra_cost(one, symbols[place], last, seen)
+    cost, seen = 0, set[Hashable]()
+    for one, shared in _by_begin(planned):
+        extra = _extra_cost(one, shared, seen)
         if batch and (cost + extra > budget.cost or len(batch) == max_inputs):
             yield Batch(batch, cost)
             batch, cost, seen = [], 0, set()
-            extra = _extra_cost(one, symbols[place], _NOTHING, seen)
+            extra = _extra_cost(one, 0, seen)
         batch.append(one)
-        cost, last = cost + extra, symbols[place]
+        cost += extra
         seen.update(one.media)
     if batch:
         yield Batch(batch, cost)
+
+
+def _by_begin(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
+    """Inputs in an order in which those that begin alike are neighbours, and tokens shared with the last."""
+    numbers: dict[Hashable, int] = {}
+    symbols = [_symbols(one, numbers) for one in planned]
+    # Big-endian bytes compare like the numbers themselves, and much faster.
+    order = sorted(range(len(planned)), key=lambda i: symbols[i].astype(">u4").tobytes())
+    shared = [0] + [_shared(planned[place], symbols[last], symbols[place]) for last, place in pairwise(order)]
+    return [(planned[place], tokens) for place, tokens in zip(order, shared, strict=False)]
 
 
 def _symbols(one: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
@@ -74,13 +79,17 @@ def _symbols(one: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
     return np.array(ids, dtype=np.int32)
 
 
-def _extra_cost(one: Planned, symbols: np.ndarray, last: np.ndarray, seen: set[Hashable]) -> int:
-    """Tokens and patches that an input adds to a batch, behind one that begins like `last`."""
+def _shared(one: Planned, last: np.ndarray, symbols: np.ndarray) -> int:
+    """Tokens with which an input begins like another."""
     length = min(len(symbols), len(last))
     different = np.flatnonzero(symbols[:length] != last[:length])
-    shared = int(different[0]) if len(different) else length
+    begin = symbols[: different[0] if len(different) else length]
     media = iter(piece for piece in one.pieces if isinstance(piece, MediaPiece))
-    spared = sum(1 if symbol >= 0 else next(media).tokens for symbol in symbols[:shared].tolist())
+    return sum(1 if symbol >= 0 else next(media).tokens for symbol in begin.tolist())
+
+
+def _extra_cost(one: Planned, shared: int, seen: set[Hashable]) -> int:
+    """Tokens and patches that an input adds to a batch; `shared` tokens are the last input's too."""
     patches = sum(piece.patches for key, piece in one.media.items() if key not in seen)
     # A text that is cut to the context may share more than is left of it.
-    return one.tokens + patches - (min(spared, one.tokens - 1) if spared >= LEAST_SAVED else 0)
+    return one.tokens + patches - (min(shared, one.tokens - 1) if shared >= LEAST_SAVED else 0)

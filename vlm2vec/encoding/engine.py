@@ -104,7 +104,7 @@ class Engine:
         """
         copies: Copies = {}
         memory = HostMemory()
-        with Workers(ahead=self.settings.prepare_ahead) as workers:
+        with Workers(ahead=self.settings.prepare_ahead, memory=memory) as workers:
             launched: list[Launched] = []
             for cost, batch in workers.prepared(self._batches(items, window, workers, copies), self.preparer):
                 failed = [(place, ready) for place, ready in batch if isinstance(ready, VLM2VecError)]

@@ -32,7 +32,7 @@ class HostMemory:
     """Returns freed memory to the system; does nothing where the system has no call for it.
 
     What is freed serves the next blocks (`keep_freed_memory`); what is left over is returned now and then,
-    for a small share of the time that the job takes.
+    for a small share of the time that the job takes. Any of its threads may ask for that.
 
     Args:
         reuse: Keep more of it, and for longer, as a training step needs.
@@ -42,15 +42,21 @@ class HostMemory:
         self._begin = time.monotonic()
         self._share = _SHARE_OF_REUSE if reuse else _SHARE
         self._spent, self._last = 0.0, _SECONDS_OF_A_CALL
+        self._at_it = threading.Lock()
         keep_freed_memory(longer=reuse)
 
     def give_back(self) -> None:
-        """Return what is free, unless that has taken its share of the time already."""
-        now = time.monotonic()
-        if self._spent + self._last <= self._share * (now - self._begin):
-            _glibc("malloc_trim")(0)
-            self._last = time.monotonic() - now
-            self._spent += self._last
+        """Return what is free, unless that has taken its share of the time already, or is being done."""
+        if not self._at_it.acquire(blocking=False):
+            return
+        try:
+            now = time.monotonic()
+            if self._spent + self._last <= self._share * (now - self._begin):
+                _glibc("malloc_trim")(0)
+                self._last = time.monotonic() - now
+                self._spent += self._last
+        finally:
+            self._at_it.release()
 
 
 @dataclass

@@ -47,7 +47,7 @@ _TOKENISED_AT_ONCE = 128  # texts; their tokens come as Python lists, and of man
 _TOKENISING = threading.Lock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TextPiece:
     """Tokens of a text; `floor` is how many of the first truncation must leave, `tail` of the last."""
 
@@ -61,7 +61,7 @@ class TextPiece:
         return len(self.ids)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class MediaPiece:
     """A picture, page or clip.
 
@@ -86,7 +86,7 @@ class MediaPiece:
 Piece: TypeAlias = TextPiece | MediaPiece
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Planned:
     """One input whose cost is known.
 
@@ -110,7 +110,7 @@ class Planned:
         return {piece.key: piece for piece in self.pieces if isinstance(piece, MediaPiece)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Failed:
     """An input that cannot be encoded, and why."""
 

@@ -26,7 +26,7 @@ IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
 VIDEO_TOKEN = "<|video_pad|>"  # noqa: S105
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Plain:
     """Text of the caller's: what looks like a control token in it is plain text.
 
@@ -41,7 +41,7 @@ class Plain:
     uncut_end: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Control:
     """Text of the profile's, or of a raw prompt: control tokens in it are control tokens."""
 

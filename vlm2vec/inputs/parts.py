@@ -18,7 +18,7 @@ __all__ = ["Text", "Image", "Clip", "Document", "Part", "Frame", "Input"]
 Frame: TypeAlias = "Source | PIL.Image.Image | npt.NDArray[Any]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Text:
     """A piece of text, exactly as it was given."""
 
@@ -29,7 +29,7 @@ class Text:
         return f"text {quote(self.text)}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Image:
     """A still picture.
 
@@ -46,7 +46,7 @@ class Image:
         return _describe_content(self.content)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Clip:
     """A moving picture.
 
@@ -77,7 +77,7 @@ class Clip:
         return _describe_content(self.content)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Document:
     """One or several pages of a PDF.
 
@@ -103,7 +103,7 @@ class Document:
 Part: TypeAlias = "Text | Image | Clip | Document"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """ONE input: what becomes one vector.
 

@@ -26,7 +26,7 @@ _MAX_DOWNLOAD_BYTES = 256 * 2**20
 _DOWNLOAD_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file, a folder of frames, or bytes. Build one with `from_path`, `from_bytes` or `from_string`.
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
 # multiples of `_STEP` up to `_KEYS`.
-_QUERIES, _KEYS, _STEP = 512, 2048, 256
+_QUERIES, _KEYS, _STEP = 512, 1536, 256
 _LEAST_LENGTH = 1024
 
 

@@ -298,13 +298,12 @@ def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None
     """
     kernel = weight.float()  # (hidden, 3, frames, rows, columns)
     near, scale, shift = _pixel_constants(weight.device)
-    folded = kernel * scale[:, None, None, None]
-    rest = (kernel * shift[:, None, None, None]).sum((1, 2, 3, 4))
-    given = [
-        (patches, filters.flatten(1))
-        for patches, filters in ((stills, folded.sum(2)), (clips, folded))
-        if patches is not None
-    ]
+    rest = (kernel.sum((2, 3, 4)) * shift).sum(1)
+    given = []
+    if stills is not None:
+        given.append((stills, (kernel.sum(2) * scale[:, None, None]).flatten(1)))
+    if clips is not None:
+        given.append((clips, (kernel * scale[:, None, None, None]).flatten(1)))
     projected = weight.new_empty(sum(len(patches) for patches, _ in given), len(weight))
     begin = 0
     for patches, filters in given:

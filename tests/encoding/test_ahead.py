@@ -18,6 +18,7 @@ from stand_ins import Preparer, endless, planned, workers_alive
 from vlm2vec.encoding import ahead
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
+from vlm2vec.encoding.host_memory import HostMemory
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.world.samples import write_samples
@@ -103,14 +104,17 @@ def test_without_preparing_ahead_there_is_no_thread(monkeypatch: pytest.MonkeyPa
     assert preparer.decoded == [0, 1, 2, 3]
 
 
-def test_workers_give_back_the_ends_of_their_heaps_also_after_an_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_workers_give_back_memory_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
-    monkeypatch.setattr(ahead, "give_back_end", lambda: threads.append(threading.current_thread().name))
-    with Workers() as workers, pytest.raises(ZeroDivisionError):
+
+    def noted(*_: object) -> None:
+        threads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(ahead, "give_back_end", noted)
+    monkeypatch.setattr(HostMemory, "give_back", noted)
+    with Workers(memory=HostMemory()) as workers, pytest.raises(ZeroDivisionError):
         workers.map(lambda number: 1 // number, [1, 0])
-    assert len(threads) == 2
+    assert len(threads) == 4
     assert all(name.startswith("vlm2vec") for name in threads)
 
 

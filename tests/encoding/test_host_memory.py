@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from vlm2vec.encoding import host_memory
+from vlm2vec.encoding.host_memory import HostMemory
+
 NEW_PAGES = """
 import ctypes, resource, sys
 from vlm2vec.encoding.host_memory import HostMemory, give_back_end
@@ -110,3 +113,27 @@ def test_a_thread_gives_back_the_end_of_its_heap() -> None:
     before, after = kept(1)
     assert before >= 15
     assert after <= 5
+
+
+@pytest.mark.parametrize(("reuse", "share"), [(False, 0.02), (True, 0.0025)])
+def test_giving_back_takes_a_small_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, reuse: bool, share: float
+) -> None:
+    clock, taken = 0.0, 0.0
+
+    def trim(_: int) -> None:
+        nonlocal clock, taken
+        memory.give_back()  # as another thread would meanwhile
+        seconds = 0.002 + 0.008 * (clock % 1)
+        clock, taken = clock + seconds, taken + seconds
+
+    monkeypatch.setattr(host_memory.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda **_: None)
+    monkeypatch.setattr(host_memory, "_glibc", {"malloc_trim": trim}.__getitem__)
+    memory = HostMemory(reuse=reuse)
+    memory.give_back()
+    assert not taken  # a short job gives nothing back
+    while clock < 100:
+        clock += 0.01
+        memory.give_back()
+    assert 0.95 * share < taken / clock < 1.05 * share

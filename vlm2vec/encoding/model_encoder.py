@@ -82,16 +82,18 @@ class ModelEncoder:
                     rows[place] = row
                 else:
                     if vectors is None:
-                        vectors = row.new_full((len(inputs), len(row)), math.nan)
+                        vectors = row.new_empty((len(inputs), len(row)))
                     vectors[place] = row
                 bar.update()
         if of_tokens or on_error == "keep":
             return rows
         if vectors is None:  # no input, or none that could be encoded
             return self._stacked(rows, on_error, truncate_dim, "cpu" if save_to_cpu else device)
-        for error in rows:
-            if error is not None and callable(on_error):
-                on_error(error.index, error)
+        for place, error in enumerate(rows):
+            if error is not None:
+                vectors[place] = math.nan
+                if callable(on_error):
+                    on_error(error.index, error)
         return vectors
 
     def rows_of_pool(

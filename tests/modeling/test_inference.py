@@ -52,6 +52,7 @@ def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(rows[block]) for block in inference._blocks(rows)] == [7, 7, 6]
 
 
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))
 def test_equals_the_training_forward(
     model: VLM2Vec, switches: tuple[bool, bool, bool], monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ class Workers:
     Args:
         ahead: Whether to prepare batches before they are asked for; without, everything happens when it is
             asked for, in the caller's thread.
-        memory: Gives back what a thread has left when it is done with an input.
+        memory: Gives back what a thread has left behind a piece of work.
     """
 
     def __init__(self, *, ahead: bool = True, memory: HostMemory | None = None) -> None:

@@ -34,7 +34,8 @@ Item: TypeAlias = "Input | VLM2VecError"
 Copies: TypeAlias = "dict[int, list[tuple[int, Input]]]"  # place -> places of equal inputs, and these
 Launched: TypeAlias = "tuple[list[int], Any]"  # places, and what forward gave or an error
 
-_PLANNED_AT_ONCE, _SHORTEST = 256, 16  # inputs, or more where a batch holds more of so few tokens each
+_PLANNED_AT_ONCE = 256, 1024  # inputs: at least, and at most, if a batch may hold so many
+_SHORT = 16  # tokens of an input, for that
 _DEFAULT_COST = {"cpu": 4096, "mps": 8192}
 _DEFAULT_COST_ON_GPU = 32_768
 # What torch says on a CPU (Linux, Windows) and on Apple's GPUs, where it has no error of its own for it.
@@ -129,7 +130,8 @@ class Engine:
                 if isinstance(item, Input) and part[first][0] != place:
                     copies.setdefault(part[first][0], []).append((place, item))
             unique = [one for number, one in enumerate(part) if firsts[number] == number]
-            for some in _parts(unique, max(_PLANNED_AT_ONCE, self.budget.cost // _SHORTEST)):
+            least, most = _PLANNED_AT_ONCE
+            for some in _parts(unique, min(max(least, self.budget.cost // _SHORT), most)):
                 yield from self._cut(some, workers)
             yield Batch([], 0)  # rows of this window come before more inputs are read
 

@@ -20,6 +20,7 @@ __all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
 _SHARE, _SHARE_OF_REUSE = 0.02, 0.0025  # of the time; what was returned may have to be fetched again
 _SECONDS_OF_A_CALL = 0.005  # until one was timed
+_MOST_SECONDS = 0.05  # that are saved up, and that one call counts for, which may have waited for others
 _SECONDS_BETWEEN, _SECONDS_OF_REUSE = 0.25, 2.0  # of a thread's calls
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 _LARGE = 2**25  # bytes; the most that glibc takes
@@ -39,9 +40,8 @@ class HostMemory:
     """
 
     def __init__(self, *, reuse: bool = False) -> None:
-        self._begin = time.monotonic()
         self._share = _SHARE_OF_REUSE if reuse else _SHARE
-        self._spent, self._last = 0.0, _SECONDS_OF_A_CALL
+        self._left, self._last, self._looked = 0.0, _SECONDS_OF_A_CALL, time.monotonic()
         self._at_it = threading.Lock()
         keep_freed_memory(longer=reuse)
 
@@ -51,10 +51,12 @@ class HostMemory:
             return
         try:
             now = time.monotonic()
-            if self._spent + self._last <= self._share * (now - self._begin):
+            self._left = min(self._left + self._share * (now - self._looked), _MOST_SECONDS)
+            self._looked = now
+            if self._last <= self._left:
                 _glibc("malloc_trim")(0)
-                self._last = time.monotonic() - now
-                self._spent += self._last
+                self._last = min(time.monotonic() - now, _MOST_SECONDS)
+                self._left -= self._last
         finally:
             self._at_it.release()
 

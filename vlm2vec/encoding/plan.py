@@ -198,7 +198,7 @@ class Planner:
             return error.at(item.index, item.describe()).without_frames()
 
     def _tokenised(self, segments: Sequence[Segment]) -> dict[Segment, TextPiece]:
-        """Tokens of each text, all texts of a kind in one call."""
+        """Tokens of each text."""
         pieces: dict[Segment, TextPiece] = {}
         texts = dict.fromkeys(segment for segment in segments if not isinstance(segment, Media))
         for plain in (True, False):

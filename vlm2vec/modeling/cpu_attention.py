@@ -23,7 +23,7 @@ __all__ = ["blocked_attention", "prefers_blocks"]
 logger = logging.getLogger(__name__)
 
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
-# multiples of `_STEP` up to `_KEYS`.
+# multiples of `_STEP` from `_LEAST_LENGTH` to `_KEYS`.
 _QUERIES, _KEYS, _STEP = 512, 1536, 256
 _LEAST_LENGTH = 1024
 
@@ -73,7 +73,7 @@ def blocked_attention(
 
 @dataclass(frozen=True)
 class _Part:
-    """Some keys and values of a head, with rows of zeros up to a multiple of `_STEP`.
+    """Some keys and values of a head, with rows of zeros up to the size of all its parts.
 
     Attributes:
         keys: `(rows, head_dim)`.

@@ -144,11 +144,12 @@ def _merged(merger: Any, hidden: Tensor, *, fuse: bool) -> Tensor:
     fours = hidden.view(-1, merger.hidden_size)
     parts = []
     for rows in _blocks(fours):
-        part = merger.ln_q(fours[rows].view(-1, hidden.shape[1])).view(-1, merger.hidden_size)
-        if part.device.type == "cpu":
-            part = rounded_up(part)  # oneDNN computes GELU whatever computes products
-        wide = activation(project([first], part, fuse=fuse))
-        parts.append(project([second], wide, fuse=fuse)[: rows.stop - rows.start])
+        block = fours[rows]
+        normed = merger.ln_q(block.view(-1, hidden.shape[1])).view(-1, merger.hidden_size)
+        if normed.device.type == "cpu":
+            normed = rounded_up(normed)  # oneDNN computes GELU whatever computes products
+        wide = activation(project([first], normed, fuse=fuse))
+        parts.append(project([second], wide, fuse=fuse)[: len(block)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

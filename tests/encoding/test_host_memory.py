@@ -139,6 +139,6 @@ def test_giving_back_takes_a_small_share_of_the_time(
         memory.give_back()
     assert 0.95 * share < taken / clock < 1.05 * share
     clock, taken = clock + 3600, 0.0  # waiting for inputs
-    for _ in range(100):
+    for _ in range(1000):
         memory.give_back()
-    assert 0 < taken < 0.06
+    assert 0 < taken < 0.51

@@ -20,7 +20,8 @@ __all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
 _SHARE, _SHARE_OF_REUSE = 0.02, 0.0025  # of the time; what was returned may have to be fetched again
 _SECONDS_OF_A_CALL = 0.005  # until one was timed
-_MOST_SECONDS = 0.05  # that are saved up, and that one call counts for, which may have waited for others
+_SAVED_UP = 0.5  # seconds, at most: a job may wait long for its inputs
+_LONGEST_CALL = 0.05  # that counts, for a call may have waited for other threads
 _SECONDS_BETWEEN, _SECONDS_OF_REUSE = 0.25, 2.0  # of a thread's calls
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
 _LARGE = 2**25  # bytes; the most that glibc takes
@@ -51,11 +52,11 @@ class HostMemory:
             return
         try:
             now = time.monotonic()
-            self._left = min(self._left + self._share * (now - self._looked), _MOST_SECONDS)
+            self._left = min(self._left + self._share * (now - self._looked), _SAVED_UP)
             self._looked = now
             if self._last <= self._left:
                 _glibc("malloc_trim")(0)
-                self._last = min(time.monotonic() - now, _MOST_SECONDS)
+                self._last = min(time.monotonic() - now, _LONGEST_CALL)
                 self._left -= self._last
         finally:
             self._at_it.release()

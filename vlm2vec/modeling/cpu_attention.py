@@ -113,7 +113,11 @@ def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
         outputs.append(onednn_product(scores, part.values))
         del scores  # or two would be held at once
     shares = torch.split(torch.cat(sums, -1).softmax(-1), 1, -1)
-    return torch.stack([output * share for output, share in zip(outputs, shares, strict=True)]).sum(0)
+    # In place, or the room of the scores would be cut for it, and the next ones lie elsewhere.
+    total, *others = (output.mul_(share) for output, share in zip(outputs, shares, strict=True))
+    for other in others:
+        total += other
+    return total
 
 
 @lru_cache(maxsize=1)

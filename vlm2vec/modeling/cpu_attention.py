@@ -23,8 +23,8 @@ __all__ = ["blocked_attention", "prefers_blocks"]
 logger = logging.getLogger(__name__)
 
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
-# multiples of `_STEP` from `_LEAST_LENGTH` to `_KEYS`.
-_QUERIES, _KEYS, _STEP = 512, 1536, 256
+# multiples of `_STEP` up to `_KEYS`.
+_QUERIES, _KEYS, _STEP = 512, 2048, 128
 _LEAST_LENGTH = 1024
 
 
@@ -123,7 +123,7 @@ def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
 @lru_cache(maxsize=1)
 @torch.inference_mode()
 def _blocks_win() -> bool:
-    query, key, value = torch.full((3, 1, 1, 4096, 80), 0.5).unbind()
+    query, key, value = torch.full((3, 1, 2, 2048, 80), 0.5).unbind()
     win = is_faster(
         lambda: blocked_attention(query, key, value, scaling=0.125),
         lambda: F.scaled_dot_product_attention(query, key, value, scale=0.125),

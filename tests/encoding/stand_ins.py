@@ -42,10 +42,7 @@ def workers_alive() -> list[str]:
 
 
 class Planner:
-    """As many tokens as the last text has letters; remembers how many inputs it was asked about."""
-
-    def __init__(self) -> None:
-        self.seen = 0
+    """As many tokens as the last text has letters."""
 
     def plan(
         self,
@@ -54,7 +51,6 @@ class Planner:
         truncate: bool,
         run: Callable[..., Iterable[Any]],
     ) -> list[Planned | Failed]:
-        self.seen += len(items)
         found: list[Planned | Failed] = []
         for place, item in items:
             if isinstance(item, VLM2VecError):

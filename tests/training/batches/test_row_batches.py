@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vlm2vec.errors import MediaError
+from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.training import Mixture, SubBatchSampler, TrainingSource
-from vlm2vec.training.batches.row_batches import RowBatches
+from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
 from vlm2vec.training.batches.row_pairs import RowParser
 
 
@@ -52,3 +53,27 @@ def test_a_bad_row_is_an_error_that_names_it(tmp_path: Path) -> None:
     batch = next(iter(batches_of(rows, replace=False)))["batch"]
     assert isinstance(batch, MediaError)
     assert str(batch).startswith("texts, row 0: ")
+
+
+def test_it_may_be_closed_in_the_thread_that_reads() -> None:  # where the garbage collector may run
+    class Closing(RowBatches):
+        def _read(self, keys: Any) -> RowBatch | VLM2VecError:
+            reads.append(keys)
+            if len(reads) == 2:  # while the first batch is used
+                used.wait(5)
+                try:
+                    rows.close()
+                except Exception as error:
+                    errors.append(error)
+                closed.set()
+            return super()._read(keys)
+
+    reads: list[Any] = []
+    errors: list[Exception] = []
+    used, closed = threading.Event(), threading.Event()
+    plain = batches_of(texts(20))
+    rows = iter(Closing(plain.mixture, plain.sampler, plain.parser))
+    next(rows)
+    used.set()
+    assert closed.wait(5)
+    assert errors == []

@@ -81,12 +81,16 @@ class RowBatches:
 
     def __iter__(self) -> Iterator[dict[str, RowBatch | VLM2VecError]]:
         """Batches without end, or the error that ends them, under `batch`, as trainers pass them around."""
-        with ThreadPoolExecutor(1, "vlm2vec-rows") as reader:
+        reader = ThreadPoolExecutor(1, "vlm2vec-rows")
+        try:
             coming = reader.submit(self._read, next(self.sampler))
             while True:
                 batch = coming.result()
                 coming = reader.submit(self._read, next(self.sampler))
                 yield {"batch": batch}
+        finally:
+            # Without waiting: the garbage collector may close this in the reader's own thread.
+            reader.shutdown(wait=False, cancel_futures=True)
 
     def without(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
         """The batch with another row in place of the one that an error is about.

@@ -116,7 +116,7 @@ def test_a_thread_gives_back_the_end_of_its_heap() -> None:
     assert after <= 5
 
 
-@pytest.mark.parametrize(("reuse", "share"), [(False, 0.02), (True, 0.0025)])
+@pytest.mark.parametrize(("reuse", "share"), [(False, 0.02), (True, 0.01)])
 def test_giving_back_takes_a_small_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, reuse: bool, share: float
 ) -> None:
@@ -141,4 +141,4 @@ def test_giving_back_takes_a_small_share_of_the_time(
     clock, taken = clock + 3600, 0.0  # waiting for inputs
     for _ in range(1000):
         memory.give_back()
-    assert 0 < taken < 0.51
+    assert 0.4 < taken < 0.51

@@ -18,9 +18,9 @@ from typing import Any, cast
 
 __all__ = ["HostMemory", "give_back_end", "keep_freed_memory"]
 
-_SHARE, _SHARE_OF_REUSE = 0.02, 0.0025  # of the time; what was returned may have to be fetched again
+_SHARE, _SHARE_OF_REUSE = 0.02, 0.01  # of the time; what was returned may have to be fetched again
 _SECONDS_OF_A_CALL = 0.005  # until one was timed
-_SAVED_UP = 0.5  # seconds, at most: a job may wait long for its inputs
+_SAVED_UP = 0.5  # seconds at most: enough for a burst of files, though a job waited long for its inputs
 _LONGEST_CALL = 0.05  # that counts, for a call may have waited for other threads
 _SECONDS_BETWEEN, _SECONDS_OF_REUSE = 0.25, 2.0  # of a thread's calls
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h

@@ -23,9 +23,9 @@ __all__ = ["blocked_attention", "prefers_blocks"]
 logger = logging.getLogger(__name__)
 
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
-# multiples of `_STEP` up to `_KEYS`.
+# multiples of `_STEP` from half of `_KEYS` to all.
 _QUERIES, _KEYS, _STEP = 512, 2048, 128
-_LEAST_LENGTH = 1536  # where it begins to win on a Zen 5
+_LEAST_LENGTH = 1536  # from where on it wins on a Zen 5 (`benchmarks/attention.py`)
 
 
 def prefers_blocks(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> bool:
@@ -114,10 +114,10 @@ def _seen(queries: Tensor, parts: Sequence[_Part]) -> Tensor:
         outputs.append(onednn_product(scores, part.values))
         del scores  # or two would be held at once
     shares = torch.split(torch.cat(sums, -1).softmax(-1), 1, -1)
-    # In place, or the room of the scores would be cut for it, and the next ones lie elsewhere.
-    total, *others = (output.mul_(share) for output, share in zip(outputs, shares, strict=True))
-    for other in others:
-        total += other
+    # In place: a new tensor would be cut out of the block that the scores left, and the next need another.
+    total = outputs[0].mul_(shares[0])
+    for output, share in zip(outputs[1:], shares[1:], strict=True):
+        total += output.mul_(share)
     return total
 
 

@@ -55,12 +55,19 @@ def test_a_bad_row_is_an_error_that_names_it(tmp_path: Path) -> None:
     assert str(batch).startswith("texts, row 0: ")
 
 
-def test_it_may_be_closed_in_the_thread_that_reads() -> None:  # where the garbage collector may run
+def test_a_closed_iterator_leaves_no_reader() -> None:
+    rows = iter(batches_of(texts(20)))
+    next(rows)
+    rows.close()
+    assert not [each for each in threading.enumerate() if each.name.startswith("vlm2vec-rows")]
+
+
+def test_an_iterator_may_be_closed_in_the_thread_that_reads() -> None:  # where garbage may be collected
     class Closing(RowBatches):
         def _read(self, keys: Any) -> RowBatch | VLM2VecError:
             reads.append(keys)
             if len(reads) == 2:  # while the first batch is used
-                used.wait(5)
+                used.wait(60)
                 try:
                     rows.close()
                 except Exception as error:
@@ -75,5 +82,5 @@ def test_it_may_be_closed_in_the_thread_that_reads() -> None:  # where the garba
     rows = iter(Closing(plain.mixture, plain.sampler, plain.parser))
     next(rows)
     used.set()
-    assert closed.wait(5)
+    assert closed.wait(60)
     assert errors == []

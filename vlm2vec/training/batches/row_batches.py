@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ __all__ = ["BatchSampler", "RowBatch", "RowBatches"]
 
 logger = logging.getLogger(__name__)
 
+_READER = "vlm2vec-rows"
 _STREAM = 2  # the second number of the seed; those of the sampler are 0 and 1
 
 
@@ -81,7 +83,7 @@ class RowBatches:
 
     def __iter__(self) -> Iterator[dict[str, RowBatch | VLM2VecError]]:
         """Batches without end, or the error that ends them, under `batch`, as trainers pass them around."""
-        reader = ThreadPoolExecutor(1, "vlm2vec-rows")
+        reader = ThreadPoolExecutor(1, _READER)
         try:
             coming = reader.submit(self._read, next(self.sampler))
             while True:
@@ -89,8 +91,8 @@ class RowBatches:
                 coming = reader.submit(self._read, next(self.sampler))
                 yield {"batch": batch}
         finally:
-            # Without waiting: the garbage collector may close this in the reader's own thread.
-            reader.shutdown(wait=False, cancel_futures=True)
+            # The garbage collector may close this in the reader's own thread, which cannot wait for itself.
+            reader.shutdown(wait=not threading.current_thread().name.startswith(_READER))
 
     def without(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
         """The batch with another row in place of the one that an error is about.

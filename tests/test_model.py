@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from tqdm.auto import tqdm
 
 from vlm2vec import Limits, VLM2Vec, errors, profiles
 from vlm2vec.inputs.parse import parse_input
@@ -170,6 +171,12 @@ def test_progress_is_shown_when_asked(tiny: VLM2Vec, capsys: pytest.CaptureFixtu
     assert "3/3" in capsys.readouterr().err
     tiny.encode(TEXTS, show_progress_bar=False)
     assert not capsys.readouterr().err
+
+
+def test_progress_that_is_not_shown_starts_no_thread(tiny: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tqdm, "monitor", None)
+    tiny.encode(TEXTS, show_progress_bar=False)
+    assert tqdm.monitor is None
 
 
 @pytest.fixture

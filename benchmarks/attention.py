@@ -27,12 +27,11 @@ def at(length: int, runs: int) -> Comparison:
     heads = torch.randn(length, 3, _HEADS, _HEAD_DIM, generator=torch.Generator().manual_seed(length))
     query, key, value = heads.permute(1, 2, 0, 3).unsqueeze(1)
     scale = _HEAD_DIM**-0.5
-    return compare(
-        f"{length} patches",
-        partial(blocked_attention, query, key, value, scaling=scale),
-        partial(F.scaled_dot_product_attention, query, key, value, scale=scale),
-        runs=runs,
-    )
+    ours = partial(blocked_attention, query, key, value, scaling=scale)
+    theirs = partial(F.scaled_dot_product_attention, query, key, value, scale=scale)
+    if not torch.allclose(ours(), theirs(), rtol=1e-5, atol=2e-6):
+        raise SystemExit("the two ways give different outputs")
+    return compare(f"{length} patches", ours, theirs, runs=runs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

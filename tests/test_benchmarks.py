@@ -171,6 +171,13 @@ def test_blocks_of_attention_are_timed_against_torchs_kernel(tmp_path: Path) -> 
     assert one["ratio"] == one["theirs"] / one["ours"]
 
 
+@pytest.mark.usefixtures("packed_operator")
+def test_attention_that_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "blocked_attention", lambda query, *_, **__: query)
+    with pytest.raises(SystemExit, match="different outputs"):
+        attention.main(["--lengths", "600", "--runs", "1"])
+
+
 def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:
     rows = ["images", "mixed"]
     arguments = ["--device", "cpu", "--runs", "1", "--rows", *rows]

@@ -142,3 +142,20 @@ def test_giving_back_takes_a_small_share_of_the_time(
     for _ in range(1000):
         memory.give_back()
     assert 0.4 < taken < 0.51
+
+
+def test_a_call_that_waited_long_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = 0.0, 0
+
+    def trim(_: int) -> None:
+        nonlocal clock, calls
+        clock, calls = clock + 5, calls + 1
+
+    monkeypatch.setattr(host_memory, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(host_memory, "keep_freed_memory", lambda **_: None)
+    monkeypatch.setattr(host_memory, "_glibc", {"malloc_trim": trim}.__getitem__)
+    memory = HostMemory()
+    for _ in range(1000):
+        clock += 0.01
+        memory.give_back()
+    assert calls > 2

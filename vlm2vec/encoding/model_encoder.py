@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,11 +73,11 @@ class ModelEncoder:
         of_tokens = output_value != "sentence_embedding"
         rows: list[Any] = [None] * len(inputs)  # of tokens, or errors
         vectors: Tensor | None = None  # thousands of small tensors would keep memory from being given back
-        # One that is not shown would start tqdm's monitor thread all the same.
-        bar = tqdm(total=len(inputs), desc="Encoding") if show_progress_bar else None
         ready = engine.rows([_instructed(item, prompt) for item in inputs])
-        with nullcontext() if bar is None else bar, closing(ready):
-            for place, row in ready:
+        # A bar that is not shown would start tqdm's monitor thread all the same.
+        progress = tqdm(ready, total=len(inputs), desc="Encoding") if show_progress_bar else ready
+        with closing(ready):
+            for place, row in progress:
                 if on_error == "raise" and isinstance(row, VLM2VecError):
                     raise row
                 if of_tokens or on_error == "keep" or isinstance(row, VLM2VecError):
@@ -86,8 +86,6 @@ class ModelEncoder:
                     if vectors is None:
                         vectors = row.new_empty((len(inputs), len(row)))
                     vectors[place] = row
-                if bar is not None:
-                    bar.update()
         if of_tokens or on_error == "keep":
             return rows
         if vectors is None:  # no input, or none that could be encoded

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # oneDNN keeps a program for each size of a product, so there are few: one number of queries, and of keys the
 # multiples of `_STEP` from half of `_KEYS` to all.
 _QUERIES, _KEYS, _STEP = 512, 2048, 128
-_LEAST_LENGTH = 1536  # from where on it wins on a Zen 5 (`benchmarks/attention.py`)
+_LEAST_LENGTH = 1536  # below, it gains too little (`benchmarks/attention.py`) for two programs a size
 
 
 def prefers_blocks(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> bool:

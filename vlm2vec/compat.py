@@ -37,6 +37,7 @@ __all__ = [
     "HookedTrainer",
     "check_load_settings",
     "dtype_of",
+    "flag_adapters",
     "init_transformer",
 ]
 
@@ -101,6 +102,15 @@ def check_load_settings(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"backend is {backend!r}", fix="Leave it out: the packed forward runs in torch alone."
         )
+
+
+def flag_adapters(network: Qwen2VLModel) -> None:
+    """Let transformers know whether a network has adapters, which peft alone added.
+
+    Without it, `network.save_pretrained` would write base weights under the names of wrapped layers, which
+    nothing can load.
+    """
+    network._hf_peft_config_loaded = bool(getattr(network, "peft_config", None))
 
 
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]

@@ -29,8 +29,9 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
+from vlm2vec.modeling.adapter_methods import AdapterMethods
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
-from vlm2vec.modeling.device import check_device, default_dtype
+from vlm2vec.modeling.device import check_device
 from vlm2vec.modeling.model_folder import check_path
 from vlm2vec.profiles import Profile
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
 
 
-class VLM2Vec(HookedSentenceTransformer):
+class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
     """A model that turns texts, images, videos, PDF pages and mixtures of them into vectors of one space.
 
     Args:
@@ -51,8 +52,9 @@ class VLM2Vec(HookedSentenceTransformer):
         base_model: Base of an adapter, where its own word is not to be followed.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
-        dtype: Type of the weights, such as "bfloat16"; by default bfloat16 on a GPU that has it, and float32
-            elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
+        dtype: Type of the weights, such as "bfloat16", or "auto" for the checkpoint's own. By default
+            bfloat16 on a GPU that has it, the checkpoint's own on a CPU for networks of a billion parameters
+            and more, and float32 elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
@@ -83,7 +85,7 @@ class VLM2Vec(HookedSentenceTransformer):
         model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.input_module_arguments = {
+        self.input_module_arguments: dict[str, Any] = {
             "profile": profile,
             "base_model": base_model,
             "limits": limits,
@@ -103,7 +105,8 @@ class VLM2Vec(HookedSentenceTransformer):
         check_device(device)
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
-        model_kwargs = model_kwargs or {"dtype": default_dtype(torch.device(device))}
+        if not model_kwargs:
+            self.input_module_arguments["device"] = torch.device(device)
         if model_name_or_path is not None and Path(model_name_or_path).is_dir():
             # Without this, the model card asks the hub whether a local folder is known there.
             kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))

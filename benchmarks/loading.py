@@ -116,7 +116,8 @@ def print_row(row: dict[str, Any]) -> None:
     """One line of the table."""
     numbers = [f"{row['load_seconds']:7.1f}", f"{row['load_peak_gib']:6.2f} GiB"]
     numbers += [f"{seconds:.2f} s" for seconds in row["encode_seconds"].values()]
-    print(f"{row['checkpoint']:10s} {row['dtype']:9s}", *numbers, f"{row['peak_gib']:.2f} GiB", sep="  ")
+    numbers += [f"{row['peak_gib']:.2f} GiB"]
+    print(f"{row['checkpoint']:10s} {row['dtype']:9s}", *numbers, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import flops
 import gpu
 import grad_cache
 import interleaved
+import loading
 import memory
 import models
 import readme_table
@@ -231,3 +232,14 @@ def test_the_readme_keeps_what_is_around_its_table() -> None:
     assert readme_table.filled(text, "new\n") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="needs the lines"):
         readme_table.filled("no markers", "new\n")
+
+
+@pytest.mark.slow
+def test_loading_is_measured_for_both_checkpoints_and_types(tmp_path: Path) -> None:
+    content = written(loading, tmp_path / "loading.json", "--threads", "1")
+    assert [(row["checkpoint"], row["asked"]) for row in content["rows"]] == [
+        ("merged", None), ("merged", "float32"), ("adapter", None), ("adapter", "float32")
+    ]  # fmt: skip
+    for row in content["rows"]:
+        assert row["peak_gib"] >= row["load_peak_gib"] >= row["imports_gib"] > 0
+        assert len(row["encode_seconds"]) == 3

@@ -86,6 +86,17 @@ def test_load_default_modules_is_called_with_names_we_take() -> None:
     assert set(inspect.signature(SentenceTransformer._load_default_modules).parameters) <= ours
 
 
+def test_what_becomes_of_each_argument_of_sentence_transformers_is_known() -> None:
+    """A new one would be passed on without a look. `tests/test_model.py` has those that are refused."""
+    refused = {"processor_kwargs", "config_kwargs", "backend"}
+    works = {
+        "self", "model_name_or_path", "modules", "device", "prompts", "default_prompt_name", "cache_folder",
+        "trust_remote_code", "revision", "local_files_only", "token", "use_auth_token", "model_kwargs",
+        "model_card_data", "similarity_fn_name", "truncate_dim",
+    }  # fmt: skip
+    assert set(inspect.signature(SentenceTransformer.__init__).parameters) == refused | works
+
+
 def test_saved_folders_load_through_the_class_hook(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save(str(tmp_path))
     assert type(VLM2Vec(tmp_path, device="cpu")[0]) is VLM2Vec.input_module_class

@@ -95,7 +95,8 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
 
 def check_load_settings(settings: Mapping[str, Any]) -> None:
     """Refuse arguments of `SentenceTransformer` that would have no effect here."""
-    for name in ("processor_kwargs", "config_kwargs"):
+    # tokenizer_kwargs is the old name of processor_kwargs, which sentence-transformers still takes.
+    for name in ("processor_kwargs", "tokenizer_kwargs", "config_kwargs"):
         if settings.get(name):
             raise InputError(f"{name} have no effect here", fix="The profile says how inputs are processed.")
     if (backend := settings.get("backend", "torch")) != "torch":

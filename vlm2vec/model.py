@@ -8,7 +8,7 @@ differs between checkpoints in `profiles`, the encode engine in `encoding.engine
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,13 @@ from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding.engine import Budget
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.encoding.model_encoder import ModelEncoder, full_width, vector_width
-from vlm2vec.encoding.policy import ErrorPolicy, check_names, check_settings, check_truncation
+from vlm2vec.encoding.policy import (
+    ErrorPolicy,
+    check_names,
+    check_settings,
+    check_truncation,
+    takes_sentences,
+)
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
@@ -94,12 +100,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         check_load_settings(kwargs)
         if kwargs.get("modules") is None:
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
-        elif any(self.input_module_arguments.values()):
-            given = ", ".join(name for name, value in self.input_module_arguments.items() if value)
-            raise InputError(
-                f"modules= is given, and {given}",
-                fix="Give that to the first of the modules, or leave it out.",
-            )
+        else:
+            loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
+            _check_modules(kwargs["modules"], {**self.input_module_arguments, **loading})
         check_path(model_name_or_path)
         device = device or get_device_name()
         check_device(device)
@@ -125,6 +128,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         profile: Profile = self[0].profile
         return profile
 
+    @takes_sentences
     def encode(
         self,
         inputs: Any,
@@ -144,7 +148,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
 
         Args:
             inputs: One input, or an iterable of inputs. A `str` is text, always; a `pathlib.Path` is a file.
-                `docs/inputs.md` has the table of all forms.
+                `docs/inputs.md` has the table of all forms. `sentences` is another name of this argument.
             prompt_name: Name of one of the model's prompts, which serves as instruction.
             prompt: The same in full; for inputs that have no instruction of their own.
             batch_size: Most inputs in one forward pass; by default as many as `max_tokens_per_batch` allows.
@@ -217,6 +221,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             return np.empty((0, vector_width(self, truncate_dim)), dtype=np.float32)
         return vectors.reshape(0, vector_width(self, truncate_dim))
 
+    @takes_sentences
     def encode_query(
         self,
         inputs: Any,
@@ -229,6 +234,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         """`encode` with the model's instruction for queries, if it has one."""
         return super().encode_query(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
 
+    @takes_sentences
     def encode_document(
         self,
         inputs: Any,
@@ -240,6 +246,33 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
     ) -> Any:
         """`encode` with the model's instruction for documents, if it has one."""
         return super().encode_document(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
+
+    def similarity(
+        self, embeddings1: Tensor | np.ndarray | list[Any], embeddings2: Tensor | np.ndarray | list[Any]
+    ) -> Tensor:
+        """As sentence-transformers', except that a row of NaN has -inf to all: a failed input is found last.
+
+        Args:
+            embeddings1: `(n, dim)` or `(dim,)`.
+            embeddings2: `(m, dim)` or `(dim,)`.
+
+        Returns:
+            `(n, m)` similarities, by `similarity_fn_name`; cosines if it is not set.
+
+        Example:
+            >>> from vlm2vec import VLM2Vec
+            >>> model = VLM2Vec()
+            >>> vectors = model.encode([None, "a red circle"], on_error="nan")
+            >>> model.similarity(model.encode("a red circle"), vectors).argmax().item()
+            1
+        """
+        return _failed_last(super().similarity(embeddings1, embeddings2))
+
+    def similarity_pairwise(
+        self, embeddings1: Tensor | np.ndarray | list[Any], embeddings2: Tensor | np.ndarray | list[Any]
+    ) -> Tensor:
+        """The same for each row of the first and the row of the second beside it, `(n,)`."""
+        return _failed_last(super().similarity_pairwise(embeddings1, embeddings2))
 
     def fit(
         self,
@@ -431,3 +464,25 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             normalize_embeddings=normalize_embeddings,
             max_tokens_per_batch=max_tokens_per_batch,
         )
+
+
+def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
+    """Refuse modules that are no `VLM2Vec`, and arguments that have no effect beside modules."""
+    given = list(modules.values() if isinstance(modules, Mapping) else modules)
+    if len(given) < 2 or not isinstance(given[0], Qwen2VLInput):
+        names = ", ".join(type(module).__name__ for module in given)
+        raise InputError(
+            f"modules are {names or 'an empty list'}",
+            fix="Pass a Qwen2VLInput and, behind it, what makes a vector of its states, as list(model) of a "
+            "VLM2Vec has them. A folder or repository is loaded by its name: VLM2Vec(path).",
+        )
+    if any(beside.values()):
+        raise InputError(
+            f"modules= is given, and {', '.join(name for name, value in beside.items() if value)}",
+            fix="Give that to the first of the modules, or leave it out.",
+        )
+
+
+def _failed_last(scores: Tensor) -> Tensor:
+    """-inf in place of NaN, which `argmax` and `topk` take for the greatest of all."""
+    return torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -183,6 +183,17 @@ def test_layers_are_merged_in_float32_and_rounded_once(dtype: torch.dtype) -> No
     assert ((merged.double() - expected).abs() <= allowed).all()
 
 
+def test_an_adapter_that_diverged_is_merged_into_nothing() -> None:
+    model = with_adapter()
+    layers = model[0].model.language_model.layers
+    with torch.no_grad():
+        layers[-1].mlp.down_proj.lora_B["default"].weight[0, 0] = torch.nan
+    before = layers[0].mlp.down_proj.base_layer.weight.clone()
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        model.merge_adapter()
+    assert torch.equal(layers[0].mlp.down_proj.base_layer.weight, before)
+
+
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
@@ -197,7 +208,7 @@ def test_each_target_has_to_name_linear_layers(targets: tuple[str, ...], message
 
 
 def test_an_error_of_another_cause_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise ValueError("peft is broken")
 
     monkeypatch.setattr("vlm2vec.modeling.adapter.inject_adapter_in_model", fails)

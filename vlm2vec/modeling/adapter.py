@@ -81,12 +81,8 @@ def add_adapter(network: Qwen2VLModel, config: PeftConfig, name: str = "default"
         InputError: There is an adapter of that name.
         ValueError: peft cannot add it.
     """
-    if name in getattr(network, "peft_config", {}):
-        raise InputError(f"the model has an adapter {name!r} already", fix="Choose another name.")
-    config.base_model_name_or_path = network.name_or_path
-    inject_adapter_in_model(config, network, name)
+    _inject(network, config, name)
     cast_adapter_dtype(network, name)  # to float32, whatever the weights below are
-    flag_adapters(network)
 
 
 def load_adapter(network: Qwen2VLModel, folder: Path, name: str = "default") -> None:
@@ -112,9 +108,11 @@ def load_adapter(network: Qwen2VLModel, folder: Path, name: str = "default") -> 
         )
     config.inference_mode = True
     try:
-        add_adapter(network, config, name)
+        # Without first weights: those of DoRA take as long as merging it.
+        _inject(network, config, name, low_cpu_mem_usage=True)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _unreadable(error, folder) from error
+    _materialise(network)
     try:
         load_adapter_weights(network, folder, name)
     except CheckpointError:
@@ -187,12 +185,22 @@ def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> No
     Args:
         network: Changed in place; all its weights learn afterwards.
         dtype: Type of the merged layers; by default that of their weights.
+
+    Raises:
+        CheckpointError: The adapter has weights that are not finite; nothing is merged.
     """
+    if not all(
+        weight.isfinite().all() for name, weight in network.named_parameters() if _is_of_adapter(name)
+    ):
+        raise CheckpointError(
+            "the adapter has weights that are NaN or infinite",
+            fix="Go back to one that was saved before its training diverged.",
+        )
 
     def merged(module: BaseTunerLayer) -> nn.Module:
         base: Any = module.get_base_layer()
         kept = dtype or base.weight.dtype
-        module.float().merge(safe_merge=True)
+        module.float().merge()
         plain: nn.Module = base.to(kept)
         return plain
 
@@ -214,6 +222,23 @@ def _unwrap(
     del network.peft_config
     flag_adapters(network)
     network.requires_grad_(True)
+
+
+def _inject(network: Qwen2VLModel, config: PeftConfig, name: str, *, low_cpu_mem_usage: bool = False) -> None:
+    if name in getattr(network, "peft_config", {}):
+        raise InputError(f"the model has an adapter {name!r} already", fix="Choose another name.")
+    config.base_model_name_or_path = network.name_or_path
+    inject_adapter_in_model(config, network, name, low_cpu_mem_usage=low_cpu_mem_usage)
+    flag_adapters(network)
+
+
+def _materialise(network: Qwen2VLModel) -> None:
+    """Give weights without memory float32 memory, whose values are still to come."""
+    for module in network.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.is_meta:
+                memory = torch.empty_like(weight, device=network.device, dtype=torch.float32)
+                setattr(module, name, nn.Parameter(memory, requires_grad=weight.requires_grad))
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

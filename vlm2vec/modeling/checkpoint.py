@@ -245,6 +245,8 @@ def _load_weights(folder: Path, config: Qwen2VLConfig, dtype: torch.dtype) -> Qw
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:
+    # The revision is the adapter's, not its base model's.
+    hub = {key: value for key, value in hub.items() if key != "revision"}
     if base_model is not None:
         return resolve_folder(base_model, **hub)
     named = named_base(folder / ADAPTER_CONFIG)
@@ -257,5 +259,4 @@ def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str,
     for beside in (folder, folder.parent):
         if (beside / str(named)).is_dir():
             return beside / str(named)
-    # The revision is the adapter's, not its base model's.
-    return resolve_folder(named, **{key: value for key, value in hub.items() if key != "revision"})
+    return resolve_folder(named, **hub)

@@ -105,13 +105,21 @@ def test_by_default_the_folder_has_the_files_name(run: Run) -> None:
     assert Path("vlm2vec-fit", "pets", "modules.json").is_file()
 
 
-def test_bad_rows_that_were_left_out_show_in_the_exit_code(run: Run) -> None:
+def add_bad_row() -> None:
     with Path("data", "pets.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n{"query": "", "document": "a red circle"}')
+
+
+def test_bad_rows_that_were_left_out_show_in_the_exit_code(run: Run) -> None:
+    add_bad_row()
     code, printed, _ = run("pets.yaml", "--root", "data", "--output", "model", "--device", "cpu")
     assert code == 3
     assert "bad rows left out: 1 of pets" in printed
 
+
+@pytest.mark.slow
+def test_bad_rows_that_were_left_out_are_told_once_under_a_launcher(run: Run) -> None:
+    add_bad_row()
     # A launcher would take any code but 0 for a crash, and start again.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     command = ["vlm2vec", "fit", "pets.yaml", "--root", "data", "--output", "ranks", "--device", "cpu"]
@@ -152,8 +160,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_model")
 def test_a_bad_row_is_told_before_the_model_is_loaded(run: Run) -> None:
     Path("pets.yaml").write_text(MIXTURE.replace(", on_error: skip", ""), encoding="utf-8")
-    with Path("data", "pets.jsonl").open("a", encoding="utf-8") as file:
-        file.write('\n{"query": "", "document": "a red circle"}')
+    add_bad_row()
     code, _, errors = run("pets.yaml", "--root", "data")
     assert code == 1
     assert "pets, row 4: the query is empty" in errors

@@ -24,6 +24,7 @@ SAYS = {
     "hard_negatives.py": "not to be taken for it: a ",
     "train_on_two_processes.py": "1 processes\nstep 1: loss ",
 }
+LONG = {"evaluate.py", "evaluate_any_model.py", "hard_negatives.py"}
 
 
 def run(name: str, *arguments: str, cwd: Path) -> str:
@@ -48,11 +49,18 @@ def test_every_example_is_tested_and_short() -> None:
         assert len(script.read_text(encoding="utf-8").splitlines()) < 60, script.name
 
 
-@pytest.mark.parametrize("name", sorted(SAYS.keys() - {"fine_tune.py", "train_on_two_processes.py"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+        for name in sorted(SAYS.keys() - {"fine_tune.py", "train_on_two_processes.py"})
+    ],
+)
 def test_example_runs(name: str, tmp_path: Path) -> None:
     assert SAYS[name] in run(name, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_fine_tuning_teaches_the_words(tmp_path: Path) -> None:
     printed = run("fine_tune.py", cwd=tmp_path)
     assert SAYS["fine_tune.py"] in printed
@@ -62,6 +70,7 @@ def test_fine_tuning_teaches_the_words(tmp_path: Path) -> None:
     assert abs(loaded - after) <= 2  # equal to rounding, which may turn a close call
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     script = str(EXAMPLES / "train_on_two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]

@@ -29,7 +29,7 @@ def only(item, **settings):
     return part
 
 
-class Color(str, enum.Enum):
+class Color(str, enum.Enum):  # noqa: UP042  # str() of a StrEnum would be its text
     RED = "red"
 
 

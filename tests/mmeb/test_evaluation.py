@@ -54,6 +54,7 @@ def told(contents: Sequence[Content], role: str) -> np.ndarray:
     return rows
 
 
+@pytest.mark.slow
 def test_the_mini_suite_runs_and_says_what_came_of_it() -> None:
     results = evaluate(VLM2Vec(device="cpu"), "mini")
     assert [result.task for result in results.tasks] == [task.name for task in mmeb.list_tasks("mini")]
@@ -67,6 +68,7 @@ def test_the_mini_suite_runs_and_says_what_came_of_it() -> None:
     assert frame.loc["mini-VD", "ndcg_linear@5"] * 100 == pytest.approx(results.scores["mini-VD"])
 
 
+@pytest.mark.slow
 def test_a_random_model_scores_near_chance(tmp_path: Path) -> None:
     """Of each task, within four deviations of what its queries and their candidates make likely."""
     write_mini(tmp_path)
@@ -582,6 +584,7 @@ def test_processes_that_have_other_data_are_told(of_two: Any) -> None:
     ] * 2
 
 
+@pytest.mark.slow
 def test_workers_of_several_devices_start_once_and_end_with_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def test_the_output_may_take_the_queries_place() -> None:
     assert torch.equal(query, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("packed_operator")
 @torch.inference_mode()
 def test_products_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

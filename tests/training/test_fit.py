@@ -87,6 +87,7 @@ def test_training_is_a_function_of_its_seed() -> None:
     assert results[0] == results[1] != results[2]
 
 
+@pytest.mark.slow
 def test_chunks_do_not_change_what_is_learned() -> None:
     results = []
     for settings in ({"chunk_size": 1, "kept_tokens": 0}, {"chunk_size": 16, "kept_tokens": 10**6}):
@@ -126,7 +127,14 @@ def test_checkpoints_of_the_model_alone_have_no_states_of_any_rank(
     assert folders == ([] if model_only else [tmp_path / "checkpoint-1"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"lora": LoRA(r=4, dropout=0.3)}, {"learn_temperature": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"lora": LoRA(r=4, dropout=0.3)},
+        pytest.param({"learn_temperature": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_resuming_equals_the_straight_run(tmp_path: Path, settings: dict[str, Any]) -> None:
     settings = {"batch_size": 8, "max_steps": 6, "save_steps": 2, "logging_steps": 1, **settings}
     straight = VLM2Vec()
@@ -332,6 +340,7 @@ def test_gradient_checkpointing_ends_with_training(lora: LoRA | None) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_with_weights_in_float32() -> None:
     model = VLM2Vec()
     result = quiet(model, rows(), bf16=True, max_steps=10, logging_steps=1)

@@ -79,6 +79,7 @@ def assert_near(folder: Path, expected: Path, *, since: dict[str, torch.Tensor])
     assert apart.norm() < 1e-2 * moved.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ranks", "fsdp"), [(1, False), (2, False), (2, True)])
 def test_resuming_after_a_kill_equals_the_straight_run(
     straight: Callable[..., Path], ranks: int, fsdp: bool, tmp_path: Path
@@ -96,6 +97,7 @@ def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
     assert_near(folders[2], folders[1], since=before)
 
 
+@pytest.mark.slow
 def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callable[..., Path]) -> None:
     plain, spread = straight(2), straight(2, fsdp=True)
     assert_same(spread, plain)
@@ -105,6 +107,7 @@ def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callab
     assert max(shares) < 0.6 * whole[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_takes_up_shared_states(
     straight: Callable[..., Path], before: int, after: int, tmp_path: Path

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import PIL.Image
+import pytest
 
 from vlm2vec import VLM2Vec
 from vlm2vec.world.scenes import Scene, random_paper, render_scene
@@ -24,6 +25,7 @@ def drawing(kind: tuple[str, str], rng: np.random.Generator) -> PIL.Image.Image:
     return render_scene(Scene((Thing(*kind, size, x, y, diameter),), random_paper(rng)), 112)
 
 
+@pytest.mark.slow
 def test_new_words_are_told_apart_on_drawings_never_seen() -> None:
     rng = np.random.default_rng(0)
     rows = [

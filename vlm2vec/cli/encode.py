@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,7 +19,7 @@ from vlm2vec.errors import VLM2VecError
 EPILOG = "[bold]Example:[/bold] vlm2vec encode photo.jpg clip.mp4 report.pdf --pages --output vectors.npz"
 
 
-class OnError(str, Enum):
+class OnError(StrEnum):
     """What a broken file does."""
 
     RAISE = "raise"

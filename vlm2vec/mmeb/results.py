@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -156,7 +156,7 @@ class Results:
             return None
         files = [self.folder / "tasks" / f"{result.task}.json" for result in self.tasks]
         times = [file.stat().st_mtime for file in files if file.is_file()]
-        return datetime.fromtimestamp(max(times), timezone.utc) if times else None
+        return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
         """How far tasks and means could be from what they are with other queries, in percent (bootstrap).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def submission(name: str, results: Iterable[TaskResult], metadata: Mapping[str, 
     return {
         "metadata": {
             **{key: about.get(key) for key in METADATA},
-            "report_generated_date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "report_generated_date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
         "metrics": metrics,
     }

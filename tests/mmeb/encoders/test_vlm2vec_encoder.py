@@ -193,9 +193,10 @@ def test_settings_that_make_no_sense_are_refused(tiny: VLM2Vec, embedded: VLM2Ve
         encoder_of(embedded, prompts="original")
 
 
-@pytest.mark.parametrize("tasks", [["mini-I-VG", "mini-V-QA"]])
-def test_baselines_are_evaluated_by_the_same_call(baseline: VLM2Vec, tasks: list[str]) -> None:
-    results = mmeb.evaluate(baseline, tasks)
+@pytest.mark.parametrize("name", ["gme", pytest.param("lamra", marks=pytest.mark.slow)])
+def test_baselines_are_evaluated_by_the_same_call(name: str, request: pytest.FixtureRequest) -> None:
+    tasks = ["mini-I-VG", "mini-V-QA"]
+    results = mmeb.evaluate(request.getfixturevalue(name), tasks)
     assert set(results.scores) == set(tasks)
     assert all(0 <= score <= 100 for score in results.scores.values())
 

@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -193,7 +193,7 @@ def test_no_queries_no_gallery(results: Results, data: Path, tmp_path: Path) -> 
 def test_the_head_has_the_day_on_which_results_were_written(results: Results, tmp_path: Path) -> None:
     written = results.written
     assert written is not None
-    assert abs((datetime.now(timezone.utc) - written).total_seconds()) < 3600
+    assert abs((datetime.now(UTC) - written).total_seconds()) < 3600
     assert f"results of {written:%Y-%m-%d}" in page_of(results, tmp_path).first("header").text
     fresh = Results(results.model, results.tasks)
     assert fresh.written is None

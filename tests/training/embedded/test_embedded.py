@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from vlm2vec import VLM2Vec
@@ -39,6 +40,7 @@ def test_training_saves_a_model_that_loads_to_the_same_vectors(tmp_path):
         assert not torch.equal(before.get_parameter(name), after.get_parameter(name))
 
 
+@pytest.mark.slow
 def test_the_embedded_network_fits_the_wheel():
     network = build_network(new_tokenizer(), EMBEDDED_RECIPE.size, seed=0)
     assert 2 * sum(weight.numel() for weight in network.parameters()) < 7.5 * 2**20

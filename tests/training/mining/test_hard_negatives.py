@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ def naive(
 ) -> tuple[list[list[Any]], int]:
     """The mined negatives of each row, and how many candidates lie within a margin."""
     found, near = [], 0
+    encoded = cache(lambda instruction: model.encode_document(corpus, instruction=instruction))
     for row in rows:
         query = model.encode_query([row["query"]], instruction=row.get("query_instruction"))[0]
         instruction = row.get("document_instruction")
-        candidates = model.encode_document(corpus, instruction=instruction) @ query
+        candidates = encoded(instruction) @ query
         positive = float(model.encode_document([row["document"]], instruction=instruction)[0] @ query)
         known = [row["query"], *(row.get("negatives") or [])]
         known += [other["document"] for other in rows if question(other) == question(row)]

@@ -101,7 +101,8 @@ class SourcePasses:
 
     def _shuffled(self, number: int) -> Rows:
         # Four bytes a row where they are enough: sources have millions of rows.
-        rows = np.arange(self._size, dtype=np.int32 if self._size <= 2**31 else np.int64)
+        kind: type[np.integer] = np.int32 if self._size <= 2**31 else np.int64
+        rows = np.arange(self._size, dtype=kind)
         if self._shuffle:
             np.random.default_rng([self._seed, _STREAM, self._source, number]).shuffle(rows)
         return rows

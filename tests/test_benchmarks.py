@@ -242,4 +242,4 @@ def test_loading_is_measured_for_both_checkpoints_and_types(tmp_path: Path) -> N
     ]  # fmt: skip
     for row in content["rows"]:
         assert row["peak_gib"] >= row["load_peak_gib"] >= row["imports_gib"] > 0
-        assert len(row["encode_seconds"]) == 3
+        assert len(row["encode_seconds"]) == (3 if row["checkpoint"] == "merged" else 0)

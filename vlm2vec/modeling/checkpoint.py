@@ -120,8 +120,8 @@ def load_network(
     own = config.dtype or torch.float32
     if dtype is None:
         dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
-    # An adapter is merged into weights that nothing was rounded off, one layer at a time.
-    network = _load_weights(folder, config, torch.promote_types(own, dtype) if adapters else dtype)
+    # An adapter is merged into the weights as they were stored, and each layer gets its type when it is.
+    network = _load_weights(folder, config, own if adapters else dtype)
     for adapter in reversed(adapters):
         logger.info("Merging the adapter in %s into %s", adapter, folder)
         load_adapter(network, adapter)

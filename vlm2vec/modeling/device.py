@@ -12,7 +12,7 @@ from torch import Tensor
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import shorten
 
-__all__ = ["LARGE", "check_device", "default_dtype", "to_device"]
+__all__ = ["LARGE", "check_device", "default_dtype", "has_bfloat16", "to_device"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,15 @@ def check_device(name: str | torch.device) -> None:
         raise InputError(f"there is no device {device}: {number}", fix='Pass another, or "cpu".')
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes bfloat16 in hardware: on CUDA from the Ampere generation on.
+
+    `torch.cuda.is_bf16_supported` also counts emulation, and asks the current device. AMD's GPUs report
+    (9, 0) and above, and torch takes all of them for able to.
+    """
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) -> torch.dtype:
     """The type of weights that a network gets where nothing else is asked for.
 
@@ -60,7 +69,7 @@ def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) ->
         own: Type of the weights in the checkpoint.
         parameters: Of the network.
     """
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if has_bfloat16(device):
         return torch.bfloat16
     if device.type == "cpu" and parameters >= LARGE and own != torch.float32:
         logger.info(
@@ -74,10 +83,13 @@ def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) ->
 
 
 def to_device(thing: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass of tensors, on a device; the host does not wait for the copy."""
+    """A tensor, or a dataclass of tensors, on a device; the host does not wait for a copy to CUDA."""
     if isinstance(thing, Tensor):
-        from_host = device.type == "cuda" and thing.device.type == "cpu"
-        return (thing.pin_memory() if from_host else thing).to(device, non_blocking=True)
+        on_cuda = device.type == "cuda"
+        if on_cuda and thing.device.type == "cpu":
+            thing = thing.pin_memory()
+        # Elsewhere the copy may read memory that was freed meanwhile (pytorch/pytorch#189690).
+        return thing.to(device, non_blocking=on_cuda)
     if is_dataclass(thing) and not isinstance(thing, type):
         parts = {field.name: to_device(getattr(thing, field.name), device) for field in fields(thing)}
         return replace(thing, **parts)

@@ -183,6 +183,27 @@ def test_layers_are_merged_in_float32_and_rounded_once(dtype: torch.dtype) -> No
     assert ((merged.double() - expected).abs() <= allowed).all()
 
 
+def test_a_folder_holds_what_was_saved_last(tmp_path: Path) -> None:
+    model = with_adapter()
+    model.save(str(tmp_path))
+    model.merge_adapter()
+    merged = model.encode(TEXTS)
+    model.save(str(tmp_path))
+    assert not list(tmp_path.glob("adapter*"))
+    np.testing.assert_array_equal(VLM2Vec(tmp_path, device="cpu").encode(TEXTS), merged)
+
+
+def test_an_adapter_is_not_saved_over_the_weights_that_it_belongs_to(tmp_path: Path) -> None:
+    VLM2Vec(device="cpu").save(str(tmp_path))
+    model = VLM2Vec(tmp_path, device="cpu")
+    with pytest.raises(InputError, match="holds the weights that the adapter belongs to"):
+        model.fit(ROWS, lora=True, max_steps=1, output_dir=tmp_path)
+    model.add_adapter(config())
+    with pytest.raises(InputError, match="holds the weights that the adapter belongs to"):
+        model.save(str(tmp_path))
+    assert not list(tmp_path.glob("adapter*"))
+
+
 def test_an_adapter_that_diverged_is_merged_into_nothing() -> None:
     model = with_adapter()
     layers = model[0].model.language_model.layers

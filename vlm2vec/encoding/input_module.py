@@ -26,7 +26,7 @@ from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling import inference
-from vlm2vec.modeling.adapter import has_adapter, save_adapter
+from vlm2vec.modeling.adapter import has_adapter, remove_adapter_files, save_adapter
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.modeling.device import to_device
@@ -261,6 +261,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         else:
             with without_stock_noise():
                 self.model.save_pretrained(folder)
+            remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
         write_processor_files(folder, self.profile)

@@ -34,16 +34,19 @@ __all__ = [
     "ADAPTER_CONFIG",
     "active_adapters",
     "add_adapter",
+    "check_not_base",
     "has_adapter",
     "load_adapter",
     "load_adapter_weights",
     "merge_adapter",
     "remove_adapter",
+    "remove_adapter_files",
     "save_adapter",
 ]
 
 ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
+_PICKLED = "adapter_model.bin"
 
 # Adapters are saved with the module names of the transformers they were trained with. Up to 4.51 the language
 # model was `model.layers`, then `model.language_model.layers`; the network here is the inner model itself.
@@ -145,8 +148,9 @@ def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
         folder: Gets `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        InputError: No adapter is active, or more than one.
+        InputError: No adapter is active, or more than one; or the folder is that of its base.
     """
+    check_not_base(network, folder)
     names = active_adapters(network)
     if len(names) != 1:
         raise InputError(
@@ -161,6 +165,27 @@ def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
         metadata={"format": "pt"},
     )
     network.peft_config[names[0]].save_pretrained(str(folder))
+
+
+def check_not_base(network: Qwen2VLModel, folder: Path) -> None:
+    """Raise if a folder holds the weights below the adapter: beside them, it would name itself as its base.
+
+    Raises:
+        InputError: It does.
+    """
+    base = Path(network.name_or_path or "")
+    if network.name_or_path and base.is_dir() and base.resolve() == folder.resolve():
+        raise InputError(
+            "the folder holds the weights that the adapter belongs to",
+            fix="Name another.",
+            source=str(folder),
+        )
+
+
+def remove_adapter_files(folder: Path) -> None:
+    """Remove an adapter from a folder, of which whole weights beside it would not be seen."""
+    for name in (ADAPTER_CONFIG, _WEIGHTS, _PICKLED):
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_adapter(network: Qwen2VLModel, name: str) -> None:
@@ -242,7 +267,7 @@ def _materialise(network: Qwen2VLModel) -> None:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    safetensors, pickled = folder / _WEIGHTS, folder / "adapter_model.bin"
+    safetensors, pickled = folder / _WEIGHTS, folder / _PICKLED
     try:
         if safetensors.is_file():
             tensors: dict[str, Tensor] = load_file(safetensors)

@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
-from vlm2vec.modeling.adapter import has_adapter
+from vlm2vec.modeling.adapter import check_not_base, has_adapter
 from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
@@ -100,6 +100,8 @@ def fit(
             "the weights under the adapter were trained and are saved nowhere, so none could load it",
             fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
         )
+    if adapter and output_dir is not None:
+        check_not_base(model[0].model, Path(output_dir))
     with _folder(output_dir) as folder, launched_with_fsdp() as spread:
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(

@@ -80,11 +80,11 @@ def profile_of(name: str) -> Profile:
     return replace(PROFILE, pixels=replace(PROFILE.pixels, max_pixels=_TINY_PIXELS))
 
 
-def write_model(folder: Path, name: str) -> Path:
+def write_model(folder: Path, name: str, *, dtype: torch.dtype = torch.float32) -> Path:
     """Write the checkpoint of that name below the folder, and give its path."""
     path = write_settings(folder, name)
     logging.disable_progress_bar()
-    draw_network(path).save_pretrained(path)
+    draw_network(path, dtype=dtype).save_pretrained(path)
     return path
 
 

@@ -100,13 +100,7 @@ def measure(
         encoders.ways(items, getattr(torch, weights)), runs=runs * (10 if len(items) == 1 else 1)
     )
     reference = encoders.reference(items)
-    # Theirs draw PDF pages differently, so their vectors of pages have other values.
-    comparable = [number for number, item in enumerate(items) if item.pdf is None]
-    errors, cosines = {}, {}
-    for way, one in timed.items():
-        rows = slice(None) if way == OURS else comparable
-        errors[way] = float(np.abs(one.result - reference)[rows].max())
-        cosines[way] = float((one.result * reference).sum(axis=1)[rows].min())
+    errors = {way: errors_of(way, one.result, reference, items) for way, one in timed.items()}
     seconds = {way: one.seconds for way, one in timed.items()}
     return {
         "name": name,
@@ -118,14 +112,29 @@ def measure(
         # Of all threads: steadier than the clock where others use the machine.
         "cpu_seconds": {way: one.cpu_seconds for way, one in timed.items()},
         "ratio": {way: seconds[way] / seconds[OURS] for way in THEIRS},
-        "max_abs_error": errors,
-        "min_cosine": cosines,
+        **{kind: {way: errors[way][kind] for way in errors} for kind in ("max_abs_error", "min_cosine")},
         # How far apart the inputs themselves are: what the errors are small against.
-        "mean_cosine_between_inputs": _mean_cosine(reference),
+        "mean_cosine_between_inputs": mean_cosine(reference),
     }
 
 
-def _mean_cosine(vectors: np.ndarray) -> float | None:
+def errors_of(
+    way: str, vectors: np.ndarray, reference: np.ndarray, items: Sequence[Item]
+) -> dict[str, float]:
+    """How far vectors are from those of one-by-one encoding, at most; nothing where none can be compared."""
+    # Others draw PDF pages differently, so their vectors of pages have other values.
+    compared = [number for number, item in enumerate(items) if way == OURS or item.pdf is None]
+    if not compared:
+        return {}
+    found, expected = vectors[compared], reference[compared]
+    return {
+        "max_abs_error": float(np.abs(found - expected).max()),
+        "min_cosine": float((found * expected).sum(axis=1).min()),
+    }
+
+
+def mean_cosine(vectors: np.ndarray) -> float | None:
+    """Of each pair of unit vectors; `None` for a single one."""
     count = len(vectors)
     return float((vectors @ vectors.T).sum() - count) / (count * (count - 1)) if count > 1 else None
 

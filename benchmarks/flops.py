@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import BatchFeature, Qwen2VLConfig
 
+from vlm2vec.encoding.plan import MediaPiece, Planned
+
 _COLOURS = 3
 
 
@@ -24,6 +26,16 @@ def flops_of(config: Qwen2VLConfig, features: BatchFeature) -> int:
         for grid in features[name].tolist()
     ]
     return language_flops(config.text_config, lengths) + vision_flops(config.vision_config, grids)
+
+
+def flops_of_plans(config: Qwen2VLConfig, plans: Iterable[Planned]) -> int:
+    """The same for inputs that are planned and not yet decoded."""
+    total = 0
+    for plan in plans:
+        grids = [piece.grid for piece in plan.pieces if isinstance(piece, MediaPiece)]
+        total += language_flops(config.text_config, [plan.tokens])
+        total += vision_flops(config.vision_config, grids)
+    return total
 
 
 def language_flops(config: Any, lengths: Iterable[int]) -> int:

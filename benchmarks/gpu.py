@@ -1,176 +1,339 @@
-"""Encoding at the size of Qwen2-VL-2B on a GPU, random weights in bfloat16.
+"""One short run on a GPU at the size of Qwen2-VL-2B: weights are random, in bfloat16.
 
-python benchmarks/gpu.py [--model 2b] [--rows images mixed] [--runs 3] [--json FILE]
+python benchmarks/gpu.py [--json FILE] [--rows images-768 training] [--runs 2] [--max-seconds 420]
 
-For each row: speed against sentence-transformers, the share of the GPU's measured matrix rate that is
-reached, the share of the time in which the GPU waits, and memory at its peak above the weights.
+For each row: inputs a second, against sentence-transformers on the same GPU; the share of the GPU's measured
+matrix rate that the whole call and the forward alone reach; the share of the time in which the GPU waits and
+the kernels that take longest; memory at its peak, and the error. Of training: the time and memory of a step.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from baselines import HAS_TORCHVISION
-from encode import OURS, PADDED, STOCK, Encoders
-from flops import flops_of
-from interleaved import interleave, write_json
+from drawn import Drawn
+from encode import OURS, STOCK, encode_ours, errors_of, mean_cosine
+from flops import flops_of_plans
+from interleaved import write_json
 from machine import machine
-from models import SHAPES, write_model
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
-from workloads import QUERY, Item, Sizes, Writer, corpus
+from models import SHAPES, write_settings
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerCallback
+from watch import Run, give_back, held_memory, matrix_rate, peak_above, profiled, wait, watched
+from workloads import QUERY, Item, Sizes, Writer, corpus, one_query
+
+from vlm2vec.inputs.parse import parse_batch
 
 DTYPE = torch.bfloat16
-CHECKED = 16
+THEIRS = {f"{STOCK}, batch {size}": size for size in (32, 8)}
+"""Batch sizes of sentence-transformers; the one that is slower at first is not timed."""
+
+CHECKED = 8
 """Inputs whose vectors are held against one-by-one encoding in float32."""
+
+BATCH_SIZES = (64, 256)
+"""Pairs of a training step."""
+
+PROFILED_PAIRS = 16
 
 
 def _queries(writer: Writer) -> list[Item]:
     return [Item(writer.caption(), instruction=QUERY) for _ in range(writer.sizes.count(1024))]
 
 
-def _images(writer: Writer) -> list[Item]:
-    return [Item(image=writer.image(768, 768)) for _ in range(writer.sizes.count(128))]
+def _texts(writer: Writer) -> list[Item]:
+    lengths = writer.rng.integers(8, 301, writer.sizes.count(1024))
+    return [Item(writer.prose(int(words))) for words in lengths]
+
+
+def _images(side: int, count: int, writer: Writer) -> list[Item]:
+    return [Item(image=writer.image(side, side)) for _ in range(writer.sizes.count(count))]
+
+
+def _clips(writer: Writer) -> list[Item]:
+    return [Item(video=writer.clip(10)) for _ in range(writer.sizes.count(16))]
 
 
 def _pages(writer: Writer) -> list[Item]:
-    count = writer.sizes.count(64)
+    count = writer.sizes.count(32)
     document = writer.document(count)
     return [Item(pdf=document, page=page) for page in range(1, count + 1)]
 
 
 def _mixed(writer: Writer) -> list[Item]:
-    return list(corpus(writer, writer.sizes.count(400)))
+    return list(corpus(writer, writer.sizes.count(200)))
 
 
 ROWS: dict[str, tuple[str, Callable[[Writer], list[Item]]]] = {
+    "one-query": ("short query, alone", one_query),
     "queries": ("short queries that share an instruction", _queries),
-    "images": ("JPEG files of 768 x 768", _images),
+    "texts": ("texts of 8 to 300 words", _texts),
+    "images-336": ("JPEG files of 336 x 336", partial(_images, 336, 256)),
+    "images-768": ("JPEG files of 768 x 768", partial(_images, 768, 64)),
+    "clips": ("clips of 320 x 240, 8 frames of each", _clips),
     "pages": ("PDF pages", _pages),
     "mixed": ("mixed texts, images, pages and clips", _mixed),
 }
+TRAINING = "training"
 
 
-def matrix_rate(device: str, size: int) -> float:
-    """Operations a second in a large square product: the peak that the shares refer to."""
-    left, right = (torch.randn(size, size, device=device, dtype=DTYPE) for _ in range(2))
-    taken = []
-    for _ in range(10):
-        _wait(device)
-        begin = time.perf_counter()
-        left @ right
-        _wait(device)
-        taken.append(time.perf_counter() - begin)
-    return 2 * size**3 / min(taken)
+@dataclass(frozen=True)
+class Bench:
+    """What the rows share.
+
+    Attributes:
+        encoders: Of the network.
+        scratch: A folder for the files of inputs.
+        sizes: How many inputs there are, and how large they are.
+        runs: Timed runs of each way.
+        rate: Of products of matrices on the device, in operations a second.
+    """
+
+    encoders: Drawn
+    scratch: Path
+    sizes: Sizes
+    runs: int
+    rate: float
+
+    def writer(self, row: str) -> Writer:
+        """Draws the inputs of a row."""
+        return Writer(self.scratch / row, self.sizes)
 
 
-def waiting_share(call: Callable[[], Any], device: str) -> float:
-    """Share of the time of a call in which nothing runs on the device, as torch's profiler sees it."""
-    on_gpu = device.startswith("cuda")
-    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]) as seen:
-        begin = time.perf_counter()
-        call()
-        _wait(device)
-        seconds = time.perf_counter() - begin
-    kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
-    ranges = ((one.time_range.start, one.time_range.end) for one in seen.events() if one.device_type == kind)
-    return 1 - covered(ranges) * 1e-6 / seconds
-
-
-def covered(ranges: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of ranges."""
-    total, until = 0.0, float("-inf")
-    for begin, end in sorted(ranges):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total
-
-
-def peak_memory(call: Callable[[], Any], device: str) -> float | None:
-    """Memory of the GPU at its peak above what is held before the call, in MB; `None` without a GPU."""
-    if not device.startswith("cuda"):
-        return None
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    held = torch.cuda.memory_allocated()
-    call()
-    return (torch.cuda.max_memory_allocated() - held) / 2**20
-
-
-def measure(
-    name: str, encoders: Encoders, writer: Writer, *, runs: int, matrix_rate: float
-) -> dict[str, Any]:
-    """One row: times, shares, memory and error."""
+def encoding(name: str, bench: Bench) -> dict[str, Any]:
+    """Times, shares, kernels, memory and errors of encoding one kind of input."""
     what, draw = ROWS[name]
-    items = draw(writer)
-    ways = {way: call for way, call in encoders.ways(items, DTYPE).items() if way != PADDED}
-    timed = interleave(ways, runs=runs)
-    seconds = {way: one.seconds for way, one in timed.items()}
-    padded = encoders.load(PADDED, torch.float32)
-    flops = sum(flops_of(padded.network.config, padded.features([item])) for item in items)
-    reference = encoders.reference(items[:CHECKED])
+    items = draw(bench.writer(name))
+    ours = bench.encoders.load(OURS, DTYPE)
+    parsed = parse_batch([item.ours() for item in items], [item.instruction for item in items])
+    plans = ours[0].preparer.planner.plan(list(enumerate(parsed)))
+    flops = flops_of_plans(ours[0].model.config, plans)
+    # A single call of a single query is short: it takes more of them for a steady median.
+    taken, broken = in_turn(items, bench.encoders, runs=bench.runs * (10 if len(items) == 1 else 1))
+    ways = {way: summary(runs, inputs=len(items), work=flops / bench.rate) for way, runs in taken.items()}
+    theirs = [one["seconds"] for way, one in ways.items() if way != OURS and one["timed_runs"]]
     return {
-        "name": name,
         "work": f"{len(items)} {what}",
-        "seconds": seconds,
-        "ratio": min(taken for way, taken in seconds.items() if way != OURS) / seconds[OURS],
+        "tokens": sum(plan.tokens for plan in plans),
         "tflop": flops / 1e12,
-        "share_of_matrix_rate": {way: flops / taken / matrix_rate for way, taken in seconds.items()},
-        "waiting_share": {way: waiting_share(call, encoders.device) for way, call in ways.items()},
-        "peak_memory_mb": {way: peak_memory(call, encoders.device) for way, call in ways.items()},
-        "min_cosine": float((timed[OURS].result[:CHECKED] * reference).sum(axis=1).min()),
+        "ways": {**ways, **broken},
+        "ratio": theirs[0] / ways[OURS]["seconds"] if theirs else None,
+        "errors": attempt(partial(errors, taken, items, bench.encoders)),
+        "profile": attempt(partial(profiled, partial(encode_ours, ours, items), bench.encoders.device)),
     }
 
 
+def in_turn(
+    items: Sequence[Item], encoders: Drawn, *, runs: int
+) -> tuple[dict[str, list[Run]], dict[str, dict[str, Any]]]:
+    """Runs of ours and of theirs, A B A B, behind a first that does not count; and the errors of theirs.
+
+    Of their batch sizes, the one that is faster at first goes on.
+    """
+
+    def run(way: str) -> Run:
+        if way == OURS:
+            model = encoders.load(OURS, DTYPE)
+            return watched(partial(encode_ours, model, items), model[0], encoders.device)
+        stock = encoders.load(STOCK, DTYPE)
+        encode = partial(stock.encode, items, batch_size=THEIRS[way])
+        return watched(encode, stock.model[0], encoders.device)
+
+    taken, broken = {OURS: [run(OURS)]}, {}
+    for way in THEIRS:
+        first = attempt(lambda way=way: {"run": run(way)})
+        if "run" in first:
+            taken[way] = [first["run"]]
+        else:
+            broken[way] = first
+    faster = sorted(taken.keys() - {OURS}, key=lambda way: taken[way][0].seconds)[:1]
+    for _ in range(runs):
+        for way in (OURS, *faster):
+            taken[way].append(run(way))
+    return taken, broken
+
+
+def summary(runs: Sequence[Run], *, inputs: int, work: float) -> dict[str, Any]:
+    """What is told of a way.
+
+    Args:
+        runs: The first does not count, unless there is no other.
+        inputs: Of a run.
+        work: Seconds that it would take at the matrix rate.
+    """
+    counted = runs[1:] or runs
+    seconds = median(run.seconds for run in counted)
+    forward = median(run.forward_seconds for run in counted)
+    return {
+        "timed_runs": len(runs) - 1,
+        "seconds": seconds,
+        "inputs_per_second": inputs / seconds,
+        "share_of_matrix_rate": work / seconds,
+        "forward_seconds": forward,
+        "forward_share_of_matrix_rate": work / forward,
+        "peak_memory_mb": counted[-1].peak_mb,
+    }
+
+
+def errors(taken: Mapping[str, Sequence[Run]], items: Sequence[Item], encoders: Drawn) -> dict[str, Any]:
+    """How far the vectors of some inputs are from those of one-by-one encoding in float32."""
+    checked = items[:CHECKED]
+    reference = encoders.reference(checked)
+    found = {way: runs[0].result[:CHECKED] for way, runs in taken.items()}
+    return {
+        **{way: errors_of(way, vectors, reference, checked) for way, vectors in found.items()},
+        "mean_cosine_between_inputs": mean_cosine(reference),
+    }
+
+
+class Steps(TrainerCallback):
+    """Times the steps of a trainer."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        wait(self.device)
+        self._begin = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        wait(self.device)
+        self.seconds.append(time.perf_counter() - self._begin)
+
+
+def training(bench: Bench) -> dict[str, Any]:
+    """Time and memory of a step with GradCache and the default adapter, and what it spends its time on."""
+    encoders, count = bench.encoders, bench.sizes.count
+    writer = bench.writer(TRAINING)
+    pairs = [(writer.caption(), writer.image(336, 336)) for _ in range(count(max(BATCH_SIZES)))]
+    rows = [{"query": text, "query_instruction": QUERY, "document": {"image": file}} for text, file in pairs]
+
+    def fit(batch_size: int, *, steps: int) -> tuple[list[float], float]:
+        clock = Steps(encoders.device)
+        settings = {"lora": True, "bf16": True, "show_progress_bar": False, "callbacks": [clock]}
+        done = encoders.ours(DTYPE).fit(rows[:batch_size], batch_size=batch_size, max_steps=steps, **settings)
+        return clock.seconds, done.losses[-1][1]
+
+    measured = []
+    for batch_size in map(count, BATCH_SIZES):
+        give_back(encoders.device)
+        held = held_memory(encoders.device)
+        (_, *seconds), loss = fit(batch_size, steps=1 + bench.runs)
+        step = {
+            "pairs": batch_size,
+            "seconds": median(seconds),
+            "pairs_per_second": batch_size / median(seconds),
+        }
+        measured.append({**step, "peak_memory_mb": peak_above(held, encoders.device), "loss": loss})
+    profile = attempt(partial(profiled, partial(fit, count(PROFILED_PAIRS), steps=1), encoders.device))
+    return {"work": "pairs of a caption and a JPEG file", "steps": measured, "profile": profile}
+
+
+def attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What some work gives; where it fails, its error, for what comes after it is worth having too."""
+    try:
+        return work()
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def failed(row: Mapping[str, Any]) -> bool:
+    """Whether a row, or a part of it that is ours, ended with an error."""
+    return any("error" in part for part in (row, row.get("errors", {}), row.get("profile", {})))
+
+
 def print_row(row: dict[str, Any]) -> None:
-    """One line of the table."""
-    memory = row["peak_memory_mb"][OURS]
-    numbers = (
-        f"{row['seconds'][OURS]:.3f} s",
-        f"{row['ratio']:.2f}x",
-        f"{row['share_of_matrix_rate'][OURS]:.1%}",
-        f"{row['waiting_share'][OURS]:.1%}",
-        "" if memory is None else f"{memory:.0f} MB",
-        f"{1 - row['min_cosine']:.1e}",
-    )
-    print(f"{row['work']:46s}", *(f"{number:>9s}" for number in numbers), flush=True)
+    """A line of the table, or one for each size of a training step."""
+    if "ways" in row:
+        ours = row["ways"][OURS]
+        numbers = (
+            f"{ours['inputs_per_second']:.1f}/s",
+            "" if row["ratio"] is None else f"{row['ratio']:.2f}x",
+            f"{ours['share_of_matrix_rate']:.1%}",
+            f"{ours['forward_share_of_matrix_rate']:.1%}",
+            f"{row['profile'].get('waiting_share', math.nan):.1%}",
+            _megabytes(ours["peak_memory_mb"]),
+            f"{1 - row['errors'].get(OURS, {}).get('min_cosine', math.nan):.1e}",
+        )
+        lines = [" ".join(f"{number:>10s}" for number in numbers)]
+    elif "steps" in row:
+        lines = [
+            f"{step['pairs']} pairs: {step['seconds']:.2f} s a step {_megabytes(step['peak_memory_mb'])}"
+            for step in row["steps"]
+        ]
+    else:
+        lines = [row.get("error") or row["skipped"]]
+    for line in lines:
+        print(f"{row['name']:12s} {line}  ({row['elapsed']:.0f} s)", flush=True)
 
 
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
+def _megabytes(memory: float | None) -> str:
+    return "" if memory is None else f"{memory:.0f} MB"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda", help="default: cuda")
+    begin = time.perf_counter()
+    measures = {**{name: partial(encoding, name) for name in ROWS}, TRAINING: training}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     parser.add_argument("--model", choices=SHAPES, help="size of the model (default: 2b)")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="what is encoded")
-    parser.add_argument("--runs", type=int, default=3, help="timed runs of each way (default: 3)")
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument(
+        "--rows", nargs="+", choices=measures, default=list(measures), help="what is measured"
+    )
+    parser.add_argument("--runs", type=int, default=2, help="timed runs of each way (default: 2)")
+    parser.add_argument(
+        "--max-seconds", type=float, default=420, help="after which no row begins (default: 420)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the numbers here, after each row")
     parser.add_argument("--quick", action="store_true", help="a tiny model and tiny inputs, to try the code")
     options = parser.parse_args(arguments)
+    if not hasattr(SentenceTransformer, "_inference"):
+        raise SystemExit(
+            "sentence-transformers is older than 6.2, and would encode past this package's engine"
+        )
     name = options.model or ("tiny" if options.quick else "2b")
-    rate = matrix_rate(options.device, 256 if options.quick else 8192)
-    print(f"matrix product in bfloat16: {rate / 1e12:.1f} TFLOP/s")
-    heads = ("ours", STOCK[:9], "of peak", "waiting", "memory", "1 - cos")
-    print(f"{'work':46s}", *(f"{head:>9s}" for head in heads))
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        encoders = Encoders(write_model(Path(scratch), name, dtype=DTYPE), options.device)
+    rate = matrix_rate(options.device, 256 if options.quick else 8192, DTYPE)
+    about = {
+        "machine": machine(),
+        "matrix_tflops": rate / 1e12,
+        "torchvision": HAS_TORCHVISION,
+        "model": name,
+    }
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        encoders = Drawn(write_settings(scratch, name), options.device, DTYPE)
+        bench = Bench(encoders, scratch, Sizes(options.quick), options.runs, rate)
+        ready = time.perf_counter() - begin
+        print(f"matrix product in bfloat16: {rate / 1e12:.1f} TFLOP/s, and weights drawn ({ready:.0f} s)")
+        heads = ("ours", STOCK[:9], "of peak", "forward", "waiting", "memory", "1 - cos")
+        print(f"{'':12s}", *(f"{head:>10s}" for head in heads), flush=True)
         for row in options.rows:
-            writer = Writer(Path(scratch) / row, Sizes(options.quick))
-            rows.append(measure(row, encoders, writer, runs=options.runs, matrix_rate=rate))
+            if time.perf_counter() - begin > options.max_seconds:
+                done = {"skipped": f"{options.max_seconds:g} seconds are over"}
+            else:
+                done = attempt(partial(measures[row], bench))
+                give_back(options.device)
+            rows.append({"name": row, **done, "elapsed": time.perf_counter() - begin})
             print_row(rows[-1])
-    if options.json:
-        about = {"machine": machine(), "matrix_tflops": rate / 1e12, "torchvision": HAS_TORCHVISION}
-        write_json(options.json, {**about, "model": name, "rows": rows})
+            if options.json:  # after each row, for a run that is cut short
+                write_json(options.json, {**about, "rows": rows})
+    if bad := [row["name"] for row in rows if failed(row)]:
+        raise SystemExit(f"failed: {', '.join(bad)}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def report(comparisons: list[Comparison], json_file: Path | None) -> None:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write numbers where they can be read by the plots and the table of the README."""
+    """Write numbers where they can be read by the plots and the table of the README: all or none of them."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    whole = file.with_name(f"{file.name}.new")
+    whole.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    whole.replace(file)

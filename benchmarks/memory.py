@@ -111,12 +111,12 @@ def encode_apart(
 def above_loaded(run: Callable[[], object]) -> dict[str, float]:
     """Seconds of a call, and memory at its peak above what this process has before."""
     gc.collect()
-    loaded = _memory("VmRSS")
+    loaded = resident("VmRSS")
     forgotten = _forget_peak()
     begin = time.perf_counter()
     run()
     seconds = time.perf_counter() - begin
-    peak = _memory("VmHWM" if forgotten else "highest")
+    peak = resident("VmHWM" if forgotten else "highest")
     return {"seconds": seconds, "peak": max(0.0, peak - loaded), "loaded": loaded}
 
 
@@ -129,7 +129,7 @@ def _forget_peak() -> bool:
     return True
 
 
-def _memory(what: str) -> float:
+def resident(what: str) -> float:
     """Resident memory of this process in MB, now or at its highest."""
     if _STATUS.is_file() and what.startswith("Vm"):
         lines = _STATUS.read_text(encoding="ascii").splitlines()
@@ -138,9 +138,7 @@ def _memory(what: str) -> float:
     return highest / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def in_fresh_process(
-    work: Callable[..., dict[str, float]], *arguments: Any, **settings: Any
-) -> dict[str, float]:
+def in_fresh_process(work: Callable[..., dict[str, Any]], *arguments: Any, **settings: Any) -> dict[str, Any]:
     """`work`, where nothing has been allocated before."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
         return fresh.submit(work, *arguments, **settings).result()

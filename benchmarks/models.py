@@ -6,13 +6,15 @@ normal distribution of width 0.02, so that activations keep a sane size.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, Qwen2VLModel
+from torch import nn
+from transformers import AutoConfig, AutoModel, Qwen2VLModel
 from transformers.utils import logging
 
 from vlm2vec import profiles
@@ -80,6 +82,31 @@ def profile_of(name: str) -> Profile:
 
 def write_model(folder: Path, name: str, *, dtype: torch.dtype = torch.float32) -> Path:
     """Write the checkpoint of that name below the folder, and give its path."""
+    path = write_settings(folder, name)
+    logging.disable_progress_bar()
+    draw_network(path, dtype=dtype).save_pretrained(path)
+    return path
+
+
+def draw_network(settings: Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Qwen2VLModel:
+    """A network of these settings, its weights drawn on the device: a GPU takes no time for billions."""
+    config = AutoConfig.from_pretrained(settings)
+    with torch.random.fork_rng(), torch.device(device):
+        torch.manual_seed(0)
+        return AutoModel.from_config(config, dtype=dtype).eval()
+
+
+def copy_of(network: Qwen2VLModel, dtype: torch.dtype) -> Qwen2VLModel:
+    """The network again, with the same weights: the same tensors, unless they are of another type."""
+    weights = {
+        id(weight): weight if weight.dtype == dtype else nn.Parameter(weight.detach().to(dtype))
+        for weight in network.parameters()
+    }
+    return copy.deepcopy(network, weights)
+
+
+def write_settings(folder: Path, name: str) -> Path:
+    """Write the checkpoint of that name without its weights, and give its path."""
     shape, path = SHAPES[name], folder / f"model-{name}"
     shutil.copytree(EMBEDDED_MODEL, path, ignore=shutil.ignore_patterns("*.safetensors"))
     config = AutoConfig.from_pretrained(path)
@@ -111,14 +138,12 @@ def write_model(folder: Path, name: str, *, dtype: torch.dtype = torch.float32) 
             "hidden_size": shape.width,
         }
     )
-    config.dtype = text.dtype = vision.dtype = dtype
-    logging.disable_progress_bar()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        Qwen2VLModel(config).to(dtype).save_pretrained(path)
+    config.save_pretrained(path)
     profile = profile_of(name)
     profile.save(path)
     _edit(path / "1_Pooling" / "config.json", embedding_dimension=shape.width)
+    # transformers before 5.23 does not know the switch that is set there, and pads nothing because of it.
+    _edit(path / "sentence_bert_config.json", processing_kwargs={})
     _edit(path / "tokenizer_config.json", model_max_length=text.max_position_embeddings)
     budget = {"shortest_edge": profile.pixels.min_pixels, "longest_edge": profile.pixels.max_pixels}
     for file in ("preprocessor_config.json", "video_preprocessor_config.json"):

@@ -10,8 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from vlm2vec import VLM2Vec, pdf_pages
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.world.samples import write_samples
@@ -31,13 +29,14 @@ def main(folder: Path | None = None, query: str | None = None) -> None:
             print(f"left out: {error}")
 
     model = VLM2Vec()
-    # A page that cannot be drawn costs its own row, not the job.
+    # A page that cannot be drawn costs its own row, not the job: -inf is its similarity to any query.
     vectors = model.encode_document(pages, on_error="nan")
-    scores = model.similarity(model.encode_query(query), np.nan_to_num(vectors))[0]
+    scores = model.similarity(model.encode_query(query), vectors)[0]
 
     print(f"{query!r} in {len(pages)} pages:")
     for place in scores.argsort(descending=True)[:3].tolist():
-        print(f"  {scores[place]:.3f}  {pages[place]}")
+        if scores[place].isfinite():
+            print(f"  {scores[place]:.3f}  {pages[place]}")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import json
+import operator
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import EventList, FunctionEvent
+from torch.profiler import ProfilerActivity
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -24,12 +29,15 @@ import flops
 import gpu
 import grad_cache
 import interleaved
+import loading
 import memory
 import models
 import readme_table
 import sub_batches
+import watch
 import workloads
 
+from vlm2vec.inputs.parse import parse_batch
 from vlm2vec.model import EMBEDDED_MODEL
 
 
@@ -178,18 +186,174 @@ def test_attention_that_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch) ->
         attention.main(["--lengths", "600", "--runs", "1"])
 
 
-def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:
-    rows = ["images", "mixed"]
-    arguments = ["--device", "cpu", "--runs", "1", "--rows", *rows]
-    content = written(gpu, tmp_path / "gpu.json", *arguments)
-    assert [row["name"] for row in content["rows"]] == rows
+def on_cpu(file: Path, *arguments: str) -> dict[str, Any]:
+    return written(gpu, file, "--device", "cpu", "--runs", "1", *arguments)
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_measures_every_row_on_a_processor_too(tmp_path: Path) -> None:
+    content = on_cpu(tmp_path / "gpu.json")
+    *rows, step = content["rows"]
+    assert [row["name"] for row in rows] == list(gpu.ROWS)
+    assert step["name"] == gpu.TRAINING
+    for row in rows:
+        timed = [way for way, one in row["ways"].items() if one["timed_runs"]]
+        assert len(timed) == 2, "ours, and the faster of theirs"
+        seconds, theirs = (row["ways"][way]["seconds"] for way in timed)
+        assert row["ratio"] == theirs / seconds
+        ours = row["ways"][encode.OURS]
+        assert 0 < ours["forward_seconds"] < ours["seconds"]
+        at_the_peak = row["tflop"] / content["matrix_tflops"]
+        assert ours["share_of_matrix_rate"] == pytest.approx(at_the_peak / ours["seconds"])
+        assert ours["forward_share_of_matrix_rate"] == pytest.approx(at_the_peak / ours["forward_seconds"])
+        assert row["errors"][encode.OURS]["min_cosine"] > 0.999
     for row in content["rows"]:
-        assert 0 <= row["waiting_share"][encode.OURS] < 1
-        assert row["min_cosine"] > 0.999
+        assert 0 <= row["profile"]["waiting_share"] < 1
+        shares = [kernel["share"] for kernel in row["profile"]["kernels"]]
+        assert shares == sorted(shares, reverse=True)
+        assert len(shares) == 10
+    assert len(step["steps"]) == len(gpu.BATCH_SIZES)
+    assert all(one["seconds"] > 0 and np.isfinite(one["loss"]) for one in step["steps"])
+
+
+def test_rows_of_the_gpu_benchmark_are_kept_when_another_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gpu.json"
+    before: list[str] = []
+
+    def fail(writer: workloads.Writer) -> list[workloads.Item]:
+        before.extend(row["name"] for row in json.loads(file.read_text(encoding="utf-8"))["rows"])
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setitem(gpu.ROWS, "texts", ("texts", fail))
+    with pytest.raises(SystemExit, match="failed: texts"):
+        on_cpu(file, "--rows", "one-query", "texts", "queries")
+    assert before == ["one-query"]
+    first, failed, last = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert failed["error"] == "OutOfMemoryError: no memory left"
+    assert first["ratio"] > 0
+    assert last["ratio"] > 0
+
+
+def test_the_gpu_benchmark_goes_on_without_sentence_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ImportError("no torchvision")
+
+    monkeypatch.setattr(encode, "Stock", refuse)
+    (row,) = on_cpu(tmp_path / "gpu.json", "--rows", "one-query")["rows"]
+    assert [row["ways"][way] for way in gpu.THEIRS] == [{"error": "ImportError: no torchvision"}] * 2
+    assert row["ratio"] is None
+    assert row["ways"][encode.OURS]["seconds"] > 0
+
+
+def test_the_gpu_benchmark_skips_rows_when_its_time_is_over(tmp_path: Path) -> None:
+    content = on_cpu(tmp_path / "gpu.json", "--max-seconds", "0")
+    assert {row["skipped"] for row in content["rows"]} == {"0 seconds are over"}
+
+
+def test_the_gpu_benchmark_refuses_what_would_encode_past_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "SentenceTransformer", object)
+    with pytest.raises(SystemExit, match=r"older than 6\.2"):
+        gpu.main(["--device", "cpu"])
+
+
+def test_copies_of_a_drawn_network_have_its_weights_and_exact_positions(tmp_path: Path) -> None:
+    settings = models.write_settings(tmp_path, "tiny")
+    drawn = models.draw_network(settings, dtype=torch.bfloat16)
+    same, exact = (models.copy_of(drawn, dtype) for dtype in (torch.bfloat16, torch.float32))
+    assert all(map(operator.is_, same.parameters(), drawn.parameters()))
+    for weight, expected in zip(exact.parameters(), drawn.parameters(), strict=True):
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, expected.float())
+    for network in (drawn, same, exact):
+        for name, frequencies in models.draw_network(settings).named_buffers():
+            torch.testing.assert_close(network.get_buffer(name), frequencies, rtol=0, atol=0)
+
+
+def test_a_gpu_is_watched_by_its_own_clock_and_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            calls.append("event")
+            self.second = 3 ** calls.count("event")
+
+        def elapsed_time(self, end: Event) -> float:
+            return 1e3 * (end.second - self.second)
+
+    held, peak = 2 * 2**20, 7 * 2**20
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: held)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak)
+    for name in ("synchronize", "reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name))
+    network = torch.nn.Identity()
+    run = watch.watched(lambda: [network(number) for number in (1, 2)], network, "cuda")
+    # What went before has ended when the clock starts, and the call has when it stops.
+    assert calls == ["reset_peak_memory_stats", "synchronize", *["event"] * 4, "synchronize"]
+    assert run.result == [1, 2]
+    assert run.forward_seconds == (9 - 3) + (81 - 27)
+    assert run.peak_mb == 5
+    network(3)
+    watch.give_back("cuda")
+    assert calls[-2:] == ["synchronize", "empty_cache"], "no hook is left"
+
+
+def test_kernels_of_a_gpu_are_summed_up_without_what_the_host_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = [
+        ("launch", DeviceType.CPU, 0, 900),
+        ("product", DeviceType.CUDA, 100, 400),
+        ("norm", DeviceType.CUDA, 400, 500),
+        ("product", DeviceType.CUDA, 600, 700),
+    ]
+    events = EventList(
+        [
+            FunctionEvent(number, name, 0, begin, end, stack=[], device_type=kind, use_device="cuda")
+            for number, (name, kind, begin, end) in enumerate(ran)
+        ],
+        use_device="cuda",
+    )
+    events._build_tree()
+    profile = mock.MagicMock()
+    profile.return_value.__enter__.return_value = mock.Mock(
+        events=lambda: events, key_averages=events.key_averages
+    )
+    monkeypatch.setattr(watch, "profile", profile)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(watch.time, "perf_counter", iter([0.0, 1e-3]).__next__)
+    seen = watch.profiled(lambda: None, "cuda")
+    assert profile.call_args == mock.call(activities=[ProfilerActivity.CUDA])
+    assert seen["waiting_share"] == pytest.approx(1 - 0.5)
+    found = [(kernel["name"], kernel["calls"], kernel["share"]) for kernel in seen["kernels"]]
+    assert found == [("product", 2, pytest.approx(0.8)), ("norm", 1, pytest.approx(0.2))]
+    assert seen["kernels"][0]["seconds"] == pytest.approx(400e-6)
+
+
+def test_numbers_that_are_there_stay_when_writing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "numbers.json"
+    interleaved.write_json(file, {"rows": [1]})
+    write = Path.write_text
+
+    def half(path: Path, text: str, **settings: Any) -> None:
+        write(path, text[: len(text) // 2], **settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        interleaved.write_json(file, {"rows": [1, 2]})
+    assert json.loads(file.read_text(encoding="utf-8")) == {"rows": [1]}
 
 
 def test_overlapping_work_counts_once() -> None:
-    assert gpu.covered([(0, 4), (1, 2), (3, 6), (8, 9)]) == 7
+    assert watch.covered([(0, 4), (1, 2), (3, 6), (8, 9)]) == 7
 
 
 def test_operations_are_those_that_torch_counts(tiny: Path, writer: workloads.Writer) -> None:
@@ -206,6 +370,16 @@ def test_operations_are_those_that_torch_counts(tiny: Path, writer: workloads.Wr
         # Eager attention computes what the causal mask then hides.
         hidden = text.num_hidden_layers * 2 * text.hidden_size * length * (length - 1)
         assert flops.flops_of(padded.network.config, features) == counted.get_total_flops() - hidden
+
+
+def test_operations_of_a_plan_are_those_of_decoded_inputs(tiny: Path, tmp_path: Path) -> None:
+    padded = baselines.Padded(tiny, dtype=torch.float32, device="cpu")
+    planner = encode.Encoders(tiny).load(encode.OURS, torch.float32)[0].preparer.planner
+    items = workloads.mixed(workloads.Writer(tmp_path, workloads.Sizes(quick=True)))
+    parsed = parse_batch([item.ours() for item in items], [item.instruction for item in items])
+    for item, plan in zip(items, planner.plan(list(enumerate(parsed))), strict=True):
+        decoded = flops.flops_of(padded.network.config, padded.features([item]))
+        assert flops.flops_of_plans(padded.network.config, [plan]) == decoded
 
 
 def test_the_readme_shows_what_was_measured() -> None:
@@ -231,3 +405,14 @@ def test_the_readme_keeps_what_is_around_its_table() -> None:
     assert readme_table.filled(text, "new\n") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="needs the lines"):
         readme_table.filled("no markers", "new\n")
+
+
+@pytest.mark.slow
+def test_loading_is_measured_for_both_checkpoints_and_types(tmp_path: Path) -> None:
+    content = written(loading, tmp_path / "loading.json", "--threads", "1")
+    assert [(row["checkpoint"], row["asked"]) for row in content["rows"]] == [
+        ("merged", None), ("merged", "float32"), ("adapter", None), ("adapter", "float32")
+    ]  # fmt: skip
+    for row in content["rows"]:
+        assert row["peak_gib"] >= row["load_peak_gib"] >= row["imports_gib"] > 0
+        assert len(row["encode_seconds"]) == (3 if row["checkpoint"] == "merged" else 0)

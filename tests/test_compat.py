@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import os
@@ -20,7 +21,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import BertConfig, BertModel, BertTokenizerFast, Qwen2VLModel
 
 from vlm2vec import VLM2Vec
-from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of
+from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of, flag_adapters
 from vlm2vec.errors import InputError
 from vlm2vec.modeling.attention import PACKED_ATTENTION
 
@@ -85,6 +86,17 @@ def test_load_default_modules_is_called_with_names_we_take() -> None:
     assert set(inspect.signature(SentenceTransformer._load_default_modules).parameters) <= ours
 
 
+def test_what_becomes_of_each_argument_of_sentence_transformers_is_known() -> None:
+    """A new one would be passed on without a look. `tests/test_model.py` has those that are refused."""
+    refused = {"processor_kwargs", "config_kwargs", "backend"}
+    works = {
+        "self", "model_name_or_path", "modules", "device", "prompts", "default_prompt_name", "cache_folder",
+        "trust_remote_code", "revision", "local_files_only", "token", "use_auth_token", "model_kwargs",
+        "model_card_data", "similarity_fn_name", "truncate_dim",
+    }  # fmt: skip
+    assert set(inspect.signature(SentenceTransformer.__init__).parameters) == refused | works
+
+
 def test_saved_folders_load_through_the_class_hook(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save(str(tmp_path))
     assert type(VLM2Vec(tmp_path, device="cpu")[0]) is VLM2Vec.input_module_class
@@ -105,6 +117,15 @@ def test_the_public_way_to_set_attention_does_not_take_the_name(golden: Path) ->
 def test_the_attention_in_use_is_not_saved(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save(str(tmp_path))
     assert PACKED_ATTENTION not in (tmp_path / "config.json").read_text()
+
+
+def test_transformers_is_told_of_adapters_by_the_flag_that_it_reads(tiny: VLM2Vec) -> None:
+    assert Qwen2VLModel._hf_peft_config_loaded is False
+    network = copy.deepcopy(tiny[0].model)
+    for config, expected in (({"default": None}, True), ({}, False)):
+        network.peft_config = config
+        flag_adapters(network)
+        assert network._hf_peft_config_loaded is expected
 
 
 def test_dtype_of_reads_what_sentence_transformers_takes() -> None:

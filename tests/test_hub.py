@@ -28,10 +28,13 @@ print("same vectors")
 """
 
 LOAD_PUBLISHED = """
+import os
 import sys
 from pathlib import Path
 from vlm2vec import VLM2Vec, errors
-model = VLM2Vec("VLM2Vec/VLM2Vec-V2.0", base_model="Qwen/tiny", device="cpu")
+cache = Path(os.environ["HF_HOME"], "elsewhere")
+model = VLM2Vec("VLM2Vec/VLM2Vec-V2.0", base_model="Qwen/tiny", device="cpu", cache_folder=str(cache))
+assert {"models--VLM2Vec--VLM2Vec-V2.0", "models--Qwen--tiny"} <= {found.name for found in cache.iterdir()}
 assert model.profile.name == "vlm2vec-v2"
 local = VLM2Vec(Path(sys.argv[1]) / "tiny_adapter_dora", profile="vlm2vec-v2", device="cpu")
 assert (model.encode("a cat") == local.encode("a cat")).all()

@@ -90,6 +90,41 @@ def test_similarity_is_cosine(tiny: VLM2Vec) -> None:
     np.testing.assert_allclose(tiny.similarity(vectors, vectors).numpy(), vectors @ vectors.T, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
+def test_a_failed_input_is_never_the_best_match(tiny: VLM2Vec, name: str) -> None:
+    model = VLM2Vec(modules=list(tiny), device="cpu", similarity_fn_name=name)
+    query, documents = model.encode("a red circle"), model.encode([None, *TEXTS, None], on_error="nan")
+    scores, pairs = model.similarity(query, documents)[0], model.similarity_pairwise(documents, documents)
+    assert scores.isneginf().tolist() == pairs.isneginf().tolist() == [True, False, False, False, True]
+    assert int(scores.argmax()) == int(scores.topk(1).indices) == 1
+    stock = SentenceTransformer.similarity(model, query, documents[1:4])[0]
+    torch.testing.assert_close(scores[1:4], stock, rtol=0, atol=1e-6)
+    assert SentenceTransformer.similarity(model, query, documents)[0].argmax() == 0  # what is mended
+
+
+def test_similarity_of_whole_numbers_and_gradients_stay_what_they_were(tiny: VLM2Vec) -> None:
+    dot, small = VLM2Vec(modules=list(tiny), device="cpu", similarity_fn_name="dot"), torch.tensor([[1, 2]])
+    assert dot.similarity(small, small).tolist() == [[5]]
+    vectors = torch.randn(3, 64, requires_grad=True)
+    (mine,) = torch.autograd.grad(tiny.similarity(vectors[:1], vectors[1:]).sum(), vectors)
+    stock = SentenceTransformer.similarity(tiny, vectors[:1], vectors[1:])
+    torch.testing.assert_close(mine, torch.autograd.grad(stock.sum(), vectors)[0])
+
+
+@pytest.mark.parametrize("name", ["encode", "encode_query", "encode_document"])
+def test_inputs_may_be_called_sentences(tiny: VLM2Vec, name: str) -> None:
+    encode = getattr(tiny, name)
+    expected = encode(TEXTS)
+    np.testing.assert_array_equal(encode(sentences=TEXTS), expected)
+    np.testing.assert_array_equal(encode(inputs=TEXTS), expected)
+    assert encode(sentences="a text", batch_size=1).shape == (64,)
+    for twice in (lambda: encode(TEXTS, sentences=TEXTS), lambda: encode(inputs=TEXTS, sentences=TEXTS)):
+        with pytest.raises(errors.InputError, match="inputs are given twice"):
+            twice()
+    with pytest.raises(TypeError, match="'inputs'"):
+        encode()
+
+
 def test_an_instruction_for_all_or_for_each(tiny: VLM2Vec) -> None:
     plain, other = "Represent this:", "Find:"
     for_all = tiny.encode(MIXED, instruction=plain)
@@ -143,7 +178,9 @@ def test_error_policies_are_checked_before_work(tiny: VLM2Vec) -> None:
 def test_arguments_without_effect_are_refused(tiny: VLM2Vec, golden: Path) -> None:
     with pytest.raises(errors.InputError, match="max_pixels"):
         tiny.encode(TEXTS, processing_kwargs={"image": {"max_pixels": 1}})
-    for name, value in {"processor_kwargs": {"a": 1}, "config_kwargs": {"a": 1}, "backend": "onnx"}.items():
+    refused = {name: {"a": 1} for name in ("processor_kwargs", "tokenizer_kwargs", "config_kwargs")}
+    refused |= {"backend": "onnx", "model_kwargs": {"attn_implementation": "eager"}}
+    for name, value in refused.items():
         with pytest.raises(errors.InputError, match=name):
             VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", **{name: value})
 
@@ -241,8 +278,24 @@ def test_copies_and_pickles_give_the_same_vectors(tiny: VLM2Vec) -> None:
 def test_modules_may_be_given(tiny: VLM2Vec) -> None:
     model = VLM2Vec(modules=list(tiny), device="cpu")
     np.testing.assert_allclose(model.encode(TEXTS), tiny.encode(TEXTS), atol=1e-6)
-    with pytest.raises(errors.InputError, match="modules= is given, and profile"):
-        VLM2Vec(modules=list(tiny), profile="vlm2vec-v2")
+    beside = {"profile": "vlm2vec-v2", "dtype": "bfloat16", "model_kwargs": {"dtype": "bfloat16"}}
+    for name, value in beside.items():
+        with pytest.raises(errors.InputError, match=f"modules= is given, and {name}"):
+            VLM2Vec(modules=list(tiny), **{name: value})
+    with pytest.raises(errors.InputError, match="modules= is given, and model_name_or_path"):
+        VLM2Vec("a/model", modules=list(tiny))
+
+
+def test_modules_of_another_kind_are_refused_at_once(tiny: VLM2Vec) -> None:
+    wrong = {
+        "an empty list": [],
+        "Linear, Pooling": [torch.nn.Linear(2, 2), tiny[1]],
+        "Pooling, Normalize": list(tiny)[1:],
+        "Qwen2VLInput": [tiny[0]],
+    }
+    for said, modules in wrong.items():
+        with pytest.raises(errors.InputError, match=f"modules are {said}. Pass a Qwen2VLInput"):
+            VLM2Vec(modules=modules)
 
 
 def test_settings_reach_saved_folders_too(embedded: VLM2Vec, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "HookedTrainer",
     "check_load_settings",
     "dtype_of",
+    "flag_adapters",
     "init_transformer",
 ]
 
@@ -94,13 +95,23 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
 
 def check_load_settings(settings: Mapping[str, Any]) -> None:
     """Refuse arguments of `SentenceTransformer` that would have no effect here."""
-    for name in ("processor_kwargs", "config_kwargs"):
+    # tokenizer_kwargs is the old name of processor_kwargs, which sentence-transformers still takes.
+    for name in ("processor_kwargs", "tokenizer_kwargs", "config_kwargs"):
         if settings.get(name):
             raise InputError(f"{name} have no effect here", fix="The profile says how inputs are processed.")
     if (backend := settings.get("backend", "torch")) != "torch":
         raise InputError(
             f"backend is {backend!r}", fix="Leave it out: the packed forward runs in torch alone."
         )
+
+
+def flag_adapters(network: Qwen2VLModel) -> None:
+    """Let transformers know whether a network has adapters, which peft alone added.
+
+    Without it, `network.save_pretrained` would write base weights under the names of wrapped layers, which
+    nothing can load.
+    """
+    network._hf_peft_config_loaded = bool(getattr(network, "peft_config", None))
 
 
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]

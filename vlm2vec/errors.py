@@ -16,6 +16,7 @@ __all__ = [
     "LimitError",
     "ContextLengthError",
     "OutOfMemoryError",
+    "NonFiniteError",
     "CheckpointError",
     "TrainingError",
     "ProfileError",
@@ -102,6 +103,10 @@ class ContextLengthError(LimitError):
 
 class OutOfMemoryError(LimitError):
     """One input alone needs more memory than the device has."""
+
+
+class NonFiniteError(VLM2VecError):
+    """The network computes NaN or infinity for an input: its type overflows, or its weights are damaged."""
 
 
 class CheckpointError(VLM2VecError):

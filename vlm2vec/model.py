@@ -8,7 +8,7 @@ differs between checkpoints in `profiles`, the encode engine in `encoding.engine
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,15 +22,22 @@ from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding.engine import Budget
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.encoding.model_encoder import ModelEncoder, full_width, vector_width
-from vlm2vec.encoding.policy import ErrorPolicy, check_names, check_settings, check_truncation
+from vlm2vec.encoding.policy import (
+    ErrorPolicy,
+    check_names,
+    check_settings,
+    check_truncation,
+    takes_sentences,
+)
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
+from vlm2vec.modeling.adapter_methods import AdapterMethods
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
-from vlm2vec.modeling.device import check_device, default_dtype
+from vlm2vec.modeling.device import check_device
 from vlm2vec.modeling.model_folder import check_path
 from vlm2vec.profiles import Profile
 
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDED_MODEL", "VLM2Vec"]
 
 
-class VLM2Vec(HookedSentenceTransformer):
+class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
     """A model that turns texts, images, videos, PDF pages and mixtures of them into vectors of one space.
 
     Args:
@@ -51,8 +58,9 @@ class VLM2Vec(HookedSentenceTransformer):
         base_model: Base of an adapter, where its own word is not to be followed.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
-        dtype: Type of the weights, such as "bfloat16"; by default bfloat16 on a GPU that has it, and float32
-            elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
+        dtype: Type of the weights, such as "bfloat16", or "auto" for the checkpoint's own. By default
+            bfloat16 on a GPU that has it, the checkpoint's own on a CPU for networks of a billion parameters
+            and more, and float32 elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:
@@ -83,7 +91,7 @@ class VLM2Vec(HookedSentenceTransformer):
         model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.input_module_arguments = {
+        self.input_module_arguments: dict[str, Any] = {
             "profile": profile,
             "base_model": base_model,
             "limits": limits,
@@ -92,18 +100,16 @@ class VLM2Vec(HookedSentenceTransformer):
         check_load_settings(kwargs)
         if kwargs.get("modules") is None:
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
-        elif any(self.input_module_arguments.values()):
-            given = ", ".join(name for name, value in self.input_module_arguments.items() if value)
-            raise InputError(
-                f"modules= is given, and {given}",
-                fix="Give that to the first of the modules, or leave it out.",
-            )
+        else:
+            loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
+            _check_modules(kwargs["modules"], {**self.input_module_arguments, **loading})
         check_path(model_name_or_path)
         device = device or get_device_name()
         check_device(device)
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
-        model_kwargs = model_kwargs or {"dtype": default_dtype(torch.device(device))}
+        if not model_kwargs:
+            self.input_module_arguments["device"] = torch.device(device)
         if model_name_or_path is not None and Path(model_name_or_path).is_dir():
             # Without this, the model card asks the hub whether a local folder is known there.
             kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
@@ -122,6 +128,7 @@ class VLM2Vec(HookedSentenceTransformer):
         profile: Profile = self[0].profile
         return profile
 
+    @takes_sentences
     def encode(
         self,
         inputs: Any,
@@ -141,7 +148,7 @@ class VLM2Vec(HookedSentenceTransformer):
 
         Args:
             inputs: One input, or an iterable of inputs. A `str` is text, always; a `pathlib.Path` is a file.
-                `docs/inputs.md` has the table of all forms.
+                `docs/inputs.md` has the table of all forms. `sentences` is another name of this argument.
             prompt_name: Name of one of the model's prompts, which serves as instruction.
             prompt: The same in full; for inputs that have no instruction of their own.
             batch_size: Most inputs in one forward pass; by default as many as `max_tokens_per_batch` allows.
@@ -214,6 +221,7 @@ class VLM2Vec(HookedSentenceTransformer):
             return np.empty((0, vector_width(self, truncate_dim)), dtype=np.float32)
         return vectors.reshape(0, vector_width(self, truncate_dim))
 
+    @takes_sentences
     def encode_query(
         self,
         inputs: Any,
@@ -226,6 +234,7 @@ class VLM2Vec(HookedSentenceTransformer):
         """`encode` with the model's instruction for queries, if it has one."""
         return super().encode_query(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
 
+    @takes_sentences
     def encode_document(
         self,
         inputs: Any,
@@ -237,6 +246,33 @@ class VLM2Vec(HookedSentenceTransformer):
     ) -> Any:
         """`encode` with the model's instruction for documents, if it has one."""
         return super().encode_document(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
+
+    def similarity(
+        self, embeddings1: Tensor | np.ndarray | list[Any], embeddings2: Tensor | np.ndarray | list[Any]
+    ) -> Tensor:
+        """As sentence-transformers', except that a row of NaN has -inf to all: a failed input is found last.
+
+        Args:
+            embeddings1: `(n, dim)` or `(dim,)`.
+            embeddings2: `(m, dim)` or `(dim,)`.
+
+        Returns:
+            `(n, m)` similarities, by `similarity_fn_name`; cosines if it is not set.
+
+        Example:
+            >>> from vlm2vec import VLM2Vec
+            >>> model = VLM2Vec()
+            >>> vectors = model.encode([None, "a red circle"], on_error="nan")
+            >>> model.similarity(model.encode("a red circle"), vectors).argmax().item()
+            1
+        """
+        return _failed_last(super().similarity(embeddings1, embeddings2))
+
+    def similarity_pairwise(
+        self, embeddings1: Tensor | np.ndarray | list[Any], embeddings2: Tensor | np.ndarray | list[Any]
+    ) -> Tensor:
+        """The same for each row of the first and the row of the second beside it, `(n,)`."""
+        return _failed_last(super().similarity_pairwise(embeddings1, embeddings2))
 
     def fit(
         self,
@@ -428,3 +464,25 @@ class VLM2Vec(HookedSentenceTransformer):
             normalize_embeddings=normalize_embeddings,
             max_tokens_per_batch=max_tokens_per_batch,
         )
+
+
+def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
+    """Refuse modules that are no `VLM2Vec`, and arguments that have no effect beside modules."""
+    given = list(modules.values() if isinstance(modules, Mapping) else modules)
+    if len(given) < 2 or not isinstance(given[0], Qwen2VLInput):
+        names = ", ".join(type(module).__name__ for module in given)
+        raise InputError(
+            f"modules are {names or 'an empty list'}",
+            fix="Pass a Qwen2VLInput and, behind it, what makes a vector of its states, as list(model) of a "
+            "VLM2Vec has them. A folder or repository is loaded by its name: VLM2Vec(path).",
+        )
+    if any(beside.values()):
+        raise InputError(
+            f"modules= is given, and {', '.join(name for name, value in beside.items() if value)}",
+            fix="Give that to the first of the modules, or leave it out.",
+        )
+
+
+def _failed_last(scores: Tensor) -> Tensor:
+    """-inf in place of NaN, which `argmax` and `topk` take for the greatest of all."""
+    return torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -262,10 +262,20 @@ def test_batches_that_were_cut_before_do_not_halve_the_budget_again() -> None:
     assert budget.cost == 100
 
 
-def test_a_host_without_memory_counts_too() -> None:
-    network = Network(
-        20, RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
-    )
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.50 GB, other allocations: 9.00 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be reported"),
+        torch.AcceleratorError("HIP error: out of memory\nHIP kernel errors might be reported"),
+    ],
+    ids=str,
+)
+def test_memory_that_runs_out_beside_torch_s_own_counts_too(error: RuntimeError) -> None:
+    network = Network(20, error)
     assert list(in_order(engine(network).rows([text(i, 5) for i in range(10)]))) == list(range(10))
     assert network.failed
 

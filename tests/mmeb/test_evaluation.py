@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from vlm2vec import VLM2Vec, mmeb
-from vlm2vec.errors import InputError, MediaError
+from vlm2vec.errors import InputError, MediaError, NonFiniteError
 from vlm2vec.mmeb import embedding
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
 from vlm2vec.mmeb.encoders import encoder_of
@@ -237,7 +237,7 @@ def test_vectors_that_are_not_finite_are_errors() -> None:
     def nothing(contents: Sequence[Content], role: str) -> np.ndarray:
         return np.full((len(contents), 4), np.nan)
 
-    with pytest.raises(MediaError, match="mini-I-CLS, query 0: its vector is not finite"):
+    with pytest.raises(NonFiniteError, match="mini-I-CLS, query 0: its vector is not finite"):
         evaluate(nothing, ["mini-I-CLS"], name="nothing")
     results = evaluate(nothing, ["mini-I-CLS"], name="nothing", on_error="score")
     assert results.scores == {"mini-I-CLS": 0}

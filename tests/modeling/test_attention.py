@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.modeling.attention import Segments, packed_attention
 from vlm2vec.modeling.device import to_device
@@ -54,6 +56,29 @@ def test_gradients_equal_those_of_the_naive_version() -> None:
     theirs = torch.autograd.grad((naive(*tensors, lengths, True, 0.3) * weights).sum(), tensors)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("key_heads", [1, 2])
+def test_off_the_cpu_no_call_asks_torch_to_share_key_heads(
+    key_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU that leads float32 to the kernel that keeps all scores."""
+    lengths = [3, 3, 5]
+    tensors = [torch.randn(1, heads, sum(lengths), 8) for heads in (4, key_heads, key_heads)]
+    compute = F.scaled_dot_product_attention
+    asked: list[bool] = []
+
+    def counted(*given: torch.Tensor, enable_gqa: bool, **options: Any) -> torch.Tensor:
+        asked.append(enable_gqa)
+        assert len({each.shape[1] for each in given}) == 1
+        return compute(*given, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    module = SimpleNamespace(is_causal=True)
+    output, _ = packed_attention(module, *tensors, segments=Segments.of(lengths), scaling=0.3)
+    assert asked == [False, False]
+    torch.testing.assert_close(output, naive(*tensors, lengths, True, 0.3), atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.gpu

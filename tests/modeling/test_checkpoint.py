@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, BertConfig
+from transformers import AutoConfig, BertConfig, Qwen2VLModel
 
 from vlm2vec import VLM2Vec, errors
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
@@ -277,3 +277,72 @@ def test_an_adapter_of_ones_own_reloads_to_equal_vectors(golden: Path, tmp_path:
     again = VLM2Vec(tmp_path, device="cpu")
     assert abs(again.encode(TEXT) - model.encode(TEXT)).max() <= 1e-6
     assert abs(again.encode(TEXT) - load(golden / start).encode(TEXT)).max() > 1e-3
+
+
+@pytest.fixture
+def halved(golden: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint whose weights are bfloat16, and an adapter for it."""
+    base = tmp_path / "base"
+    network = load_network(golden / "tiny_qwen2vl", dtype=torch.bfloat16)
+    network.save_pretrained(base)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        shutil.copy(golden / "tiny_qwen2vl" / name, base)
+    adapter = copy(golden, "tiny_adapter_dora", tmp_path)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
+    return base, adapter
+
+
+def types_of(model: VLM2Vec) -> set[torch.dtype]:
+    return {parameter.dtype for parameter in model.parameters()}
+
+
+@pytest.mark.parametrize("kind", ["merged", "adapter"])
+def test_large_networks_keep_their_type_on_a_cpu_unless_asked_otherwise(
+    halved: tuple[Path, Path], kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = halved[kind == "adapter"]
+    assert types_of(load(folder)) == {torch.float32}
+    assert types_of(load(folder, dtype="auto")) == {torch.bfloat16}
+    parameters = sum(weight.numel() for weight in load(folder).parameters())
+    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", parameters)
+    with caplog.at_level("INFO", logger="vlm2vec"):
+        assert types_of(load(folder)) == {torch.bfloat16}
+    assert sum("stay bfloat16, as in the checkpoint" in message for message in caplog.messages) == 1
+    assert types_of(load(folder, dtype="float32")) == {torch.float32}
+    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", parameters + 1)
+    assert types_of(load(folder)) == {torch.float32}
+
+
+def test_an_adapter_is_merged_without_its_base_ever_being_in_float32(
+    halved: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = load_network(halved[1], dtype=torch.float32)
+    asked: list[torch.dtype] = []
+    whole = Qwen2VLModel.from_pretrained
+
+    def noted(*arguments: Any, **settings: Any) -> Any:
+        asked.append(settings["dtype"])
+        return whole(*arguments, **settings)
+
+    monkeypatch.setattr(Qwen2VLModel, "from_pretrained", noted)
+    merged = load_network(halved[1])
+    assert asked == [torch.bfloat16]
+    # Rounded once, from what float32 gives.
+    for (name, one), other in zip(merged.named_parameters(), exact.parameters(), strict=True):
+        assert torch.equal(one, other.to(torch.bfloat16)), name
+
+
+def test_an_adapter_on_an_adapter_is_merged_into_it(golden: Path, tmp_path: Path) -> None:
+    model = with_adapter(load(golden / "tiny_adapter_dora"))
+    model.save(str(tmp_path))
+    network = load_network(tmp_path, dtype=torch.float32)
+    model.merge_adapter()
+    for (name, one), other in zip(network.named_parameters(), model[0].model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+
+
+def test_an_adapter_that_is_its_own_base_is_an_error(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    with pytest.raises(errors.CheckpointError, match="names itself as its base"):
+        load(folder, base_model=folder)

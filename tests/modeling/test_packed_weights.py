@@ -89,3 +89,25 @@ def test_chunks_of_training_meet_few_numbers_of_rows(met: set[int]) -> None:
     for count in range(1, 2000, 7):
         frozen_linear.multiply(torch.empty(count, 4), layer.weight, layer.bias)
     assert met == FEW | {512, 1024, 1536}
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_large_matrix_is_multiplied_without_a_copy_of_it(
+    packed_operator: None, monkeypatch: pytest.MonkeyPatch, transposed: bool, bias: bool
+) -> None:
+    kept: list[Tensor] = []
+    reorder = torch.ops.mkldnn._reorder_linear_weight
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lambda m: kept.append(m) or reorder(m))
+    monkeypatch.setattr(packed_weights, "_MOST_PACKED", 48 * 32)
+    for rows, packs in ((48, True), (49, False)):
+        weight = nn.Parameter(torch.randn(rows, 32))
+        added = torch.randn(rows) if bias and not transposed else None
+        inputs = torch.randn(16, rows if transposed else 32)
+        with torch.inference_mode():
+            output = packed_product(inputs, [weight], weight.detach(), added, transposed=transposed)
+        matrix = weight.double() if transposed else weight.double().T
+        expected = inputs.double() @ matrix + (0 if added is None else added.double())
+        torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
+        assert bool(kept) == packs
+        kept.clear()

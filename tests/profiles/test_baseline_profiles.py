@@ -115,6 +115,10 @@ def test_truncation_leaves_the_words_of_the_profile(model: VLM2Vec) -> None:
 def test_published_repositories_follow_them() -> None:
     assert profiles.of_repository("Alibaba-NLP/gme-Qwen2-VL-7B-Instruct") == profiles.get("gme-qwen2vl")
     assert profiles.of_repository("code-kunkun/LamRA-Ret") == profiles.get("lamra-ret")
+    for size in ("2B", "7B"):
+        ops = profiles.of_repository(f"OpenSearch-AI/Ops-MM-embedding-v1-{size}")
+        assert ops == profiles.get("ops-mm-v1")
+    assert profiles.of_repository("qihoo360/RzenEmbed") == profiles.get("rzenembed")
 
 
 @pytest.mark.parametrize(

@@ -405,7 +405,7 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
         ({"max_steps": 3, "epochs": 1}, "both max_steps and epochs"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"lora": {"rank": 4}}, "rank"),
-        ({"lora": LoRA(target_modules=("no_such_layer",))}, "no adapter can be added"),
+        ({"lora": LoRA(target_modules=("no_such_layer",))}, "no layer .no_such_layer."),
         ({"on_error": "ignore"}, "on_error"),
         ({"resume": True}, "output_dir"),
         ({"sub_batch_size": 5, "batch_size": 8}, "multiple of sub_batch_size"),

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.util import truncate_embeddings
-from torch import nn
+from torch import Tensor, nn
 
 from vlm2vec.encoding.pack import pack
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
+from vlm2vec.errors import NonFiniteError
+from vlm2vec.inputs.parts import Input
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.modeling.device import to_device
 
@@ -46,7 +48,10 @@ class BatchForward:
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> dict[str, Any]:
-        """Start a batch: its vectors, and the states of all tokens where they are asked for."""
+        """Start a batch: its vectors, and the states of all tokens where they are asked for.
+
+        The vector of an input for which something is not finite is NaN as a whole.
+        """
         packed = pack(
             batch,
             self.rules,
@@ -55,25 +60,36 @@ class BatchForward:
         )
         features = {"packed": to_device(packed, self.device), "fuse": self.settings.fuse_projections}
         output = self.modules(features)
-        vectors = truncate_embeddings(output["sentence_embedding"], self.truncate_dim)
+        vectors: Tensor = output["sentence_embedding"]
+        # Before vectors are cut: beside an infinite component, a norm has made all others 0.
+        finite = vectors.isfinite().all(dim=1)
+        vectors = truncate_embeddings(vectors, self.truncate_dim)
         if self.normalize_embeddings:
             vectors = nn.functional.normalize(vectors, dim=1)
-        if self.output_value == "sentence_embedding":
-            return {"vectors": vectors}
-        return {"vectors": vectors, "tokens": output["token_embeddings"][0], "ends": packed.ends}
+        started: dict[str, Any] = {"items": [one.item for one in batch]}
+        if self.output_value != "sentence_embedding":
+            tokens = output["token_embeddings"][0].split(packed.ends.diff().tolist())
+            finite &= torch.stack([states.isfinite().all() for states in tokens])
+            started["tokens"] = tokens
+        # Marked in the vectors, so that they are all that is fetched, and nothing is waited for twice.
+        started["vectors"] = vectors.masked_fill(~finite[:, None], torch.nan)
+        return started
 
-    def collect(self, output: dict[str, Any]) -> Sequence[Any]:
-        """A row for each input, in the form that `output_value` names."""
-        vectors = list(output["vectors"].cpu() if self.save_to_cpu else output["vectors"])
-        if self.output_value == "sentence_embedding":
-            return vectors
-        tokens = output["tokens"].split(output["ends"].diff().tolist())
+    def collect(self, started: dict[str, Any]) -> Sequence[Any]:
+        """A row for each input, in the form that `output_value` names, or a `NonFiniteError`."""
+        vectors: Tensor = started["vectors"].cpu() if self.save_to_cpu else started["vectors"]
+        rows: list[Any] = list(vectors)
         if self.output_value == "token_embeddings":
-            return list(tokens)
-        return [
-            {"sentence_embedding": vector, "token_embeddings": states}
-            for vector, states in zip(vectors, tokens, strict=True)
-        ]
+            rows = list(started["tokens"])
+        elif self.output_value is None:
+            rows = [
+                {"sentence_embedding": vector, "token_embeddings": states}
+                for vector, states in zip(vectors, started["tokens"], strict=True)
+            ]
+        for place, failed in enumerate(vectors[:, 0].isnan().tolist()):
+            if failed:
+                rows[place] = _not_finite(started["items"][place])
+        return rows
 
     @property
     def _reads_last_tokens_alone(self) -> bool:
@@ -84,3 +100,13 @@ class BatchForward:
             and isinstance(pooling, Pooling)
             and pooling.pooling_mode == "lasttoken"
         )
+
+
+def _not_finite(item: Input) -> NonFiniteError:
+    return NonFiniteError(
+        "the network computes NaN or infinity for it",
+        fix='Load the model with dtype="bfloat16" or "float32": float16 overflows. If it is of such a type, '
+        "weights of the checkpoint are damaged.",
+        index=item.index,
+        source=item.describe(),
+    )

@@ -38,8 +38,16 @@ _PLANNED_AT_ONCE = 256, 1024  # inputs: at least, and at most, if a batch may ho
 _SHORT = 16  # tokens of an input, for that
 _DEFAULT_COST = {"cpu": 4096, "mps": 8192}
 _DEFAULT_COST_ON_GPU = 32_768
-# What torch says on a CPU (Linux, Windows) and on Apple's GPUs, where it has no error of its own for it.
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+# What torch says where it has no error of its own for it: on a CPU (Linux, Windows), on Apple's GPUs, and of
+# memory that CUDA or ROCm and their libraries take beside torch.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "MPS backend out of memory",
+    "error: out of memory",
+    "BLAS_STATUS_ALLOC_FAILED",
+    "BLAS_STATUS_NOT_INITIALIZED",
+)
 
 
 class Budget:

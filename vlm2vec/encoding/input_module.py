@@ -26,6 +26,7 @@ from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling import inference
+from vlm2vec.modeling.adapter import has_adapter, remove_adapter_files, save_adapter
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.modeling.device import to_device
@@ -74,6 +75,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         profile: str | Profile | None = None,
         base_model: str | Path | None = None,
         dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
         limits: Limits | None = None,
         allow_urls: bool = False,
         **hub: Any,
@@ -84,7 +86,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             name: Folder or repository.
             profile: The profile or its name; by default the folder's own, or the repository's if it is known.
             base_model: Base of an adapter, where its own word is not to be followed.
-            dtype: Type of the weights; the checkpoint's own if `None`.
+            dtype: Type of the weights; by default the one that suits `device`, or without a device the
+                checkpoint's own.
+            device: Where the model will run.
             limits: What one input may cost.
             allow_urls: Whether a string under a media key may be a URL.
             hub: `revision`, `token`, `cache_dir`, `local_files_only`.
@@ -110,7 +114,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
                 f"one of {', '.join(profiles.names())}.",
                 source=str(name),
             )
-        network = load_network(folder, base_model=base_model, dtype=dtype, **hub)
+        network = load_network(folder, base_model=base_model, dtype=dtype, device=device, **hub)
         # What an adapter that is trained on this network names as its base: never a path of a cache.
         network.name_or_path = str(name)
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
@@ -251,9 +255,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write weights, tokenizer, profile and the stock processor's settings, under stock class names."""
         folder = Path(output_path)
-        with without_stock_noise():
-            self.model.save_pretrained(folder)
-        name_embedded_base(folder)
+        if has_adapter(self.model):
+            save_adapter(self.model, folder)
+            name_embedded_base(folder)
+        else:
+            with without_stock_noise():
+                self.model.save_pretrained(folder)
+            remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
         write_processor_files(folder, self.profile)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from numbers import Integral
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,8 +15,17 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.text import check_text
 
-__all__ = ["ErrorPolicy", "check_names", "check_settings", "check_truncation", "settle_errors"]
+__all__ = [
+    "ErrorPolicy",
+    "check_names",
+    "check_settings",
+    "check_truncation",
+    "settle_errors",
+    "takes_sentences",
+]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 ErrorPolicy: TypeAlias = "Literal['raise', 'nan'] | Callable[[int | None, VLM2VecError], None]"
 
 # As sentence-transformers has them.
@@ -29,6 +39,24 @@ _ARGUMENTS = (
     *("instruction", "prompt_name", "prompt", "batch_size", "max_tokens_per_batch", "show_progress_bar"),
     *("on_error", "truncate", "truncate_dim", "precision", "output_value", *_PASSED_ON),
 )
+
+
+def takes_sentences(encode: Callable[P, R]) -> Callable[P, R]:
+    """`encode`, which takes its `inputs` as `sentences` too: so programs for sentence-transformers call them.
+
+    Raises:
+        InputError: Inputs are given under both names.
+    """
+
+    @wraps(encode)
+    def renamed(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "sentences" in kwargs:
+            if len(args) > 1 or "inputs" in kwargs:  # the first is the model
+                raise InputError("inputs are given twice, also as sentences", fix="Leave sentences out.")
+            kwargs["inputs"] = kwargs.pop("sentences")
+        return encode(*args, **kwargs)
+
+    return renamed
 
 
 def check_settings(

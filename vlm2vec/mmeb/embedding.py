@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm.auto import tqdm
 
-from vlm2vec.errors import MediaError, VLM2VecError
+from vlm2vec.errors import MediaError, NonFiniteError, VLM2VecError
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
 from vlm2vec.mmeb.encoders.encoder import Encoder
 from vlm2vec.mmeb.processes import Processes
@@ -102,7 +102,7 @@ def _checked(row: np.ndarray | VLM2VecError) -> np.ndarray | VLM2VecError:
         return row.copy()  # its number is that of a block
     if np.isfinite(row).all():
         return row
-    return MediaError("its vector is not finite", fix="Look at the model: its weights, and its type.")
+    return NonFiniteError("its vector is not finite", fix="Look at the model: its weights, and its type.")
 
 
 def _blocks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

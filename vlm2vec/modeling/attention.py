@@ -1,7 +1,8 @@
 """Attention over a packed row: several sequences one behind the other, none seeing another.
 
-One function serves both towers. On CUDA in half precision it is torch's variable-length kernel, one launch
-a layer; elsewhere it is scaled-dot-product attention, one call for each run of equally long sequences.
+One function serves both towers. In half precision on NVIDIA's GPUs from Ampere on it is torch's
+variable-length kernel, one launch a layer; elsewhere it is scaled-dot-product attention, one call for each
+run of equally long sequences.
 `Segments` says who sees whom; where sequences share a prefix, its keys are computed once and seen by all.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from inspect import signature
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -19,6 +22,7 @@ from torch.nn import functional as F  # noqa: N812  # the name everybody uses
 from transformers import AttentionInterface, PreTrainedConfig
 
 from vlm2vec.modeling.cpu_attention import blocked_attention, prefers_blocks
+from vlm2vec.modeling.device import has_bfloat16
 
 __all__ = ["PACKED_ATTENTION", "Segments", "attend", "packed_attention", "use_packed_attention"]
 
@@ -113,12 +117,13 @@ def attend(
     """
     # Under autocast the rotary embedding leaves queries and keys in float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
+    by_kernel = not dropout and _kernel_takes(query)
     outputs: list[Tensor] = []
     parts: Iterable[tuple[slice, Segments]] = [(slice(None), segments)]
     if segments.key_rows is not None:  # keys that many share are not copied for all at once
         parts = segments.parts(_MOST_KEY_ROWS)
     for rows, part in parts:
-        if query.is_cuda and value.dtype in _HALF and not dropout and _kernel_runs_on(value.device):
+        if by_kernel:
             outputs.append(_attend_by_kernel(query[rows], key, value, part, causal=causal, scaling=scaling))
             continue
         for q, k, v in _runs(query[rows], key, value, part):
@@ -174,9 +179,9 @@ def use_packed_attention(config: PreTrainedConfig) -> None:
 def _attend_by_kernel(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, causal: bool, scaling: float
 ) -> Tensor:
-    assert _KERNEL is not None  # noqa: S101  # _kernel_runs_on says so
+    assert _KERNEL is not None  # noqa: S101  # _kernel_takes says so
     if segments.key_rows is not None:
-        key, value = (tensor.index_select(0, segments.key_rows) for tensor in (key, value))
+        key, value = _gathered(key, segments.key_rows), _gathered(value, segments.key_rows)
     # The kernel counts the causal window from the end, as Segments does.
     return _KERNEL(
         query,
@@ -188,7 +193,6 @@ def _attend_by_kernel(
         max(segments.key_lengths),
         scale=scaling,
         window_size=(-1, 0) if causal else (-1, -1),
-        enable_gqa=query.shape[1] != key.shape[1],
     )
 
 
@@ -205,7 +209,7 @@ def _runs(
     key_rows = segments.key_rows
     if key_rows is not None and torch.is_grad_enabled() and key.requires_grad:
         # At once, for the gradient of each gathering is as large as the whole row too.
-        key, value, key_rows = key.index_select(0, key_rows), value.index_select(0, key_rows), None
+        key, value, key_rows = _gathered(key, key_rows), _gathered(value, key_rows), None
     if key_rows is None:
         parts = zip(torch.split(key, key_sizes), torch.split(value, key_sizes), strict=True)
     else:
@@ -213,6 +217,13 @@ def _runs(
         parts = ((key.index_select(0, some), value.index_select(0, some)) for some in rows)
     for (_, _, count), q, (k, v) in zip(runs, queries, parts, strict=True):
         yield _in_sequences(q, count), _in_sequences(k, count), _in_sequences(v, count)
+
+
+def _gathered(rows: Tensor, places: Tensor) -> Tensor:
+    """The rows at these places. What one that many share learns from each is added up in float32."""
+    if rows.dtype in _HALF and rows.requires_grad:
+        return rows.float().index_select(0, places).to(rows.dtype)
+    return rows.index_select(0, places)
 
 
 def _in_sequences(rows: Tensor, count: int) -> Tensor:
@@ -235,6 +246,11 @@ def _attend_run(
     mask = None
     if causal and 1 < length < key_length:
         mask = torch.ones(length, key_length, dtype=torch.bool, device=query.device).tril(key_length - length)
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1 and not query.is_cpu:
+        # On a GPU the flag leads float32, and half precision before Ampere, to the kernel that keeps all
+        # scores: 4.8 GB for 10,000 tokens. On a CPU the fast kernel takes it, and spares the copy.
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return F.scaled_dot_product_attention(
         query,
         key,
@@ -253,16 +269,28 @@ def _find_kernel() -> Callable[..., Tensor] | None:
         kernel: Callable[..., Any] = import_module("torch.nn.attention.varlen").varlen_attn
     except (ImportError, AttributeError):
         return None
-    return kernel
+    # Torch 2.11 lets heads share keys unasked, later versions refuse to. It is asked for where heads are
+    # equal too: otherwise torch 2.14 turns to cuDNN where a batch has a frame of over 128 patches, and how an
+    # input is rounded depends on the others.
+    return partial(kernel, enable_gqa=True) if "enable_gqa" in signature(kernel).parameters else kernel
 
 
-def _kernel_runs_on(device: torch.device) -> bool:
-    """Whether the kernel is there, and the GPU of the generation that it needs (Ampere)."""
-    return _KERNEL is not None and torch.cuda.get_device_capability(device) >= (8, 0)
+def _kernel_takes(query: Tensor) -> bool:
+    """Whether the kernel is there and computes heads of this type and size on this device."""
+    return (
+        _KERNEL is not None
+        and query.is_cuda
+        and torch.version.hip is None  # AMD's counts the causal window from the start
+        and query.dtype in _HALF
+        and query.shape[2] % 8 == 0
+        and query.shape[2] <= _MOST_HEAD_DIM
+        and has_bfloat16(query.device)  # the generation that it needs, whatever the type
+    )
 
 
 _KERNEL = _find_kernel()
 _HALF = (torch.float16, torch.bfloat16)
+_MOST_HEAD_DIM = 256
 _MOST_KEY_ROWS = 2**16
 """Rows of keys that are gathered at a time where inputs share a prefix."""
 

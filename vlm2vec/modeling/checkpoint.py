@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG, merge_adapter
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG, load_adapter, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.completeness import require_complete
+from vlm2vec.modeling.device import default_dtype
 from vlm2vec.modeling.model_folder import require_model
 from vlm2vec.modeling.stock_noise import without_stock_noise
 
@@ -83,35 +84,52 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
 
 
 def load_network(
-    folder: Path, *, base_model: str | Path | None = None, dtype: torch.dtype | None = None, **hub: Any
+    folder: Path,
+    *,
+    base_model: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+    **hub: Any,
 ) -> Qwen2VLModel:
-    """The network of a checkpoint folder, adapters merged, ready for the packed forward.
+    """The network of a checkpoint folder, adapters merged, ready for the packed forward, on the CPU.
 
     Args:
-        folder: Holds weights, or an adapter whose configuration names its base model.
+        folder: Holds weights, or an adapter whose configuration names its base model, which may be one too.
         base_model: Folder or repository of an adapter's base, where its own word is not to be followed.
-        dtype: Type of the weights; the checkpoint's own if `None`.
+        dtype: Type of the weights; by default the one that `default_dtype` gives for `device`, or without one
+            the checkpoint's own.
+        device: Where the network will run.
         hub: As `resolve_folder`, for a base model on the hub.
 
     Raises:
         CheckpointError: Not a Qwen2-VL checkpoint, or one with missing, unexpected or misshapen weights.
     """
-    if not (folder / ADAPTER_CONFIG).is_file():
-        if base_model is not None:
+    if base_model is not None and not (folder / ADAPTER_CONFIG).is_file():
+        raise CheckpointError(
+            "base_model is given, and this is no adapter", fix="Leave it out.", source=str(folder)
+        )
+    adapters: list[Path] = []
+    while (folder / ADAPTER_CONFIG).is_file():
+        if folder in adapters:
             raise CheckpointError(
-                "base_model is given, and this is no adapter", fix="Leave it out.", source=str(folder)
+                "the adapter names itself as its base", fix="Name another base_model.", source=str(folder)
             )
-        return _load_weights(folder, dtype)
-    base = _base_of_adapter(folder, base_model, hub)
-    logger.info("Merging the adapter in %s into %s", folder, base)
-    # Merged in float32: the product of the low-rank factors is added before it is rounded.
-    network = load_network(base, dtype=torch.float32, **hub)
-    with without_stock_noise():
-        network = merge_adapter(network, folder)
+        adapters.append(folder)
+        folder, base_model = _base_of_adapter(folder, base_model, hub), None
+    config = _config(folder)
+    own = config.dtype or torch.float32
+    if dtype is None:
+        dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
+    # An adapter is merged into the weights as they were stored, and each layer gets its type when it is.
+    network = _load_weights(folder, config, own if adapters else dtype)
+    for adapter in reversed(adapters):
+        logger.info("Merging the adapter in %s into %s", adapter, folder)
+        load_adapter(network, adapter)
+        merge_adapter(network, dtype)
+    network.config.dtype = dtype
     # Parameters alone: rounding the rotary frequencies would move every position.
-    network.config.dtype = dtype or _config(base).dtype or torch.float32
     for parameter in network.parameters():
-        parameter.data = parameter.data.to(network.config.dtype)
+        parameter.data = parameter.data.to(dtype)
     return network
 
 
@@ -195,14 +213,18 @@ def _config(folder: Path) -> Qwen2VLConfig:
     return config
 
 
-def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
-    config = _config(folder)
+def _count_parameters(config: Qwen2VLConfig) -> int:
+    with torch.device("meta"):
+        return int(Qwen2VLModel(config).num_parameters())
+
+
+def _load_weights(folder: Path, config: Qwen2VLConfig, dtype: torch.dtype) -> Qwen2VLModel:
     try:
         with without_stock_noise():
             network, report = Qwen2VLModel.from_pretrained(
                 folder,
                 config=config,
-                dtype=dtype or "auto",
+                dtype=dtype,
                 key_mapping=_NEWER_NAMES,
                 output_loading_info=True,
             )
@@ -223,6 +245,8 @@ def _load_weights(folder: Path, dtype: torch.dtype | None) -> Qwen2VLModel:
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:
+    # The revision is the adapter's, not its base model's.
+    hub = {key: value for key, value in hub.items() if key != "revision"}
     if base_model is not None:
         return resolve_folder(base_model, **hub)
     named = named_base(folder / ADAPTER_CONFIG)
@@ -235,5 +259,4 @@ def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str,
     for beside in (folder, folder.parent):
         if (beside / str(named)).is_dir():
             return beside / str(named)
-    # The revision is the adapter's, not its base model's.
-    return resolve_folder(named, **{key: value for key, value in hub.items() if key != "revision"})
+    return resolve_folder(named, **hub)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -11,7 +12,12 @@ from torch import Tensor
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import shorten
 
-__all__ = ["check_device", "default_dtype", "to_device"]
+__all__ = ["LARGE", "check_device", "default_dtype", "has_bfloat16", "to_device"]
+
+logger = logging.getLogger(__name__)
+
+LARGE = 1_000_000_000
+"""Parameters from which a network is a large one, which trains an adapter, and on a CPU keeps its type."""
 
 
 def check_device(name: str | torch.device) -> None:
@@ -43,20 +49,47 @@ def check_device(name: str | torch.device) -> None:
         raise InputError(f"there is no device {device}: {number}", fix='Pass another, or "cpu".')
 
 
-def default_dtype(device: torch.device) -> torch.dtype:
-    """The type of weights that a device computes best.
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes bfloat16 in hardware: on CUDA from the Ampere generation on.
 
-    Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32.
+    `torch.cuda.is_bf16_supported` also counts emulation, and asks the current device. AMD's GPUs report
+    (9, 0) and above, and torch takes all of them for able to.
     """
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) -> torch.dtype:
+    """The type of weights that a network gets where nothing else is asked for.
+
+    Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32; but on a
+    CPU a large network in float32 takes more memory than many machines have.
+
+    Args:
+        device: Where the network runs.
+        own: Type of the weights in the checkpoint.
+        parameters: Of the network.
+    """
+    if has_bfloat16(device):
+        return torch.bfloat16
+    if device.type == "cpu" and parameters >= LARGE and own != torch.float32:
+        logger.info(
+            'The %.1f billion weights stay %s, as in the checkpoint; dtype="float32" is more exact, in twice '
+            "the memory.",
+            parameters / 1e9,
+            str(own).removeprefix("torch."),
+        )
+        return own
+    return torch.float32
 
 
 def to_device(thing: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass of tensors, on a device; the host does not wait for the copy."""
+    """A tensor, or a dataclass of tensors, on a device; the host does not wait for a copy to CUDA."""
     if isinstance(thing, Tensor):
-        from_host = device.type == "cuda" and thing.device.type == "cpu"
-        return (thing.pin_memory() if from_host else thing).to(device, non_blocking=True)
+        on_cuda = device.type == "cuda"
+        if on_cuda and thing.device.type == "cpu":
+            thing = thing.pin_memory()
+        # Elsewhere the copy may read memory that was freed meanwhile (pytorch/pytorch#189690).
+        return thing.to(device, non_blocking=on_cuda)
     if is_dataclass(thing) and not isinstance(thing, type):
         parts = {field.name: to_device(getattr(thing, field.name), device) for field in fields(thing)}
         return replace(thing, **parts)

@@ -2,7 +2,7 @@
 
 It is 2 to 3 times as fast as MKL's product on AMD's Zen 5, and a quarter to two thirds faster on Zen 4; on
 Intel's CPUs it gains little. It is tried once, and where it wins clearly the packed copies are kept beside
-the weights.
+the weights; large matrices are multiplied as they are, for which oneDNN arranges them anew each time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _SMALLER_BLOCKS = 256, 128, 64
 _STEP = 16  # of the rows of the last block
+_MOST_PACKED = 4 * 2**20
+"""Elements of a matrix that is packed. Of a larger one the copy would cost much memory and gain little."""
 _PROBES = 64  # elements by which a packed copy is told to be of older weights
 
 Looks: TypeAlias = tuple[object, ...]
@@ -68,7 +70,9 @@ def packed_product(
     Returns:
         `(rows, out)`, or `(rows, in)` where transposed.
     """
-    return onednn_product(inputs, _packed(weights, joined, transposed=transposed), bias)
+    if joined.numel() <= _MOST_PACKED:
+        return onednn_product(inputs, _packed(weights, joined, transposed=transposed), bias)
+    return inputs @ joined if transposed else onednn_product(inputs, joined, bias)
 
 
 def onednn_product(inputs: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -3,7 +3,8 @@
 Example:
     >>> from vlm2vec import profiles
     >>> profiles.names()
-    ['gme-qwen2vl', 'lamra-ret', 'vlm2vec-embedded', 'vlm2vec-v1-qwen2vl', 'vlm2vec-v2']
+    ['gme-qwen2vl', 'lamra-ret', 'ops-mm-v1', 'rzenembed', 'vlm2vec-embedded', 'vlm2vec-v1-qwen2vl',
+     'vlm2vec-v2']
     >>> profiles.get("vlm2vec-v2").positions
     '1d'
 """
@@ -11,14 +12,30 @@ Example:
 from __future__ import annotations
 
 from vlm2vec.errors import CheckpointError, ProfileError
-from vlm2vec.profiles import embedded, gme_qwen2vl, lamra_ret, vlm2vec_v1_qwen2vl, vlm2vec_v2
+from vlm2vec.profiles import (
+    embedded,
+    gme_qwen2vl,
+    lamra_ret,
+    ops_mm_v1,
+    rzenembed,
+    vlm2vec_v1_qwen2vl,
+    vlm2vec_v2,
+)
 from vlm2vec.profiles.profile import PROFILE_FILE, Profile
 
 __all__ = ["Profile", "PROFILE_FILE", "get", "names", "of_repository"]
 
 _PROFILES: dict[str, Profile] = {
     module.PROFILE.name: module.PROFILE
-    for module in (embedded, gme_qwen2vl, lamra_ret, vlm2vec_v1_qwen2vl, vlm2vec_v2)
+    for module in (
+        embedded,
+        gme_qwen2vl,
+        lamra_ret,
+        ops_mm_v1,
+        rzenembed,
+        vlm2vec_v1_qwen2vl,
+        vlm2vec_v2,
+    )
 }
 
 # Published repositories, which carry no profile of their own.
@@ -29,6 +46,9 @@ _REPOSITORIES = {
     "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct": "gme-qwen2vl",
     "Alibaba-NLP/gme-Qwen2-VL-7B-Instruct": "gme-qwen2vl",
     "code-kunkun/LamRA-Ret": "lamra-ret",
+    "OpenSearch-AI/Ops-MM-embedding-v1-2B": "ops-mm-v1",
+    "OpenSearch-AI/Ops-MM-embedding-v1-7B": "ops-mm-v1",
+    "qihoo360/RzenEmbed": "rzenembed",
 }
 
 # Repositories that one might expect to load here, and what they are built on.

@@ -18,8 +18,9 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
+from vlm2vec.modeling.adapter import check_not_base, has_adapter
 from vlm2vec.modeling.stock_noise import without_stock_noise
-from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter, has_adapter
+from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
 from vlm2vec.training.batches.row_pairs import RowParser
 from vlm2vec.training.batches.smart_batch_sampler import SmartBatchSampler
@@ -89,7 +90,7 @@ def fit(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
     parameters = sum(weight.numel() for weight in model.parameters())
-    trained_before = has_adapter(model)
+    trained_before = has_adapter(model[0].model)
     if trained_before:
         check_adapter(model, chosen.lora)
     lora = None if trained_before else chosen.adapter(parameters)
@@ -99,6 +100,8 @@ def fit(
             "the weights under the adapter were trained and are saved nowhere, so none could load it",
             fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
         )
+    if adapter and output_dir is not None:
+        check_not_base(model[0].model, Path(output_dir))
     with _folder(output_dir) as folder, launched_with_fsdp() as spread:
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
@@ -198,7 +201,7 @@ def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterato
     network = model[0].model
     if lora is not None:
         torch.manual_seed(chosen.seed)  # on all ranks alike
-        add_adapter(model, lora)
+        add_adapter(network, lora)
     frozen = [
         weight for weight in network.visual.parameters() if weight.requires_grad and chosen.freeze_vision
     ]

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
+from vlm2vec.modeling.device import LARGE
 from vlm2vec.training.adapters.lora import LoRA
 
 __all__ = ["FitSettings"]
 
-_LARGE = 10**9  # parameters from which on all weights are not trained unless asked for
 _SMALL = 10**8
 _LEAST_STEPS = 100
 _SUB_BATCH = 64
@@ -209,7 +209,7 @@ class FitSettings:
 
     def adapter(self, parameters: int) -> LoRA | None:
         """The adapter to add to a network of so many parameters."""
-        wanted = parameters >= _LARGE if self.lora is None else self.lora
+        wanted = parameters >= LARGE if self.lora is None else self.lora
         if isinstance(wanted, bool):
             return LoRA() if wanted else None
         return LoRA.of(wanted)

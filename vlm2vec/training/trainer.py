@@ -20,7 +20,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
 from vlm2vec.errors import InputError, TrainingError, VLM2VecError
-from vlm2vec.training.adapters.lora import has_adapter, load_adapter_weights
+from vlm2vec.modeling.adapter import active_adapters, has_adapter, load_adapter_weights
 from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
 from vlm2vec.training.loss.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
@@ -178,8 +178,9 @@ class ContrastiveTrainer(HookedTrainer):
 
     def restore(self, folder: Path) -> None:
         """Take the weights of a checkpoint, the adapter's alone where there is one."""
-        if has_adapter(self.model):
-            load_adapter_weights(self.model, folder)
+        network = self.model[0].model
+        if has_adapter(network):
+            load_adapter_weights(network, folder, active_adapters(network)[0])
         else:
             self.restore_weights(folder)
         with torch.no_grad():

@@ -12,6 +12,7 @@ import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
 from vlm2vec.errors import InputError
+from vlm2vec.modeling.device import has_bfloat16
 from vlm2vec.training.fit_settings import FitSettings
 
 __all__ = ["trainer_arguments"]
@@ -61,9 +62,7 @@ def trainer_arguments(
     if chosen.keep_best is not None and not (evaluates and saves):
         raise InputError("keep_best is given without eval or output_dir", fix="Pass both, or leave it out.")
     steps = chosen.steps(rows)
-    bf16 = chosen.bf16
-    if bf16 is None:
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    bf16 = has_bfloat16(device) if chosen.bf16 is None else chosen.bf16
     eval_steps = chosen.eval_steps or max(1, steps // 10)
     # The best checkpoint can only be found where each one is scored.
     save_steps = chosen.save_steps or (eval_steps if chosen.keep_best else max(1, steps // 10))

@@ -35,10 +35,13 @@ def test_output_and_gradients_are_peft_s(bias: bool, dropout: float, training: b
     assert_equal(step(changed(adapted), inputs), expected)
 
 
-def test_norms_are_those_of_the_whole_matrix() -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_norms_are_those_of_the_whole_matrix_under_autocast_too(half: bool) -> None:
     weight, down, up = torch.randn(30, 50), torch.randn(4, 50), torch.randn(30, 4)
     expected = (weight.double() + 2.5 * up.double() @ down.double()).norm(dim=1)
-    torch.testing.assert_close(row_norms(weight, down, up, 2.5).double(), expected, rtol=1e-6, atol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        norms = row_norms(weight, down, up, 2.5)
+    torch.testing.assert_close(norms.double(), expected, rtol=1e-6, atol=0)
 
 
 def test_the_norm_is_computed_once_for_any_number_of_passes_and_again_after_a_step(

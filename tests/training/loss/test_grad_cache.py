@@ -23,7 +23,7 @@ from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.modeling import packed
 from vlm2vec.training.adapters import dora_norm
-from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right
+from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right, _random_numbers, _random_state
 
 PAIRS = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
 # Lengths of a difference, in lengths of what is expected. In float32 the sums of these gradients are rounded
@@ -396,3 +396,26 @@ def test_ranks_together_equal_the_original(
     multiprocessing.get_context("forkserver").set_forkserver_preload(["vlm2vec.training.loss.grad_cache"])
     arguments = (world, str(tmp_path), golden)
     multiprocessing.start_processes(train_on_a_rank, arguments, nprocs=world, start_method="forkserver")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps", "xpu"])
+def test_the_second_pass_draws_what_the_first_drew_on_any_device(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, generator = torch.device(kind), torch.default_generator
+    if kind != "cpu":  # a generator stands in for the device's
+        generator = torch.Generator()
+        module = torch.get_device_module(device)
+        monkeypatch.setattr(module, "get_rng_state", lambda device: generator.get_state())
+        monkeypatch.setattr(module, "set_rng_state", lambda state, device: generator.set_state(state))
+
+    def draw() -> list[float]:
+        return [*torch.rand(2).tolist(), *torch.rand(2, generator=generator).tolist()]
+
+    states = _random_state(device)
+    first = draw()
+    before = generator.get_state(), torch.get_rng_state()
+    with _random_numbers(states, device):
+        assert draw() == first
+    assert torch.equal(generator.get_state(), before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])

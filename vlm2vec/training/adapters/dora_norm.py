@@ -97,8 +97,9 @@ def row_norms(weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tenso
         tensor([10.])
     """
     weight, down, up = weight.float(), down.float(), up.float()
-    beside = torch.addmm(weight @ down.T, up, down @ down.T, beta=2, alpha=scaling)
-    squares: Tensor = torch.linalg.vector_norm(weight, dim=1).square() + scaling * (up * beside).sum(1)
+    with torch.autocast(weight.device.type, enabled=False):  # or the products would be in half precision
+        beside = torch.addmm(weight @ down.T, up, down @ down.T, beta=2, alpha=scaling)
+        squares: Tensor = torch.linalg.vector_norm(weight, dim=1).square() + scaling * (up * beside).sum(1)
     return squares.clamp_min_(0).sqrt_()
 
 

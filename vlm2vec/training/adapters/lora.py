@@ -1,4 +1,4 @@
-"""Low-rank adapters: adding one, saving it as it is or merged, loading its weights back.
+"""Low-rank adapters that `fit` trains: their settings, and whether a model or a checkpoint has these.
 
 LoRA (arXiv:2106.09685), and DoRA (arXiv:2402.09353), which the released VLM2Vec models were trained with.
 """
@@ -12,16 +12,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peft import LoraConfig, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors.torch import load_file
+from peft import LoraConfig
+from torch import nn
 
 from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.inputs.describe import describe_value
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG
+from vlm2vec.modeling import adapter
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG, has_adapter
 from vlm2vec.training.adapters.quantised_layers import has_quantised_layers, quantised_for_adapter
 
 if TYPE_CHECKING:
+    from transformers import Qwen2VLModel
+
     from vlm2vec import VLM2Vec
 
 __all__ = [
@@ -29,8 +31,6 @@ __all__ = [
     "add_adapter",
     "check_adapter",
     "check_saved_adapter",
-    "has_adapter",
-    "load_adapter_weights",
     "merge_adapter",
 ]
 
@@ -93,25 +93,29 @@ class LoRA:
         return cls(**settings)
 
 
-def add_adapter(model: VLM2Vec, lora: LoRA) -> None:
+def add_adapter(network: Qwen2VLModel, lora: LoRA) -> None:
     """Add an adapter, whose weights are then all that learns.
 
     Raises:
-        InputError: The network has none of the named layers, or has an adapter already.
+        InputError: The network has an adapter already, or not all of the named layers.
     """
-    if has_adapter(model):
+    if has_adapter(network):
         raise InputError("the model has an adapter already", fix="Train that one, or merge it first.")
-    quantised = quantised_for_adapter(model[0].model, lora.target_modules) if lora.quantise else nullcontext()
-    try:
-        with quantised:
-            model.add_adapter(_as_peft(lora))
-    except ValueError as error:  # peft's word for names that are not found
-        raise InputError(f"no adapter can be added ({error})", fix="Name layers of the network.") from error
+    _check_targets(network, lora.target_modules)
+    with quantised_for_adapter(network, lora.target_modules) if lora.quantise else nullcontext():
+        adapter.add_adapter(network, _as_peft(lora))
 
 
-def has_adapter(model: VLM2Vec) -> bool:
-    """Whether there is an adapter, not merged."""
-    return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+def _check_targets(network: nn.Module, names: tuple[str, ...]) -> None:
+    """Raise unless each name is that of linear layers; peft leaves out names that it does not find."""
+    modules = dict(network.named_modules())
+    for name in names:
+        found = [module for path, module in modules.items() if f".{path}".endswith(f".{name}")]
+        if not found:
+            raise InputError(f"the network has no layer {name!r}", fix="Name layers of the network.")
+        other = next((type(module).__name__ for module in found if not isinstance(module, nn.Linear)), None)
+        if other is not None:
+            raise InputError(f"{name!r} is a {other}", fix="Name linear layers of the network.")
 
 
 def check_adapter(model: VLM2Vec, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
@@ -169,18 +173,8 @@ def merge_adapter(model: VLM2Vec) -> None:
             "the weights under the adapter are held in 4 bits",
             fix="Save the adapter, and load it: VLM2Vec(folder) merges it into the weights as they were.",
         )
-    network: Any = model[0].model
-    for name, module in list(network.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            base = module.get_base_layer()
-            dtype = base.weight.dtype
-            base.weight.data = base.weight.data.float()
-            module.merge(safe_merge=True)
-            base.weight.data = base.weight.data.to(dtype)
-            network.set_submodule(name, base)
-    del network.peft_config
-    network._hf_peft_config_loaded = False
-    network.requires_grad_(True)
+    network = model[0].model
+    adapter.merge_adapter(network)
     network.name_or_path = ""  # not the weights of that name any more
 
 
@@ -208,26 +202,3 @@ def _as_peft(lora: LoRA) -> LoraConfig:
         target_modules=list(lora.target_modules),
         init_lora_weights="gaussian",  # as the original
     )
-
-
-def load_adapter_weights(model: VLM2Vec, folder: Path) -> None:
-    """Give the model's adapter the weights that were saved from one like it.
-
-    Raises:
-        CheckpointError: The folder has no such adapter, or not all of its weights.
-    """
-    try:
-        weights = load_file(folder / "adapter_model.safetensors")
-    except OSError as error:
-        raise CheckpointError(
-            f"there is no adapter ({error})", fix="Resume with the lora= of the run.", source=str(folder)
-        ) from error
-    network = model[0].model
-    found = set_peft_model_state_dict(
-        network, {key.removeprefix("base_model.model."): value for key, value in weights.items()}
-    )
-    expected = {name for name, weight in network.named_parameters() if "lora_" in name}
-    if found.unexpected_keys or expected & set(found.missing_keys):
-        raise CheckpointError(
-            "its adapter is of other settings", fix="Resume with the lora= of the run.", source=str(folder)
-        )

@@ -330,16 +330,16 @@ def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, p
 
 def _random_state(device: torch.device) -> list[Tensor]:
     states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
+    if device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state(device))
     return states
 
 
 @contextmanager
 def _random_numbers(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
     """Draws as from these states; what comes after the block draws on as if nothing had been drawn."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.set_rng_state(states[0])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], device)
+        if device.type != "cpu":
+            torch.get_device_module(device).set_rng_state(states[1], device)
         yield

@@ -343,14 +343,41 @@ def test_an_adapter_that_diverged_is_merged_into_nothing() -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (("no_such_layer",), "no layer 'no_such_layer'.*Name layers"),
-        (("q_proj", "w_proj"), "no layer 'w_proj'.*Name layers"),
+        (("no_such_layer",), "no layer 'no_such_layer'.*Name layers of it: .* k_proj, o_proj, "),
+        (("q_proj", "w_proj"), "no layer 'w_proj'.*Name layers of it"),
         (("input_layernorm",), "'input_layernorm' is a Qwen2VLRMSNorm.*Name linear layers"),
     ],
 )
 def test_each_target_has_to_name_linear_layers(targets: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         VLM2Vec(device="cpu").fit(ROWS, lora=LoRA(target_modules=targets), max_steps=1)
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    for wrong in ({"r": 4}, LoRA(r=4)):
+        with pytest.raises(InputError, match=r"Pass a peft\.LoraConfig"):
+            VLM2Vec(device="cpu").add_adapter(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Pass a list"):
+        LoRA(target_modules="q_proj")  # type: ignore[arg-type]
+
+
+def test_an_adapter_over_weights_that_are_saved_nowhere_is_not_saved(tmp_path: Path) -> None:
+    model = VLM2Vec(device="cpu")
+    model.fit(ROWS, max_steps=1, lora=False, show_progress_bar=False)
+    model.add_adapter(config())
+    with pytest.raises(InputError, match=r"saved nowhere.*merge_adapter"):
+        model.save(str(tmp_path))
+
+
+def test_a_loaded_adapter_says_how_it_learns(tmp_path: Path) -> None:
+    with_adapter().save(str(tmp_path))
+    model = VLM2Vec(device="cpu")
+    model.load_adapter(tmp_path)
+    with pytest.raises(InputError, match="is_trainable=True"):
+        model.fit(ROWS, max_steps=1, show_progress_bar=False)
+    model.delete_adapter("default")
+    model.load_adapter(tmp_path, is_trainable=True)
+    assert model.fit(ROWS, max_steps=1, show_progress_bar=False).steps == 1
 
 
 def test_an_error_of_another_cause_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

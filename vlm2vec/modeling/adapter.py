@@ -157,9 +157,15 @@ def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
         folder: Gets `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        InputError: No adapter is active, or more than one; or the folder is that of its base.
+        InputError: No adapter is active, or more than one; or the folder is that of its base; or its base
+            is saved nowhere.
     """
     check_not_base(network, folder)
+    if not network.name_or_path:
+        raise InputError(
+            "the weights under the adapter were trained and are saved nowhere, so none could load it",
+            fix="Call merge_adapter() and save the whole model, or save it before an adapter is added.",
+        )
     names = active_adapters(network)
     if len(names) != 1:
         raise InputError(
@@ -186,7 +192,7 @@ def check_not_base(network: Qwen2VLModel, folder: Path) -> None:
     if network.name_or_path and base.is_dir() and base.resolve() == folder.resolve():
         raise InputError(
             "the folder holds the weights that the adapter belongs to",
-            fix="Name another.",
+            fix="Name another folder; to go on with a run, load its base and pass resume=True.",
             source=str(folder),
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from peft import PeftConfig
 from peft.functional import get_peft_model_state_dict, set_adapter
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
@@ -14,9 +15,6 @@ from torch import Tensor
 from vlm2vec.errors import InputError
 from vlm2vec.modeling import adapter
 from vlm2vec.modeling.checkpoint import resolve_folder
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
 
 __all__ = ["AdapterMethods"]
 
@@ -39,9 +37,14 @@ class AdapterMethods:
             adapter_name: Its name.
 
         Raises:
-            InputError: There is an adapter of that name.
+            InputError: There is an adapter of that name, or this is no configuration.
             ValueError: peft cannot add it, for example because no layer has a name of `target_modules`.
         """
+        if not isinstance(adapter_config, PeftConfig):
+            raise InputError(
+                f"the adapter's configuration is a {type(adapter_config).__name__}",
+                fix="Pass a peft.LoraConfig; fit(lora=...) takes a dict or a vlm2vec.training.LoRA.",
+            )
         adapter.add_adapter(self._network, adapter_config, adapter_name)
         self._require_seen(adapter_name)
         self.set_adapter(adapter_name)

@@ -24,7 +24,7 @@ from interleaved import interleave, write_json
 from machine import machine, matrix_rates
 from memory import above_loaded, in_fresh_process
 from models import SHAPES, write_model
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 from torch import Tensor, nn
 from workloads import QUERY, Item, Sizes, Writer
@@ -53,7 +53,8 @@ def draw_pairs(writer: Writer, count: int, side: int) -> list[tuple[Item, Item]]
 def adapt(network: Any) -> None:
     """LoRA on all linear layers of the language model, with weights that are neither zero nor chance."""
     target = r"language_model\..*_proj"
-    network.add_adapter(LoraConfig(r=RANK, lora_alpha=4 * RANK, lora_dropout=0.0, target_modules=target))
+    config = LoraConfig(r=RANK, lora_alpha=4 * RANK, lora_dropout=0.0, target_modules=target)
+    inject_adapter_in_model(config, network)
     generator = torch.Generator().manual_seed(0)
     for weight in network.parameters():
         if weight.requires_grad:

@@ -102,6 +102,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
         else:
             loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
+            if not isinstance(kwargs["modules"], Mapping):
+                kwargs["modules"] = list(kwargs["modules"])
             _check_modules(kwargs["modules"], {**self.input_module_arguments, **loading})
         check_path(model_name_or_path)
         device = device or get_device_name()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 
@@ -119,7 +120,12 @@ def test_adapters_are_switched_and_taken_away() -> None:
     model.delete_adapter(["other"])
     assert not any(isinstance(module, BaseTunerLayer) for module in model.modules())
     np.testing.assert_array_equal(model.encode(TEXTS), plain)
-    for call in (model.active_adapters, model.disable_adapters, lambda: model.set_adapter("default")):
+    for call in (
+        model.active_adapters,
+        model.disable_adapters,
+        lambda: model.set_adapter("default"),
+        lambda: model.set_adapter([]),
+    ):
         with pytest.raises(InputError, match="no adapter"):
             call()
 
@@ -127,6 +133,95 @@ def test_adapters_are_switched_and_taken_away() -> None:
 def test_two_adapters_of_one_name_are_an_error() -> None:
     with pytest.raises(InputError, match="'default' already"):
         with_adapter().add_adapter(config())
+
+
+@pytest.mark.parametrize("name", ["", "version.2"])
+def test_a_name_that_no_weight_can_have_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be called"):
+        VLM2Vec(device="cpu").add_adapter(config(), name)
+
+
+def test_adapters_with_like_names_are_told_apart(tmp_path: Path) -> None:
+    with_adapter().save(str(tmp_path))
+    model = VLM2Vec(device="cpu")
+    for name in ("v10", "v1", "q"):  # weights of the third are below "q_proj"
+        model.load_adapter(tmp_path, name)
+    np.testing.assert_allclose(model.encode(TEXTS), with_adapter().encode(TEXTS), atol=5e-7)
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "input_layernorm"], ["no_such_layer"]])
+def test_an_adapter_that_cannot_be_added_leaves_the_model_as_it_was(targets: list[str]) -> None:
+    model = VLM2Vec(device="cpu")
+    plain = model.encode(TEXTS)
+    with pytest.raises(ValueError, match=r"not supported|not found"):
+        model.add_adapter(config(target_modules=targets))
+    with pytest.raises(InputError, match="no adapter"):
+        model.active_adapters()
+    np.testing.assert_array_equal(model.encode(TEXTS), plain)
+    model.add_adapter(config())
+
+
+def test_an_adapter_of_the_patch_projection_is_refused_unless_it_is_merged(tmp_path: Path) -> None:
+    model = VLM2Vec(device="cpu")
+    plain = model.encode(TEXTS)
+    with pytest.raises(InputError, match=r"patch_embed.*merged"):
+        model.add_adapter(config(target_modules=["patch_embed.proj", "q_proj"]))
+    np.testing.assert_array_equal(model.encode(TEXTS), plain)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"modules_to_save": ["merger"]},
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "olora"},
+        {"bias": "all"},
+        {"trainable_token_indices": [3, 5]},
+        {"use_rslora": True, "alpha_pattern": {"layers.0.self_attn.q_proj": 64}},
+    ],
+    ids=str,
+)
+def test_published_kinds_of_adapters_are_merged_into_bfloat16_as_exactly_as_by_peft(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    VLM2Vec(device="cpu", dtype="bfloat16").save(str(tmp_path / "base"))
+    base = VLM2Vec(tmp_path / "base", device="cpu", dtype="float32")[0].model
+    torch.manual_seed(3)
+    wrapped = get_peft_model(base, config(**settings))
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if weight.requires_grad and "lora_A" not in name:
+                weight.add_(torch.randn_like(weight) * 0.02)
+    wrapped.save_pretrained(str(tmp_path / "adapter"))
+    expected = wrapped.merge_and_unload().state_dict()
+    shutil.copy(tmp_path / "base" / "vlm2vec.json", tmp_path / "adapter")
+    path = str(tmp_path / "base")
+    loaded = VLM2Vec(tmp_path / "adapter", base_model=path, device="cpu", dtype="float32")[0].model
+    found = loaded.state_dict()
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_names_of_the_whole_network_are_those_of_the_part_that_is_used(tmp_path: Path) -> None:
+    model = with_adapter(alpha_pattern={"layers.0.self_attn.q_proj": 64})
+    expected = model.encode(TEXTS)
+    model.save(str(tmp_path))
+    file = tmp_path / "adapter_config.json"
+    content = json.loads(file.read_text())
+    content["alpha_pattern"] = {"model.language_model.layers.0.self_attn.q_proj": 64}
+    file.write_text(json.dumps(content))
+    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(TEXTS), expected, atol=4e-6)
+
+
+def test_layers_that_were_trained_as_a_whole_rest_with_their_adapter() -> None:
+    model = VLM2Vec(device="cpu")
+    plain = model.encode(TEXTS)
+    model.add_adapter(config(modules_to_save=["norm"]))
+    with torch.no_grad():
+        model[0].model.language_model.norm.modules_to_save["default"].weight[0] = 7.0
+    model.disable_adapters()
+    np.testing.assert_allclose(model.encode(TEXTS), plain, atol=5e-7)
 
 
 @pytest.mark.parametrize("dora", [False, True])
@@ -152,6 +247,36 @@ def test_an_adapter_that_does_not_fit_leaves_the_model_as_it_was(tmp_path: Path)
         model.load_adapter(tmp_path)
     assert not any(isinstance(module, BaseTunerLayer) for module in model.modules())
     np.testing.assert_array_equal(model.encode(TEXTS), plain)
+
+
+def test_an_adapter_that_does_not_fit_leaves_others_as_they_were(tmp_path: Path) -> None:
+    with_adapter(target_modules=["v_proj", "q_proj"]).save(str(tmp_path))
+    file = tmp_path / "adapter_config.json"
+    right = json.loads(file.read_text())
+    model = with_adapter()
+    expected = model.encode(TEXTS)
+    learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    for wrong in ({"r": 3}, {"target_modules": ["v_proj", "input_layernorm"]}):
+        file.write_text(json.dumps({**right, **wrong}))
+        with pytest.raises(CheckpointError, match="does not fit its base model"):
+            model.load_adapter(tmp_path, "other")
+        assert model.active_adapters() == ["default"]
+        assert {name for name, weight in model.named_parameters() if weight.requires_grad} == learned
+        np.testing.assert_array_equal(model.encode(TEXTS), expected)
+    model.save(str(tmp_path / "again"))
+
+
+def test_layers_that_only_the_removed_adapter_changed_are_plain_again(tmp_path: Path) -> None:
+    model = with_adapter(modules_to_save=["norm"])
+    model.add_adapter(config(target_modules=["v_proj"]), "other")
+    expected = model.encode(TEXTS)
+    model.delete_adapter("default")
+    wrapped = {name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+    assert wrapped
+    assert all(name.endswith(".v_proj") for name in wrapped)
+    np.testing.assert_allclose(model.encode(TEXTS), expected, atol=5e-7)
+    model.save(str(tmp_path))
+    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(TEXTS), expected, atol=4e-6)
 
 
 def test_layers_that_were_trained_as_a_whole_come_with_an_adapter(tmp_path: Path) -> None:
@@ -218,14 +343,41 @@ def test_an_adapter_that_diverged_is_merged_into_nothing() -> None:
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (("no_such_layer",), "no layer 'no_such_layer'.*Name layers"),
-        (("q_proj", "w_proj"), "no layer 'w_proj'.*Name layers"),
+        (("no_such_layer",), "no layer 'no_such_layer'.*Name layers of it: .* k_proj, o_proj, "),
+        (("q_proj", "w_proj"), "no layer 'w_proj'.*Name layers of it"),
         (("input_layernorm",), "'input_layernorm' is a Qwen2VLRMSNorm.*Name linear layers"),
     ],
 )
 def test_each_target_has_to_name_linear_layers(targets: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         VLM2Vec(device="cpu").fit(ROWS, lora=LoRA(target_modules=targets), max_steps=1)
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    for wrong in ({"r": 4}, LoRA(r=4)):
+        with pytest.raises(InputError, match=r"Pass a peft\.LoraConfig"):
+            VLM2Vec(device="cpu").add_adapter(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Pass a list"):
+        LoRA(target_modules="q_proj")  # type: ignore[arg-type]
+
+
+def test_an_adapter_over_weights_that_are_saved_nowhere_is_not_saved(tmp_path: Path) -> None:
+    model = VLM2Vec(device="cpu")
+    model.fit(ROWS, max_steps=1, lora=False, show_progress_bar=False)
+    model.add_adapter(config())
+    with pytest.raises(InputError, match=r"saved nowhere.*merge_adapter"):
+        model.save(str(tmp_path))
+
+
+def test_a_loaded_adapter_says_how_it_learns(tmp_path: Path) -> None:
+    with_adapter().save(str(tmp_path))
+    model = VLM2Vec(device="cpu")
+    model.load_adapter(tmp_path)
+    with pytest.raises(InputError, match="is_trainable=True"):
+        model.fit(ROWS, max_steps=1, show_progress_bar=False)
+    model.delete_adapter("default")
+    model.load_adapter(tmp_path, is_trainable=True)
+    assert model.fit(ROWS, max_steps=1, show_progress_bar=False).steps == 1
 
 
 def test_an_error_of_another_cause_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -342,6 +342,34 @@ def test_an_adapter_on_an_adapter_is_merged_into_it(golden: Path, tmp_path: Path
         torch.testing.assert_close(one, other, msg=name)
 
 
+@pytest.mark.parametrize("where", ["text_config", "nowhere"])
+def test_a_type_that_the_configuration_does_not_name_is_that_of_the_weights(
+    halved: tuple[Path, Path], where: str
+) -> None:
+    file = halved[0] / "config.json"
+    config = json.loads(file.read_text())
+    del config["dtype"]
+    for part in ("text_config", "vision_config"):
+        config[part].pop("dtype", None)
+    if where == "text_config":
+        config["text_config"]["dtype"] = "bfloat16"
+    file.write_text(json.dumps(config))
+    assert types_of(load(halved[0], dtype="auto")) == {torch.bfloat16}
+
+
+def test_the_tokenizer_of_an_adapter_on_an_adapter_is_that_of_the_base(golden: Path, tmp_path: Path) -> None:
+    folder = copy(golden, "tiny_adapter_dora", tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink(missing_ok=True)
+    file = folder / "adapter_config.json"
+    content = {**json.loads(file.read_text()), "base_model_name_or_path": str(golden / "tiny_qwen2vl")}
+    file.write_text(json.dumps(content))
+    shutil.copytree(folder, tmp_path / "above")
+    file = tmp_path / "above" / "adapter_config.json"
+    file.write_text(json.dumps({**content, "base_model_name_or_path": str(folder)}))
+    assert load(tmp_path / "above").encode(TEXT).shape == load(folder).encode(TEXT).shape
+
+
 def test_an_adapter_that_is_its_own_base_is_an_error(golden: Path, tmp_path: Path) -> None:
     folder = copy(golden, "tiny_adapter_dora", tmp_path)
     with pytest.raises(errors.CheckpointError, match="names itself as its base"):

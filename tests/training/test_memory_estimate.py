@@ -58,7 +58,7 @@ def test_activations_are_those_that_autograd_keeps_and_up_to_a_half_more(
 ) -> None:
     model = VLM2Vec(device="cpu")
     if lora is not None:
-        add_adapter(model, lora)
+        add_adapter(model[0].model, lora)
     model.train()
     network: Any = model[0].model
     rng = np.random.default_rng(0)

@@ -1,14 +1,14 @@
 """Adapters of a network: adding, loading, saving and merging them, through peft alone.
 
-transformers has methods for this too, but each of them refuses to work beside a peft that is older than the
-one it asks for, which has been one that did not exist. What peft offers to integrations (`peft.functional`)
-always fits itself.
+transformers has methods for this too, but each of them refuses to work beside a peft that it holds to be too
+old; transformers 5.24.0 asked for a peft that was not released. peft's own functions have no such gate.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from peft.functional import (
     delete_adapter,
     get_peft_model_state_dict,
     inject_adapter_in_model,
+    set_adapter,
     set_peft_model_state_dict,
 )
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import AuxiliaryTrainingWrapper
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Qwen2VLModel
@@ -34,6 +36,7 @@ __all__ = [
     "ADAPTER_CONFIG",
     "active_adapters",
     "add_adapter",
+    "changes_base",
     "check_not_base",
     "has_adapter",
     "load_adapter",
@@ -81,11 +84,12 @@ def add_adapter(network: Qwen2VLModel, config: PeftConfig, name: str = "default"
         name: Of the adapter.
 
     Raises:
-        InputError: There is an adapter of that name.
-        ValueError: peft cannot add it.
+        InputError: There is an adapter of that name, or none can have it.
+        ValueError: peft cannot add it; the network is as it was.
     """
-    _inject(network, config, name)
-    cast_adapter_dtype(network, name)  # to float32, whatever the weights below are
+    with _undone_on_error(network, config, name):
+        inject_adapter_in_model(config, network, name)
+        cast_adapter_dtype(network, name)  # to float32, whatever the weights below are
 
 
 def load_adapter(network: Qwen2VLModel, folder: Path, name: str = "default") -> None:
@@ -97,30 +101,35 @@ def load_adapter(network: Qwen2VLModel, folder: Path, name: str = "default") -> 
         name: Of the adapter.
 
     Raises:
-        CheckpointError: Files are missing, or the adapter has keys the network lacks, or the other way round.
+        CheckpointError: Files are missing, or the adapter has keys the network lacks, or the other way round;
+            the network is as it was.
+        InputError: There is an adapter of that name, or none can have it.
     """
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-    except Exception as error:  # peft has no error of its own for a file that is damaged
-        raise _unreadable(error, folder) from error
-    if config.peft_type != "LORA":
-        raise CheckpointError(
-            f"the adapter is of type {config.peft_type}",
-            fix="LoRA and DoRA adapters are loaded; merge others with peft and load the result.",
-            source=str(folder),
-        )
+    config = _read_config(folder)
     config.inference_mode = True
     try:
-        # Without first weights: those of DoRA take as long as merging it.
-        _inject(network, config, name, low_cpu_mem_usage=True)
-    except (ValueError, TypeError, RuntimeError) as error:
+        with _undone_on_error(network, config, name):
+            # Without first weights, where they do not matter: those of DoRA take as long as merging it.
+            inject_adapter_in_model(config, network, name, low_cpu_mem_usage=not changes_base(folder))
+            _materialise(network)
+            load_adapter_weights(network, folder, name)
+    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
         raise _unreadable(error, folder) from error
-    _materialise(network)
-    try:
-        load_adapter_weights(network, folder, name)
-    except CheckpointError:
-        remove_adapter(network, name)
-        raise
+
+
+def changes_base(folder: Path) -> bool:
+    """Whether an adapter needs more of its base than plain layers: it copies some, or rewrites them first.
+
+    Raises:
+        CheckpointError: The folder has no LoRA or DoRA adapter.
+    """
+    config = _read_config(folder)
+    return bool(
+        config.modules_to_save
+        or config.trainable_token_indices
+        or config.bias != "none"
+        or (isinstance(config.init_lora_weights, str) and config.init_lora_weights != "gaussian")
+    )
 
 
 def load_adapter_weights(network: Qwen2VLModel, folder: Path, name: str = "default") -> None:
@@ -136,7 +145,7 @@ def load_adapter_weights(network: Qwen2VLModel, folder: Path, name: str = "defau
         )
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise _unreadable(error, folder) from error
-    own = {key for key in network.state_dict() if f".{name}" in key and _is_of_adapter(key)}
+    own = {key for key in network.state_dict() if name in key.split(".") and _is_of_adapter(key)}
     require_complete(folder, missing=own & set(report.missing_keys), unexpected=set(report.unexpected_keys))
 
 
@@ -148,9 +157,15 @@ def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
         folder: Gets `adapter_config.json` and `adapter_model.safetensors`.
 
     Raises:
-        InputError: No adapter is active, or more than one; or the folder is that of its base.
+        InputError: No adapter is active, or more than one; or the folder is that of its base; or its base
+            is saved nowhere.
     """
     check_not_base(network, folder)
+    if not network.name_or_path:
+        raise InputError(
+            "the weights under the adapter were trained and are saved nowhere, so none could load it",
+            fix="Call merge_adapter() and save the whole model, or save it before an adapter is added.",
+        )
     names = active_adapters(network)
     if len(names) != 1:
         raise InputError(
@@ -177,7 +192,7 @@ def check_not_base(network: Qwen2VLModel, folder: Path) -> None:
     if network.name_or_path and base.is_dir() and base.resolve() == folder.resolve():
         raise InputError(
             "the folder holds the weights that the adapter belongs to",
-            fix="Name another.",
+            fix="Name another folder; to go on with a run, load its base and pass resume=True.",
             source=str(folder),
         )
 
@@ -189,7 +204,7 @@ def remove_adapter_files(folder: Path) -> None:
 
 
 def remove_adapter(network: Qwen2VLModel, name: str) -> None:
-    """Take an adapter away as if it had never been added; all weights learn once the last one is gone.
+    """Take an adapter away, and peft's layers that no other needs; without the last one all weights learn.
 
     Raises:
         InputError: There is none of that name.
@@ -197,9 +212,22 @@ def remove_adapter(network: Qwen2VLModel, name: str) -> None:
     config = getattr(network, "peft_config", {}).pop(name, None)
     if config is None:
         raise InputError(f"the model has no adapter {name!r}", fix="peft_config has the names.")
-    delete_adapter(network, name, prefix=f"{config.peft_type.value.lower()}_")
+    delete_adapter(network, name, prefix=_prefix(config))
+    for path, module in _peft_layers(network):
+        if isinstance(module, BaseTunerLayer):
+            unused = not any(len(getattr(module, names)) for names in module.adapter_layer_names)
+            plain = module.get_base_layer()
+        else:
+            unused = not (network.peft_config and getattr(module, "modules_to_save", True))
+            plain = module.unload_and_optionally_merge_module(
+                merge=False, safe_merge=False, adapter_names=None
+            )
+        if unused:
+            network.set_submodule(path, plain)
     if not network.peft_config:
-        _unwrap(network, lambda module: module.get_base_layer(), merge=False)
+        del network.peft_config
+        network.requires_grad_(True)
+    flag_adapters(network)
 
 
 def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> None:
@@ -222,39 +250,86 @@ def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> No
             fix="Go back to one that was saved before its training diverged.",
         )
 
-    def merged(module: BaseTunerLayer) -> nn.Module:
-        base: Any = module.get_base_layer()
-        kept = dtype or base.weight.dtype
-        module.float().merge()
-        plain: nn.Module = base.to(kept)
-        return plain
-
-    _unwrap(network, merged, merge=True)
-
-
-def _unwrap(
-    network: Qwen2VLModel, plain_layer: Callable[[BaseTunerLayer], nn.Module], *, merge: bool
-) -> None:
-    """Put plain layers in the place of peft's."""
-    for name, module in list(network.named_modules()):
+    for path, module in _peft_layers(network):
         if isinstance(module, BaseTunerLayer):
-            network.set_submodule(name, plain_layer(module))
-        elif hasattr(module, "unload_and_optionally_merge_module"):  # a layer that was trained as a whole
+            base: Any = module.get_base_layer()
+            kept = dtype or base.weight.dtype
+            module.float().merge()
+            network.set_submodule(path, base.to(kept))
+        else:  # a layer that was trained as a whole, or some tokens of an embedding
             plain = module.unload_and_optionally_merge_module(
-                merge=merge, safe_merge=merge, adapter_names=None
+                merge=True, safe_merge=False, adapter_names=None
             )
-            network.set_submodule(name, plain)
+            network.set_submodule(path, plain)
     del network.peft_config
     flag_adapters(network)
     network.requires_grad_(True)
 
 
-def _inject(network: Qwen2VLModel, config: PeftConfig, name: str, *, low_cpu_mem_usage: bool = False) -> None:
+@contextmanager
+def _undone_on_error(network: Qwen2VLModel, config: PeftConfig, name: str) -> Iterator[None]:
+    """Adds the adapter in the block, and leaves nothing of it where the block fails."""
     if name in getattr(network, "peft_config", {}):
         raise InputError(f"the model has an adapter {name!r} already", fix="Choose another name.")
+    if not name or "." in name:
+        raise InputError(f"an adapter cannot be called {name!r}", fix="Choose a name without a dot.")
+    active = active_adapters(network) if has_adapter(network) else []
+    modules = dict(network.named_modules())
+    learned = {id(weight) for weight in network.parameters() if weight.requires_grad}
     config.base_model_name_or_path = network.name_or_path
-    inject_adapter_in_model(config, network, name, low_cpu_mem_usage=low_cpu_mem_usage)
-    flag_adapters(network)
+    try:
+        yield
+    except Exception:
+        delete_adapter(network, name, prefix=_prefix(config))
+        for path, module in modules.items():
+            if path and network.get_submodule(path) is not module:
+                network.set_submodule(path, module)
+        configs = getattr(network, "peft_config", {})
+        configs.pop(name, None)
+        if active:
+            set_adapter(network, active)
+        elif hasattr(network, "peft_config"):
+            del network.peft_config
+        for weight in network.parameters():
+            weight.requires_grad_(id(weight) in learned)
+        raise
+    finally:
+        flag_adapters(network)
+
+
+def _prefix(config: PeftConfig) -> str:
+    return f"{config.peft_type.value.lower()}_"
+
+
+def _peft_layers(network: nn.Module) -> list[tuple[str, Any]]:
+    """Paths and modules that peft has put in the place of layers, none of them within another."""
+    found: list[tuple[str, Any]] = []
+    for path, module in network.named_modules():
+        within = found and path.startswith(found[-1][0] + ".")
+        if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)) and not within:
+            found.append((path, module))
+    return found
+
+
+def _read_config(folder: Path) -> PeftConfig:
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except Exception as error:  # peft has no error of its own for a file that is damaged
+        raise _unreadable(error, folder) from error
+    if config.peft_type != "LORA":
+        raise CheckpointError(
+            f"the adapter is of type {config.peft_type}",
+            fix="LoRA and DoRA adapters are loaded; merge others with peft and load the result.",
+            source=str(folder),
+        )
+    # Layers are named by the network that the adapter was trained in, and may be by their whole path.
+    for field in ("target_modules", "exclude_modules"):
+        names = getattr(config, field)
+        if isinstance(names, (list, set)):
+            setattr(config, field, type(names)(map(_renamed, names)))
+    for field in ("rank_pattern", "alpha_pattern"):
+        setattr(config, field, {_renamed(key): value for key, value in getattr(config, field).items()})
+    return config
 
 
 def _materialise(network: Qwen2VLModel) -> None:
@@ -291,7 +366,7 @@ def _renamed(key: str) -> str:
 
 
 def _is_of_adapter(key: str) -> bool:
-    return "lora_" in key or "modules_to_save" in key
+    return any(part in key for part in ("lora_", "modules_to_save", "token_adapter.trainable_tokens"))
 
 
 def _unreadable(error: Exception, folder: Path) -> CheckpointError:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from peft import PeftConfig
 from peft.functional import get_peft_model_state_dict, set_adapter
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import AuxiliaryTrainingWrapper
 from torch import Tensor
 
 from vlm2vec.errors import InputError
 from vlm2vec.modeling import adapter
 from vlm2vec.modeling.checkpoint import resolve_folder
-
-if TYPE_CHECKING:
-    from peft import PeftConfig
 
 __all__ = ["AdapterMethods"]
 
@@ -38,10 +37,16 @@ class AdapterMethods:
             adapter_name: Its name.
 
         Raises:
-            InputError: There is an adapter of that name.
+            InputError: There is an adapter of that name, or this is no configuration.
             ValueError: peft cannot add it, for example because no layer has a name of `target_modules`.
         """
+        if not isinstance(adapter_config, PeftConfig):
+            raise InputError(
+                f"the adapter's configuration is a {type(adapter_config).__name__}",
+                fix="Pass a peft.LoraConfig; fit(lora=...) takes a dict or a vlm2vec.training.LoRA.",
+            )
         adapter.add_adapter(self._network, adapter_config, adapter_name)
+        self._require_seen(adapter_name)
         self.set_adapter(adapter_name)
 
     def load_adapter(
@@ -50,7 +55,10 @@ class AdapterMethods:
         adapter_name: str = "default",
         *,
         is_trainable: bool = False,
-        **hub: Any,
+        revision: str | None = None,
+        token: bool | str | None = None,
+        cache_dir: str | None = None,
+        local_files_only: bool = False,
     ) -> None:
         """Add a saved LoRA or DoRA adapter, which stays apart from the weights, and make it the active one.
 
@@ -58,13 +66,24 @@ class AdapterMethods:
             peft_model_id: Folder or repository of the adapter.
             adapter_name: Its name.
             is_trainable: Whether its weights learn.
-            **hub: `revision`, `token`, `cache_dir`, `local_files_only`, as `huggingface_hub` takes them.
+            revision: Of the repository.
+            token: For a private one.
+            cache_dir: Where it is downloaded to.
+            local_files_only: Do not ask the hub.
 
         Raises:
             CheckpointError: It cannot be read, or does not fit the network.
             InputError: There is an adapter of that name.
         """
-        adapter.load_adapter(self._network, resolve_folder(peft_model_id, **hub), adapter_name)
+        folder = resolve_folder(
+            peft_model_id,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        adapter.load_adapter(self._network, folder, adapter_name)
+        self._require_seen(adapter_name)
         set_adapter(self._network, adapter_name, inference_mode=not is_trainable)
 
     def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
@@ -74,6 +93,8 @@ class AdapterMethods:
             InputError: There is no adapter of that name.
         """
         names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
+        if not names:
+            raise InputError("no adapter is named", fix="disable_adapters() encodes without any.")
         self._require(names)
         set_adapter(self._network, names)
 
@@ -123,8 +144,18 @@ class AdapterMethods:
             there = f"There are {', '.join(known)}." if known else "Add one, or load one."
             raise InputError(f"the model has no adapter {unknown[0]!r}", fix=there)
 
+    def _require_seen(self, name: str) -> None:
+        """Take an adapter away that encoding would not see: it reads the weights of the patch projection."""
+        layer = self._network.visual.patch_embed.proj
+        if isinstance(layer, BaseTunerLayer):
+            adapter.remove_adapter(self._network, name)
+            raise InputError(
+                "the adapter changes visual.patch_embed.proj, whose adapters have to be merged",
+                fix="Load it merged, VLM2Vec(folder), or name other target_modules.",
+            )
+
     def _enable(self, *, enabled: bool) -> None:
         self.active_adapters()  # raises where there is none
         for module in self._network.modules():
-            if isinstance(module, BaseTunerLayer):
+            if isinstance(module, (BaseTunerLayer, AuxiliaryTrainingWrapper)):
                 module.enable_adapters(enabled=enabled)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG, load_adapter, merge_adapter
+from vlm2vec.modeling.adapter import ADAPTER_CONFIG, changes_base, load_adapter, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.completeness import require_complete
 from vlm2vec.modeling.device import default_dtype
@@ -110,18 +111,23 @@ def load_network(
         )
     adapters: list[Path] = []
     while (folder / ADAPTER_CONFIG).is_file():
-        if folder in adapters:
+        if folder.resolve() in {adapter.resolve() for adapter in adapters}:
             raise CheckpointError(
                 "the adapter names itself as its base", fix="Name another base_model.", source=str(folder)
             )
         adapters.append(folder)
         folder, base_model = _base_of_adapter(folder, base_model, hub), None
     config = _config(folder)
-    own = config.dtype or torch.float32
+    own = config.dtype or config.text_config.dtype or _stored_dtype(folder)
     if dtype is None:
         dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
-    # An adapter is merged into the weights as they were stored, and each layer gets its type when it is.
-    network = _load_weights(folder, config, own if adapters else dtype)
+    # An adapter is merged into the weights as they were stored, and each layer gets its type when it is. One
+    # that changes other layers too, or them first, needs all of it exact.
+    if adapters:
+        held = torch.float32 if any(changes_base(adapter) for adapter in adapters) else own
+        network = _load_weights(folder, config, held)
+    else:
+        network = _load_weights(folder, config, dtype)
     for adapter in reversed(adapters):
         logger.info("Merging the adapter in %s into %s", adapter, folder)
         load_adapter(network, adapter)
@@ -147,8 +153,8 @@ def load_tokenizer(
     Raises:
         CheckpointError: There is none, or its media tokens are not those of the model's configuration.
     """
-    if not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
-        folder = _base_of_adapter(folder, base_model, hub)
+    while not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
+        folder, base_model = _base_of_adapter(folder, base_model, hub), None
     if not _has_tokenizer(folder):
         # transformers would make an empty tokenizer up.
         raise CheckpointError(
@@ -211,6 +217,16 @@ def _config(folder: Path) -> Qwen2VLConfig:
             source=str(folder),
         )
     return config
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """The type of the first weights in a folder whose configuration does not say it."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with suppress(SafetensorError), safe_open(file, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118  # not a dict
+                dtype: torch.dtype = weights.get_tensor(key).dtype
+                return dtype
+    return torch.float32
 
 
 def _count_parameters(config: Qwen2VLConfig) -> int:

@@ -212,7 +212,10 @@ def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterato
             if weight.requires_grad:
                 weight.data = weight.data.float()
         if not any(weight.requires_grad for weight in network.parameters()):
-            raise InputError("nothing in the model learns", fix="Unfreeze some of its weights.")
+            raise InputError(
+                "nothing in the model learns",
+                fix="Unfreeze some of its weights, or load its adapter with is_trainable=True.",
+            )
         yield
     finally:
         for weight in frozen:

@@ -19,7 +19,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.compat import HookedTrainer
-from vlm2vec.errors import InputError, TrainingError, VLM2VecError
+from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
 from vlm2vec.modeling.adapter import active_adapters, has_adapter, load_adapter_weights
 from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
 from vlm2vec.training.loss.gather import OtherRankError, raise_on_all_ranks
@@ -180,7 +180,11 @@ class ContrastiveTrainer(HookedTrainer):
         """Take the weights of a checkpoint, the adapter's alone where there is one."""
         network = self.model[0].model
         if has_adapter(network):
-            load_adapter_weights(network, folder, active_adapters(network)[0])
+            try:
+                load_adapter_weights(network, folder, active_adapters(network)[0])
+            except CheckpointError as error:
+                error.fix = "Resume with the lora= of the run."
+                raise
         else:
             self.restore_weights(folder)
         with torch.no_grad():

@@ -65,6 +65,8 @@ class LoRA:
     quantise: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.target_modules, str):
+            raise InputError("lora's target_modules is a text", fix='Pass a list: ["q_proj", "v_proj"].')
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
         for name in ("r", "alpha"):
             value = getattr(self, name)
@@ -112,7 +114,9 @@ def _check_targets(network: nn.Module, names: tuple[str, ...]) -> None:
     for name in names:
         found = [module for path, module in modules.items() if f".{path}".endswith(f".{name}")]
         if not found:
-            raise InputError(f"the network has no layer {name!r}", fix="Name layers of the network.")
+            linear = {path.rpartition(".")[2] for path, one in modules.items() if isinstance(one, nn.Linear)}
+            named = ", ".join(sorted(each for each in linear if not each.isdigit()))
+            raise InputError(f"the network has no layer {name!r}", fix=f"Name layers of it: {named}.")
         other = next((type(module).__name__ for module in found if not isinstance(module, nn.Linear)), None)
         if other is not None:
             raise InputError(f"{name!r} is a {other}", fix="Name linear layers of the network.")

@@ -28,8 +28,31 @@ NEAR = 1e-6
 SIGNATURE = signature(varlen.varlen_attn)
 
 
+def varlen_of_torch_2_11(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_q: Tensor,
+    cu_seq_k: Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    return_aux: Any = None,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+) -> Tensor:
+    """Torch's signature at that version, whose kernel lets heads share keys without being told."""
+    assert return_aux is None
+    given = query, key, value, cu_seq_q, cu_seq_k, max_q, max_k
+    return varlen_reference(*given, scale=scale, window_size=window_size, enable_gqa=True)
+
+
+# The kernel as the installed torch has it.
+KERNEL = varlen_reference if "enable_gqa" in SIGNATURE.parameters else varlen_of_torch_2_11
+
+
 @contextmanager
-def cuda_branches(kernel: Callable[..., Tensor] = varlen_reference) -> Iterator[list[dict[str, Any]]]:
+def cuda_branches(kernel: Callable[..., Tensor] = KERNEL) -> Iterator[list[dict[str, Any]]]:
     """Tensors are taken for CUDA's, float32 for a type of the kernel, and this one for torch's.
 
     Gives the arguments of each call of the kernel, by the names that the installed torch has for them.
@@ -50,25 +73,6 @@ def cuda_branches(kernel: Callable[..., Tensor] = varlen_reference) -> Iterator[
         patch.setattr(inference, "_fuses_gate", lambda _: True)
         patch.setattr(inference, "_PATCHES_AT_ONCE", 2**30)
         yield calls
-
-
-def varlen_of_torch_2_11(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    cu_seq_q: Tensor,
-    cu_seq_k: Tensor,
-    max_q: int,
-    max_k: int,
-    *,
-    return_aux: Any = None,
-    scale: float | None = None,
-    window_size: tuple[int, int] = (-1, -1),
-) -> Tensor:
-    """Torch's signature at that version, whose kernel lets heads share keys without being told."""
-    assert return_aux is None
-    given = query, key, value, cu_seq_q, cu_seq_k, max_q, max_k
-    return varlen_reference(*given, scale=scale, window_size=window_size, enable_gqa=True)
 
 
 # Whole models

@@ -279,6 +279,15 @@ def test_layers_that_only_the_removed_adapter_changed_are_plain_again(tmp_path: 
     np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(TEXTS), expected, atol=4e-6)
 
 
+def test_merging_an_adapter_leaves_out_what_only_the_resting_one_trained() -> None:
+    model = with_adapter(modules_to_save=["norm"])
+    torch.manual_seed(4)
+    model.add_adapter(config(target_modules=["v_proj"]), "other")
+    expected = model.encode(TEXTS)
+    model.merge_adapter()
+    np.testing.assert_allclose(model.encode(TEXTS), expected, atol=4e-6)
+
+
 def test_layers_that_were_trained_as_a_whole_come_with_an_adapter(tmp_path: Path) -> None:
     model = with_adapter(modules_to_save=["norm"])
     with torch.no_grad():

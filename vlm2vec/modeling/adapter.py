@@ -219,9 +219,7 @@ def remove_adapter(network: Qwen2VLModel, name: str) -> None:
             plain = module.get_base_layer()
         else:
             unused = not (network.peft_config and getattr(module, "modules_to_save", True))
-            plain = module.unload_and_optionally_merge_module(
-                merge=False, safe_merge=False, adapter_names=None
-            )
+            plain = module.original_module
         if unused:
             network.set_submodule(path, plain)
     if not network.peft_config:
@@ -256,6 +254,8 @@ def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> No
             kept = dtype or base.weight.dtype
             module.float().merge()
             network.set_submodule(path, base.to(kept))
+        elif not module.active_adapters:
+            network.set_submodule(path, module.original_module)
         else:  # a layer that was trained as a whole, or some tokens of an embedding
             plain = module.unload_and_optionally_merge_module(
                 merge=True, safe_merge=False, adapter_names=None

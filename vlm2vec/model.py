@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
-from vlm2vec.encoding.engine import Budget
+from vlm2vec.encoding import rows
+from vlm2vec.encoding.batch_forward import BatchForward
+from vlm2vec.encoding.engine import Budget, Engine, Item
 from vlm2vec.encoding.input_module import Qwen2VLInput
-from vlm2vec.encoding.model_encoder import ModelEncoder, full_width, vector_width
 from vlm2vec.encoding.policy import (
     ErrorPolicy,
     check_names,
@@ -29,11 +30,11 @@ from vlm2vec.encoding.policy import (
     check_truncation,
     takes_sentences,
 )
+from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
-from vlm2vec.inputs.parts import Input
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling.adapter_methods import AdapterMethods
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
@@ -194,7 +195,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             truncate_dim=truncate_dim,
             **kwargs,
         )
-        check_truncation(truncate_dim, full_width(self))
+        check_truncation(truncate_dim, self._full_width)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -220,8 +221,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         if len(vectors) or isinstance(vectors, list):
             return vectors
         if isinstance(vectors, np.ndarray):
-            return np.empty((0, vector_width(self, truncate_dim)), dtype=np.float32)
-        return vectors.reshape(0, vector_width(self, truncate_dim))
+            return np.empty((0, self._width(truncate_dim)), dtype=np.float32)
+        return vectors.reshape(0, self._width(truncate_dim))
 
     @takes_sentences
     def encode_query(
@@ -387,18 +388,61 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
                 self.prompts[role] = text
         return [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
 
-    def encode_parsed(self, inputs: list[Input | VLM2VecError], **settings: Any) -> Any:
-        """Encode parsed inputs in this process: see `ModelEncoder.rows`."""
-        return ModelEncoder(self).rows(inputs, **settings)
+    def encode_parsed(
+        self,
+        inputs: Sequence[Item],
+        *,
+        device: torch.device,
+        prompt: str | None,
+        show_progress_bar: bool,
+        on_error: ErrorPolicy | Literal["keep"] = "raise",
+        task: str | None = None,  # "query" or "document"; the prompt says it already
+        **form: Any,
+    ) -> Any:
+        """Encode parsed inputs in this process.
+
+        Args:
+            inputs: Parsed inputs, or what was wrong with them.
+            device: Where to.
+            prompt: Instruction of inputs that have none.
+            show_progress_bar: Whether to show how far it is.
+            on_error: As in `encode`; "keep" makes each error a row.
+            task: Ignored.
+            **form: As `_engine` takes it.
+
+        Returns:
+            `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
+        """
+        engine = self._engine(device=device, **form)
+        items = [_instructed(item, prompt) for item in inputs]
+        if on_error == "keep" or form["output_value"] != "sentence_embedding":
+            keep = on_error == "keep"
+            return rows.rows(engine, items, keep_errors=keep, show_progress_bar=show_progress_bar)
+        like = torch.empty(self._width(form["truncate_dim"]), device="cpu" if form["save_to_cpu"] else device)
+        return rows.vectors(engine, items, on_error=on_error, like=like, show_progress_bar=show_progress_bar)
 
     def encode_in_pool(
         self,
         run: Callable[..., list[Tensor | VLM2VecError]],
-        inputs: list[Input | VLM2VecError],
+        inputs: Sequence[Item],
+        *,
+        on_error: ErrorPolicy = "raise",
         **settings: Any,
     ) -> Any:
-        """Encode parsed inputs in worker processes: see `ModelEncoder.rows_of_pool`."""
-        return ModelEncoder(self).rows_of_pool(run, inputs, **settings)
+        """Encode parsed inputs in worker processes; errors come back as rows and are settled here.
+
+        Args:
+            run: Spreads inputs over the workers.
+            inputs: Parsed inputs, or what was wrong with them.
+            on_error: What an error does.
+            **settings: As `encode_parsed` takes them.
+        """
+        found = run(inputs, on_error="keep", **settings)
+        if settings["output_value"] == "sentence_embedding":
+            return rows.stacked(found, on_error, torch.empty(self._width(settings["truncate_dim"])))
+        if errors := [row for row in found if isinstance(row, VLM2VecError)]:
+            raise errors[0]
+        return found
 
     def encode_stream(
         self,
@@ -454,18 +498,63 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             truncate_dim=truncate_dim,
             window=0 if window is None else window,
         )
-        check_truncation(truncate_dim, full_width(self))
+        check_truncation(truncate_dim, self._full_width)
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
-        return ModelEncoder(self).stream(
-            parsed,
-            on_error=on_error,
-            window=window,
-            prompt=self.resolved_prompt(prompt, prompt_name),
+        prompt = self.resolved_prompt(prompt, prompt_name)
+        self.eval()
+        engine = self._engine(
+            device=self.device,
             truncate=truncate,
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
             normalize_embeddings=normalize_embeddings,
             max_tokens_per_batch=max_tokens_per_batch,
+            save_to_cpu=True,
         )
+        return rows.stream(
+            engine,
+            (_instructed(item, prompt) for item in parsed),
+            on_error=on_error,
+            like=torch.empty(self._width(truncate_dim)),
+            window=window,
+        )
+
+    def _engine(
+        self,
+        *,
+        device: torch.device,
+        truncate: bool = False,
+        max_tokens_per_batch: int | None = None,
+        batch_size: int | None = None,
+        output_value: str | None = "sentence_embedding",
+        **form: Any,
+    ) -> Engine:
+        """The engine for one call."""
+        if max_tokens_per_batch is None:
+            budget = self.budgets.setdefault(device, Budget.of(device))
+        else:
+            budget = Budget(max_tokens_per_batch)
+        settings = self.engine_settings
+        forward = BatchForward(self, self.profile.pixels, device, settings, output_value=output_value, **form)
+        return Engine(
+            self[0].preparer,
+            forward,
+            forward.collect,
+            budget,
+            max_inputs=batch_size,
+            truncate=truncate,
+            settings=settings,
+        )
+
+    @property
+    def _full_width(self) -> int:
+        """Components of a vector that is not cut."""
+        name = "get_embedding_dimension"
+        full: int = [getattr(module, name)() for module in self if hasattr(module, name)][-1]
+        return full
+
+    def _width(self, truncate_dim: int | None) -> int:
+        """Components of a vector, cut to `truncate_dim` or to the model's own."""
+        return min(self._full_width, truncate_dim or self.truncate_dim or self._full_width)
 
 
 def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
@@ -483,6 +572,10 @@ def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
             f"modules= is given, and {', '.join(name for name, value in beside.items() if value)}",
             fix="Give that to the first of the modules, or leave it out.",
         )
+
+
+def _instructed(item: Item, instruction: str | None) -> Item:
+    return item if isinstance(item, VLM2VecError) else with_default_instruction(item, instruction)
 
 
 def _failed_last(scores: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import OutOfMemoryError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 
-__all__ = ["Budget", "Engine", "in_order"]
+__all__ = ["Budget", "Engine", "Item", "in_order"]
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parent
+from hub_stand_in import HubStandIn
 
 PUSH_AND_LOAD = """
 import sys
@@ -46,26 +44,18 @@ except (errors.CheckpointError, OSError) as error:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """The folder of the repositories, and an environment that takes the stand-in for the hub."""
-    repositories, port_file = tmp_path / "repositories", tmp_path / "port"
-    repositories.mkdir()
-    server = subprocess.Popen([sys.executable, TESTS / "hub_stand_in.py", repositories, port_file])
-    for _ in range(100):
-        if port_file.exists() and port_file.read_text():
-            break
-        time.sleep(0.05)
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": f"http://127.0.0.1:{port_file.read_text()}",
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_TOKEN": "hf_stand_in",
-        "NO_PROXY": "127.0.0.1",
-    }
-    yield repositories, environment
-    server.terminate()
-    server.wait()
+def hub(tmp_path: Path) -> Iterator[tuple[HubStandIn, dict[str, str]]]:
+    """The stand-in, and an environment that takes it for the hub."""
+    with HubStandIn().serving() as hub:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": "hf_stand_in",
+            "NO_PROXY": "127.0.0.1",
+        }
+        yield hub, environment
 
 
 def run(script: str, argument: Path, environment: dict[str, str]) -> str:
@@ -75,10 +65,10 @@ def run(script: str, argument: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_push_and_load(hub: tuple[Path, dict[str, str]], golden: Path) -> None:
-    repositories, environment = hub
+def test_push_and_load(hub: tuple[HubStandIn, dict[str, str]], golden: Path) -> None:
+    stand_in, environment = hub
     assert "same vectors" in run(PUSH_AND_LOAD, golden / "tiny_qwen2vl", environment)
-    uploaded = {file.name for file in (repositories / "somebody" / "tiny").iterdir()}
+    uploaded = set(stand_in.files("somebody/tiny"))
     assert {
         "modules.json",
         "model.safetensors",
@@ -89,12 +79,9 @@ def test_push_and_load(hub: tuple[Path, dict[str, str]], golden: Path) -> None:
 
 
 def test_a_published_adapter_and_its_base_are_downloaded(
-    hub: tuple[Path, dict[str, str]], golden: Path
+    hub: tuple[HubStandIn, dict[str, str]], golden: Path
 ) -> None:
-    repositories, environment = hub
+    stand_in, environment = hub
     for name, folder in (("VLM2Vec/VLM2Vec-V2.0", "tiny_adapter_dora"), ("Qwen/tiny", "tiny_qwen2vl")):
-        repository = repositories / name
-        repository.mkdir(parents=True)
-        for file in (golden / folder).iterdir():
-            (repository / file.name).write_bytes(file.read_bytes())
+        stand_in.put(name, {file.name: file.read_bytes() for file in (golden / folder).iterdir()})
     assert "somebody/nothing" in run(LOAD_PUBLISHED, golden, environment)

@@ -12,13 +12,13 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "loaders"))
 sys.path.append(str(Path(__file__).parent))
 
-from dataset_hub import DatasetHub
+from hub_stand_in import HubStandIn
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[DatasetHub]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubStandIn]:
     """A stand-in for the hub, which this process and its children take for the hub."""
-    with DatasetHub().serving() as hub:
+    with HubStandIn().serving() as hub:
         settings = {
             "HF_ENDPOINT": hub.url,
             "HF_HUB_OFFLINE": "0",

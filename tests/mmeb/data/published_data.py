@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from dataset_hub import DatasetHub
+from hub_stand_in import HubStandIn
 from public_layout import write_task
 from public_video_layout import write_video_task
 
@@ -25,7 +25,7 @@ _UNPACKED = {
 """By modality each archive and the folder that it holds the contents of."""
 
 
-def publish(hub: DatasetHub, scratch: Path, tasks: Iterable[Task], *, parts: int = 1) -> Path:
+def publish(hub: HubStandIn, scratch: Path, tasks: Iterable[Task], *, parts: int = 1) -> Path:
     """Put annotations and archives of small copies of tasks on the hub; returns the folder they are of."""
     tasks = list(tasks)
     folder = scratch / "published"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_hub import DatasetHub
+from hub_stand_in import HubStandIn
 from published_data import MEDIA, contents, publish, tarred
 
 from vlm2vec.errors import InputError
@@ -39,7 +39,7 @@ def loaded(folder: Path, *tasks: object) -> list[int]:
     return [len(load(task, DataFolder(folder, offline=True)).queries) for task in tasks]  # type: ignore[arg-type]
 
 
-def test_what_comes_is_what_loaders_read(hub: DatasetHub, tmp_path: Path) -> None:
+def test_what_comes_is_what_loaders_read(hub: HubStandIn, tmp_path: Path) -> None:
     tasks = (IMAGE, get_task("MVBench"), CLIPS, PAGES)
     source = publish(hub, tmp_path, tasks, parts=3)
     told: list[str] = []
@@ -53,7 +53,7 @@ def test_what_comes_is_what_loaders_read(hub: DatasetHub, tmp_path: Path) -> Non
     assert not [name for name in hub.fetched if "videos.zip" in name or "visdoc-tasks" in name]
 
 
-def test_nothing_is_fetched_or_unpacked_twice(hub: DatasetHub, tmp_path: Path) -> None:
+def test_nothing_is_fetched_or_unpacked_twice(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [QUESTIONS, get_task("EgoSchema")], parts=3)
     download("NExTQA", data_dir=tmp_path / "data")
     a_frame = next((tmp_path / "data" / QUESTIONS.roots[0]).rglob("*.png"))
@@ -69,7 +69,7 @@ def test_nothing_is_fetched_or_unpacked_twice(hub: DatasetHub, tmp_path: Path) -
     assert a_frame.exists()
 
 
-def test_a_clip_that_lost_frames_is_told(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_clip_that_lost_frames_is_told(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS, QUESTIONS])
     data = tmp_path / "data"
     assert not any(task.short for task in download([CLIPS.name, QUESTIONS.name], data_dir=data).tasks)
@@ -85,7 +85,7 @@ def test_a_clip_that_lost_frames_is_told(hub: DatasetHub, tmp_path: Path) -> Non
     assert not download(CLIPS.name, data_dir=data, force=True).tasks[0].short
 
 
-def test_a_clip_that_is_gone_from_those_of_its_video_is_told(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_clip_that_is_gone_from_those_of_its_video_is_told(hub: HubStandIn, tmp_path: Path) -> None:
     task, data = get_task("QVHighlight"), tmp_path / "data"
     publish(hub, tmp_path, [task])
     assert not download(task.name, data_dir=data).tasks[0].short
@@ -96,7 +96,7 @@ def test_a_clip_that_is_gone_from_those_of_its_video_is_told(hub: DatasetHub, tm
     assert (found.short, found.missing) == ((wrong[0],), ())
 
 
-def test_only_the_tables_of_the_tasks_come(hub: DatasetHub, tmp_path: Path) -> None:
+def test_only_the_tables_of_the_tasks_come(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [IMAGE, get_task("MSCOCO")])
     download("OK-VQA", data_dir=tmp_path / "data", media=False)
     names = set(contents(tmp_path / "data" / "annotations" / IMAGE.repo))
@@ -107,7 +107,7 @@ def test_only_the_tables_of_the_tasks_come(hub: DatasetHub, tmp_path: Path) -> N
     assert not [name for name in hub.fetched if name.startswith(MEDIA)]
 
 
-def test_archives_of_pages_come_when_they_are_asked_for(hub: DatasetHub, tmp_path: Path) -> None:
+def test_archives_of_pages_come_when_they_are_asked_for(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [PAGES])
     images = {f"images/{PAGES.name}/{page}.png": b"a page" for page in range(4)}
     hub.add(MEDIA, {"visdoc-tasks/visdoc-tasks.images.tar.gz": tarred(images)})
@@ -117,7 +117,7 @@ def test_archives_of_pages_come_when_they_are_asked_for(hub: DatasetHub, tmp_pat
     assert media(tmp_path / "data", PAGES.roots[0]) == {f"{page}.png": b"a page" for page in range(4)}
 
 
-def test_archives_are_removed_when_that_is_asked_for(hub: DatasetHub, tmp_path: Path) -> None:
+def test_archives_are_removed_when_that_is_asked_for(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [QUESTIONS], parts=2)
     frames = tmp_path / "data" / "video-tasks" / "frames"
     download("NExTQA", data_dir=tmp_path / "data")
@@ -130,7 +130,7 @@ def test_archives_are_removed_when_that_is_asked_for(hub: DatasetHub, tmp_path: 
     assert not [name for name in hub.fetched if name.startswith(MEDIA)]
 
 
-def test_commits_are_recorded_and_kept_until_others_are_asked_for(hub: DatasetHub, tmp_path: Path) -> None:
+def test_commits_are_recorded_and_kept_until_others_are_asked_for(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     repo = CLIPS.repo
     (first, files), data = next(iter(hub.repositories[repo].items())), tmp_path / "data"
@@ -153,7 +153,7 @@ def test_commits_are_recorded_and_kept_until_others_are_asked_for(hub: DatasetHu
     assert revisions_of(data, get_task("DiDeMo")) == {MEDIA: archive_commit}  # frames of it came, too
 
 
-def test_a_new_archive_replaces_the_old_one(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_new_archive_replaces_the_old_one(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     download("MSVD", data_dir=tmp_path / "data")
     name = "video-tasks/frames/video_ret.tar.gz"
@@ -171,35 +171,35 @@ def test_a_new_archive_replaces_the_old_one(hub: DatasetHub, tmp_path: Path) -> 
     ],
 )
 def test_revisions_that_are_not_there_are_told(
-    hub: DatasetHub, tmp_path: Path, revision: object, error: type[Exception], words: str
+    hub: HubStandIn, tmp_path: Path, revision: object, error: type[Exception], words: str
 ) -> None:
     publish(hub, tmp_path, [CLIPS])
     with pytest.raises(error, match=words):
         download("MSVD", data_dir=tmp_path / "data", revision=revision)  # type: ignore[arg-type]
 
 
-def _gated(hub: DatasetHub) -> None:
+def _gated(hub: HubStandIn) -> None:
     hub.gated.add(CLIPS.repo)
 
 
-def _no_repository(hub: DatasetHub) -> None:
+def _no_repository(hub: HubStandIn) -> None:
     del hub.repositories[CLIPS.repo]
 
 
-def _no_table(hub: DatasetHub) -> None:
+def _no_table(hub: HubStandIn) -> None:
     hub.put(CLIPS.repo, {"train-00000-of-00001.parquet": b"x"})
 
 
-def _no_archive(hub: DatasetHub) -> None:
+def _no_archive(hub: HubStandIn) -> None:
     hub.put(MEDIA, {"image-tasks/mmeb_v1.tar.gz": b"x"})
 
 
-def _no_middle_part(hub: DatasetHub) -> None:
+def _no_middle_part(hub: HubStandIn) -> None:
     name = "video-tasks/frames/video_ret.tar.gz"
     hub.put(MEDIA, {f"{name}-00": b"x", f"{name}-02": b"x"})
 
 
-def _all_of_it(hub: DatasetHub) -> None:
+def _all_of_it(hub: HubStandIn) -> None:
     _no_table(hub)
     _no_archive(hub)
 
@@ -217,7 +217,7 @@ def _all_of_it(hub: DatasetHub) -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_what_the_hub_does_not_give_is_told_before_anything_is_fetched(
-    hub: DatasetHub, tmp_path: Path, spoil: Callable[[DatasetHub], None], words: str, fix: str
+    hub: HubStandIn, tmp_path: Path, spoil: Callable[[HubStandIn], None], words: str, fix: str
 ) -> None:
     publish(hub, tmp_path, [CLIPS])
     spoil(hub)
@@ -227,7 +227,7 @@ def test_what_the_hub_does_not_give_is_told_before_anything_is_fetched(
     assert not (tmp_path / "data" / "annotations").exists()
 
 
-def test_no_hub_is_told(hub: DatasetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_hub_is_told(hub: HubStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match=r"HF_HUB_OFFLINE is set\. Set HF_HUB_OFFLINE=0"):
         download("MSVD", data_dir=tmp_path / "data")
@@ -238,7 +238,7 @@ def test_no_hub_is_told(hub: DatasetHub, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_disk_without_room_is_told_before_anything_is_fetched(
-    hub: DatasetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(hub, tmp_path, [CLIPS])
     archive = len(
@@ -251,7 +251,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(
     assert not (tmp_path / "data" / "annotations").exists()
 
 
-def test_a_dry_run_fetches_nothing(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_dry_run_fetches_nothing(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     told: list[str] = []
     found = download("MSVD", data_dir=tmp_path / "data", dry_run=True, report=told.append)
@@ -260,12 +260,12 @@ def test_a_dry_run_fetches_nothing(hub: DatasetHub, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_the_mini_suite_has_nothing_to_fetch(hub: DatasetHub, tmp_path: Path) -> None:
+def test_the_mini_suite_has_nothing_to_fetch(hub: HubStandIn, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to fetch"):
         download("mini", data_dir=tmp_path / "data")
 
 
-def test_a_damaged_archive_is_told_and_fetched_again_by_force(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_told_and_fetched_again_by_force(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     archive = tmp_path / "data" / "video-tasks" / "frames" / "video_ret.tar.gz"
     download("MSVD", data_dir=tmp_path / "data", media=False)
@@ -282,7 +282,7 @@ def test_a_damaged_archive_is_told_and_fetched_again_by_force(hub: DatasetHub, t
     assert not found.tasks[0].missing
 
 
-def test_a_file_that_was_cut_is_fetched_again(hub: DatasetHub, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_is_fetched_again(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     download("MSVD", data_dir=tmp_path / "data")
     table = tmp_path / "data" / "annotations" / CLIPS.repo / "data" / "test-00000-of-00001.parquet"
@@ -315,7 +315,7 @@ def killed(data: Path, mode: str, when: Callable[[], bool]) -> None:
         process.wait()
 
 
-def test_killed_in_the_middle_of_a_file_it_goes_on(hub: DatasetHub, tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_file_it_goes_on(hub: HubStandIn, tmp_path: Path) -> None:
     source = publish(hub, tmp_path, [QUESTIONS])
     big = {f"NExTQA/extra/{number}.png": os.urandom(2**18) for number in range(16)}
     archive = tarred({**contents(source / "video-tasks/frames/video_qa"), **big})
@@ -347,7 +347,7 @@ def test_killed_in_the_middle_of_a_file_it_goes_on(hub: DatasetHub, tmp_path: Pa
 
 
 def test_killed_while_it_unpacks_it_unpacks_again_and_fetches_nothing(
-    hub: DatasetHub, tmp_path: Path
+    hub: HubStandIn, tmp_path: Path
 ) -> None:
     source = publish(hub, tmp_path, [QUESTIONS], parts=2)
     data = tmp_path / "data"
@@ -363,7 +363,7 @@ def test_killed_while_it_unpacks_it_unpacks_again_and_fetches_nothing(
     assert not Record.load(data).half_unpacked(QUESTIONS)
 
 
-def test_two_at_once_are_refused(hub: DatasetHub, tmp_path: Path) -> None:
+def test_two_at_once_are_refused(hub: HubStandIn, tmp_path: Path) -> None:
     source = publish(hub, tmp_path, [QUESTIONS])
     data = tmp_path / "data"
     refused: list[str] = []
@@ -382,7 +382,7 @@ def test_two_at_once_are_refused(hub: DatasetHub, tmp_path: Path) -> None:
     assert media(data, QUESTIONS.roots[0]) == media(source, QUESTIONS.roots[0])
 
 
-def test_results_quote_the_commits_of_their_data(hub: DatasetHub, tmp_path: Path) -> None:
+def test_results_quote_the_commits_of_their_data(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [CLIPS])
     download("MSVD", data_dir=tmp_path / "data")
     by_chance = np.random.default_rng(0)

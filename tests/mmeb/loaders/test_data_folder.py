@@ -173,6 +173,14 @@ def test_a_broken_file_is_named(tmp_path, name):
         DataFolder(tmp_path, offline=True).rows(DOCVQA, "queries")
 
 
+def test_a_broken_file_of_pictures_is_named(tmp_path):
+    file = mirror(tmp_path, DOCVQA) / "corpus" / "test.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"cut off")
+    with pytest.raises(InputError, match=f"{file} cannot be read"):
+        DataFolder(tmp_path, offline=True).lazy_rows(DOCVQA, "corpus", columns=("image",))
+
+
 def test_a_table_with_a_file_too_few_is_not_read(tmp_path):
     write_parquet(mirror(tmp_path, DOCVQA) / "queries/test-00000-of-00003.parquet", ROWS)
     with pytest.raises(MissingDataError, match="2 of the files are not in"):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.errors import InputError
 from vlm2vec.mmeb.loaders.annotation_files import annotation_files, missing_shards
 from vlm2vec.mmeb.loaders.annotation_rows import Rows, check_columns, encoded, read_rows
 from vlm2vec.mmeb.loaders.missing_data import MissingDataError
 from vlm2vec.mmeb.tasks.task import Task
 
-__all__ = ["DataFolder"]
+__all__ = ["DataFolder", "column_names"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class DataFolder:
             return self.rows(task, table, columns=columns)
         import datasets
 
-        check_columns(_column_names(files[0]), columns, source=f"{task.name}, {table}")
+        names = column_names(files[0], source=task.name)
+        check_columns(names, columns, source=f"{task.name}, {table}")
         rows = datasets.Dataset.from_parquet([str(file) for file in files], columns=list(columns))
         return encoded(rows)
 
@@ -144,8 +146,19 @@ class DataFolder:
         )
 
 
-def _column_names(file: Path) -> list[str]:
+def column_names(file: Path, *, source: str) -> list[str]:
+    """The columns of a Parquet file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names: list[str] = pq.read_schema(file).names
+    try:
+        names: list[str] = pq.read_schema(file).names
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error})", fix="Download it again.", source=source
+        ) from error
     return names

@@ -13,7 +13,7 @@ import pytest
 from published_data import contents, split, tarred
 
 from vlm2vec.mmeb import list_tasks
-from vlm2vec.mmeb.data.archives import file_names, place_of, unpack
+from vlm2vec.mmeb.data.archives import file_names, target_folder, unpack
 from vlm2vec.mmeb.data.hub import DownloadError
 
 FILES = {
@@ -64,9 +64,8 @@ def with_links(links: dict[str, str], kind: bytes = tarfile.SYMTYPE) -> bytes:
 def test_what_is_unpacked_is_what_was_packed(tmp_path: Path, data: bytes) -> None:
     read = []
     parts = written(tmp_path / "in", data)
-    unpacked = unpack(parts, tmp_path / "out", tick=read.append)
-    assert (unpacked.files, unpacked.size) == (4, sum(map(len, FILES.values())))
-    assert unpacked.folders == {path.parent for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    folders = unpack(parts, tmp_path / "out", on_read=read.append)
+    assert folders == {path.parent for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert contents(tmp_path / "out") == FILES
     assert sum(read) > 0
     assert [name.as_posix() for name in file_names(parts, 2)] == list(FILES)[:2]
@@ -77,13 +76,6 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path: Path, data: bytes) -> Non
 def test_parts_are_joined(tmp_path: Path, parts: int, mode: str) -> None:
     unpack(written(tmp_path / "in", tarred(FILES, mode=mode), parts), tmp_path / "out")
     assert contents(tmp_path / "out") == FILES
-
-
-def test_tars_one_after_another_are_all_unpacked(tmp_path: Path) -> None:
-    more = {"K700/c/frame_1.png": b"three"}
-    joined = gzip.compress(tarred(FILES, mode="w") + tarred(more, mode="w"))
-    unpack(written(tmp_path / "in", joined), tmp_path / "out")
-    assert contents(tmp_path / "out") == {**FILES, **more}
 
 
 @pytest.mark.parametrize(
@@ -119,16 +111,13 @@ def test_a_link_to_the_outside_is_refused(tmp_path: Path, target: str, kind: byt
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
-def test_links_to_links_become_copies_in_any_order(tmp_path: Path, kind: bytes) -> None:
-    names = {f"a/{number}.png": f"a/{number + 1}.png" for number in range(3)} | {"a/3.png": "a/file.png"}
+def test_links_to_links_become_copies(tmp_path: Path, kind: bytes) -> None:
+    names = {"a/3.png": "a/file.png"} | {f"a/{number}.png": f"a/{number + 1}.png" for number in (2, 1, 0)}
     links = {name: Path(end).name if kind == tarfile.SYMTYPE else end for name, end in names.items()}
-    for number, order in enumerate((links, dict(reversed(links.items())))):
-        out = tmp_path / str(number)
-        (out / "a").mkdir(parents=True)
-        (out / "a" / "1.png").write_bytes(b"of an archive that was here before")
-        unpacked = unpack(written(tmp_path / "in", with_links(order, kind)), out)
-        assert (unpacked.files, unpacked.size) == (5, 25)
-        assert contents(out) == dict.fromkeys(["a/file.png", *names], b"inner")
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    (tmp_path / "out" / "a" / "1.png").write_bytes(b"of an archive that was here before")
+    unpack(written(tmp_path / "in", with_links(links, kind)), tmp_path / "out")
+    assert contents(tmp_path / "out") == dict.fromkeys(["a/file.png", *names], b"inner")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +132,7 @@ def test_links_that_lead_to_no_file_are_refused(tmp_path: Path, links: dict[str,
 
 def test_a_file_that_is_packed_twice_is_kept(tmp_path: Path) -> None:
     links = with_links({"a/file.png": "a/file.png"}, tarfile.LNKTYPE)
-    unpacked = unpack(written(tmp_path / "in", links), tmp_path / "out")
-    assert (unpacked.files, unpacked.size) == (1, 5)
+    unpack(written(tmp_path / "in", links), tmp_path / "out")
     assert contents(tmp_path / "out") == {"a/file.png": b"inner"}
 
 
@@ -212,4 +200,4 @@ def test_what_is_no_archive_is_told(tmp_path: Path, data: bytes) -> None:
 def test_an_archive_is_unpacked_where_loaders_look(archive: str, name: str, place: str) -> None:
     sharing = [task for task in list_tasks() if f"{archive}.tar.gz*" in task.archives]
     roots = [root for task in sharing for root in (*task.roots, *task.data_roots)]
-    assert place_of(f"{archive}.tar.gz", [PurePosixPath(name)], roots).as_posix() == place
+    assert target_folder(f"{archive}.tar.gz", [PurePosixPath(name)], roots).as_posix() == place

@@ -16,8 +16,8 @@ from vlm2vec.errors import InputError
 from vlm2vec.mmeb import get_task
 from vlm2vec.mmeb.data import Record, check
 from vlm2vec.mmeb.data.completeness import TaskCompleteness, completeness_of
-from vlm2vec.mmeb.data.tables import tables_of
 from vlm2vec.mmeb.loaders import beir_documents, visrag_documents
+from vlm2vec.mmeb.loaders.annotation_files import tables_of
 from vlm2vec.mmeb.mini import write_mini
 
 

@@ -96,6 +96,18 @@ def test_a_clip_that_is_gone_from_those_of_its_video_is_told(hub: HubStandIn, tm
     assert (found.short, found.missing) == ((wrong[0],), ())
 
 
+def test_a_folder_of_an_earlier_version_is_not_unpacked_again(hub: HubStandIn, tmp_path: Path) -> None:
+    publish(hub, tmp_path, [QUESTIONS], parts=2)
+    data = tmp_path / "data"
+    download("NExTQA", data_dir=data, delete_archives=True)
+    record = json.loads((data / "downloads.json").read_text())
+    record["archives"][VIDEO_QA] |= {"into": "video-tasks/frames/video_qa", "files": 9, "bytes": 999}
+    (data / "downloads.json").write_text(json.dumps(record))
+    hub.fetched.clear()
+    assert not download("NExTQA", data_dir=data).tasks[0].missing
+    assert not [name for name in hub.fetched if name.startswith(MEDIA)]
+
+
 def test_only_the_tables_of_the_tasks_come(hub: HubStandIn, tmp_path: Path) -> None:
     publish(hub, tmp_path, [IMAGE, get_task("MSCOCO")])
     download("OK-VQA", data_dir=tmp_path / "data", media=False)

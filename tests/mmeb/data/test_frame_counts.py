@@ -8,7 +8,7 @@ import pytest
 
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.data import check
-from vlm2vec.mmeb.data.frame_counts import count_frames, note_counts, noted_counts
+from vlm2vec.mmeb.data.record import count_frames, note_counts, noted_counts
 
 
 def test_only_frames_count(tmp_path: Path) -> None:

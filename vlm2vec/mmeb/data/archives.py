@@ -10,105 +10,65 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple, Self
 
 from vlm2vec.mmeb.data.hub import DownloadError
 
-__all__ = ["Unpacked", "file_names", "place_of", "unpack"]
+__all__ = ["file_names", "target_folder", "unpack"]
 
-_BLOCK = 512
 _CHUNK = 2**20
 _DAMAGES = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A file in an archive: its content, or which other file it is a link to."""
+class _Member(NamedTuple):
+    """A file in an archive: its content, or the other file that it is a link to."""
 
-    name: str
-    size: int
+    path: PurePosixPath
     content: IO[bytes] | None
-    link: str = ""
+    link: PurePosixPath = PurePosixPath()
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """What came out of an archive.
-
-    Attributes:
-        files: How many files.
-        size: Their bytes.
-        folders: Where they lie.
-    """
-
-    files: int
-    size: int
-    folders: frozenset[Path]
-
-
-def unpack(parts: Sequence[Path], folder: Path, *, tick: Callable[[int], object] | None = None) -> Unpacked:
+def unpack(
+    parts: Sequence[Path], folder: Path, *, on_read: Callable[[int], object] | None = None
+) -> set[Path]:
     """Write an archive's files, over those that are there.
 
-    Links become copies, so that no file can be written through one.
+    Links become copies, so that no file can be written through one. `tarfile`'s own "data" filter, which
+    Python has from 3.11.4 on, makes links, and CVE-2025-4517 wrote through them until June 2025.
 
     Args:
         parts: Files that are the archive when they are joined: a tar, gzipped or not, or a zip.
         folder: Where to.
-        tick: Called with the number of bytes read, again and again.
+        on_read: Called with the number of bytes read, again and again.
+
+    Returns:
+        The folders that its files lie in.
 
     Raises:
-        DownloadError: It is damaged, or a member would lie outside of the folder or is a device.
+        DownloadError: It is damaged, or a member would lie outside of the folder, is a device, or is a link
+            to something else than a file before it.
     """
-    with _telling(parts[0]):
-        unpacked = _write(parts, folder, tick)
-        if not unpacked.files:
-            raise EOFError("it holds no files")
-    return unpacked
-
-
-def _write(parts: Sequence[Path], folder: Path, tick: Callable[[int], object] | None) -> Unpacked:
-    links: dict[Path, Path] = {}
-    files = size = 0
     folders: set[Path] = set()
-    for member in _members(parts, tick):
-        target = folder / _inside(member.name, parts[0])
-        if target.parent not in folders:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            folders.add(target.parent)
-        if member.content is None:
-            source = folder / _inside(member.link, parts[0])
-            if source != target or not target.is_file():  # a file that is packed twice links to itself
-                links[target] = source
-            continue
-        links.pop(target, None)  # of two members of one name the later counts
-        with target.open("wb") as file:
-            shutil.copyfileobj(member.content, file, _CHUNK)
-            if file.tell() != member.size:
-                raise EOFError(f"{member.name} is cut off")
-        files, size = files + 1, size + member.size
-    for target in links:
-        end = _end_of(links, target)
-        if end is None or not end.is_file():
-            name = target.relative_to(folder).as_posix()
-            raise tarfile.TarError(f"{name} is a link to something else than one of its files")
-        shutil.copyfile(end, target)
-        files, size = files + 1, size + target.stat().st_size
-    return Unpacked(files, size, frozenset(folders))
-
-
-def _end_of(links: Mapping[Path, Path], link: Path) -> Path | None:
-    """Where a link leads, also over other links, later ones too; `None` if that is in a circle."""
-    passed = {link}
-    while (link := links[link]) in links:
-        if link in passed:
-            return None
-        passed.add(link)
-    return link
+    with _damage_explained(parts[0]):
+        for path, content, link in _members(parts, on_read):
+            target, linked = folder / path, folder / link
+            if target.parent not in folders:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(target.parent)
+            if content is not None:
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file, _CHUNK)
+            elif not linked.is_file():
+                raise tarfile.TarError(f"{path} is a link to something else than one of its files")
+            elif linked != target:  # a file that is packed twice links to itself
+                shutil.copyfile(linked, target)
+        if not folders:
+            raise EOFError("it holds no files")
+    return folders
 
 
 def file_names(parts: Sequence[Path], count: int) -> list[PurePosixPath]:
@@ -117,16 +77,16 @@ def file_names(parts: Sequence[Path], count: int) -> list[PurePosixPath]:
     Raises:
         DownloadError: It is damaged.
     """
-    with _telling(parts[0]):
-        return [_inside(member.name, parts[0]) for member in islice(_members(parts, None), count)]
+    with _damage_explained(parts[0]):
+        return [member.path for member in islice(_members(parts), count)]
 
 
-def place_of(archive: str, names: Iterable[PurePosixPath], roots: Sequence[str]) -> PurePosixPath:
+def target_folder(archive: str, names: Iterable[PurePosixPath], roots: Sequence[str]) -> PurePosixPath:
     """The folder in which an archive's files come to lie where they are looked for.
 
-    Archives differ in how many folders are above a task's own. The first file tells whose path begins as some
-    root ends. Where none does, it is a folder named after the archive, if roots lie there, else that of the
-    archive.
+    Archives differ in how many folders are above a task's own. The first file decides whose path starts as
+    some root ends. Where none does, it is a folder named after the archive, if roots lie there, else that of
+    the archive.
 
     Args:
         archive: Its name from the data folder.
@@ -135,7 +95,7 @@ def place_of(archive: str, names: Iterable[PurePosixPath], roots: Sequence[str])
 
     Example:
         >>> for name in ("K700/v1/1.png", "cls/K700/v1/1.png"):
-        ...     print(place_of("frames/cls.tar.gz", [PurePosixPath(name)], ["frames/cls/K700"]))
+        ...     print(target_folder("frames/cls.tar.gz", [PurePosixPath(name)], ["frames/cls/K700"]))
         frames/cls
         frames
     """
@@ -154,104 +114,81 @@ def place_of(archive: str, names: Iterable[PurePosixPath], roots: Sequence[str])
     return folder if any(folder.parts == path[: len(folder.parts)] for path in paths) else own.parent
 
 
+def _members(parts: Sequence[Path], on_read: Callable[[int], object] | None = None) -> Iterator[_Member]:
+    with parts[0].open("rb") as file:
+        magic = file.read(4)
+    if magic == b"PK\3\4" and len(parts) == 1:
+        yield from _members_of_zip(parts[0], on_read)
+        return
+    with _Joined(parts, on_read) as joined:
+        stream = gzip.GzipFile(fileobj=joined) if magic[:2] == b"\x1f\x8b" else joined
+        yield from _members_of_tar(stream, parts[0])
+        while stream.read(_CHUNK):  # to the end, where a gzip has its checksum
+            pass
+
+
+def _members_of_tar(stream: io.RawIOBase | gzip.GzipFile, archive: Path) -> Iterator[_Member]:
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_WholeHeader) as tar:
+        while (one := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # there are millions
+            path = _inside(one.name, archive)
+            if one.isfile():
+                yield _Member(path, tar.extractfile(one))
+            elif one.issym():
+                target = posixpath.join(posixpath.dirname(one.name), one.linkname)
+                yield _Member(path, None, _inside(target, archive))
+            elif one.islnk():
+                yield _Member(path, None, _inside(one.linkname, archive))
+            elif not one.isdir():
+                raise tarfile.TarError(f"{one.name} is neither a file nor a folder")
+
+
+def _members_of_zip(archive: Path, on_read: Callable[[int], object] | None) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for one in opened.infolist():
+            if not one.is_dir():
+                with opened.open(one) as content:
+                    yield _Member(_inside(one.filename, archive), content)
+            if on_read is not None:
+                on_read(one.compress_size)
+
+
+class _WholeHeader(tarfile.TarInfo):
+    """A member whose header has to be whole: `tarfile` takes a broken one, or none, for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf and not any(buf):  # the zeros that end a tar
+                raise
+            raise tarfile.ReadError(f"it is cut off, or broken in the middle ({error})") from error
+
+
 class _Joined(io.RawIOBase):
     """Files one after another, as one."""
 
-    def __init__(self, files: Sequence[Path], tick: Callable[[int], object] | None) -> None:
-        self._rest = list(files)
-        self._tick = tick
-        self._file: io.FileIO | None = None
+    def __init__(self, files: Sequence[Path], on_read: Callable[[int], object] | None) -> None:
+        self._files = [io.FileIO(file) for file in files]
+        self._on_read = on_read
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as io gives it
-        while True:
-            if self._file is None:
-                if not self._rest:
-                    return 0
-                self._file = io.FileIO(self._rest.pop(0))
-            count = self._file.readinto(buffer)
-            if count:
-                if self._tick is not None:
-                    self._tick(count)
+        while self._files:
+            if count := self._files[0].readinto(buffer):
+                if self._on_read is not None:
+                    self._on_read(count)
                 return count
-            self._file.close()
-            self._file = None
+            self._files.pop(0).close()
+        return 0
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in self._files:
+            file.close()
         super().close()
-
-
-class _Tape:
-    """Blocks of one or more tars, one after another as joined parts may be."""
-
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
-        self._ahead = b""
-        self.at_zeros = False
-        """Whether the last block was all zeros, as the one is that ends a tar."""
-
-    def read(self, size: int) -> bytes:
-        block = self._ahead or self._stream.read(size)
-        self._ahead = b""
-        self.at_zeros = bool(block) and not block.strip(b"\0")
-        return block
-
-    def more(self) -> bool:
-        """Whether anything but zeros is left; then the next `read` gives it. Reads a gzip's checksum."""
-        while block := self._stream.read(_BLOCK):
-            if block.strip(b"\0"):
-                self._ahead = block
-                return True
-        return False
-
-
-def _members(parts: Sequence[Path], tick: Callable[[int], object] | None) -> Iterator[_Member]:
-    with parts[0].open("rb") as file:
-        magic = file.read(4)
-    if magic == b"PK\3\4" and len(parts) == 1:
-        yield from _of_zip(parts[0], tick)
-        return
-    with io.BufferedReader(_Joined(parts, tick), _CHUNK) as joined:
-        if magic[:2] == b"\x1f\x8b":
-            unzipped = gzip.GzipFile(fileobj=joined)
-            yield from _of_tar(io.BufferedReader(unzipped, _CHUNK))  # type: ignore[arg-type,type-var]
-        else:
-            yield from _of_tar(joined)
-
-
-def _of_tar(stream: io.BufferedIOBase) -> Iterator[_Member]:
-    tape = _Tape(stream)
-    while tape.more():
-        # By blocks, as what is read too much would be missing from the tar that may follow.
-        with tarfile.open(fileobj=tape, mode="r|", bufsize=_BLOCK) as tar:  # type: ignore[call-overload]
-            while (one := tar.next()) is not None:
-                tar.members.clear()  # of which there are millions
-                if one.isfile():
-                    yield _Member(one.name, one.size, tar.extractfile(one))
-                elif one.issym():
-                    yield _Member(
-                        one.name, 0, None, posixpath.join(posixpath.dirname(one.name), one.linkname)
-                    )
-                elif one.islnk():
-                    yield _Member(one.name, 0, None, one.linkname)
-                elif not one.isdir():
-                    raise tarfile.TarError(f"{one.name} is neither a file nor a folder")
-        if not tape.at_zeros:  # `tarfile` takes a header that is broken for the end
-            raise EOFError("it is cut off, or broken in the middle")
-
-
-def _of_zip(file: Path, tick: Callable[[int], object] | None) -> Iterator[_Member]:
-    with zipfile.ZipFile(file) as archive:
-        for one in archive.infolist():
-            if not one.is_dir():
-                with archive.open(one) as content:
-                    yield _Member(one.filename, one.file_size, content)
-            if tick is not None:
-                tick(one.compress_size)
 
 
 def _inside(name: str, archive: Path) -> PurePosixPath:
@@ -267,7 +204,7 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
 
 
 @contextmanager
-def _telling(archive: Path) -> Iterator[None]:
+def _damage_explained(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGES as error:

@@ -1,4 +1,4 @@
-"""`check`: what of the data of tasks is not there, told before anything runs."""
+"""`check`: what of the data of tasks is not there, known before anything runs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tqdm.auto import tqdm
 
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.media.frames import is_image_file
-from vlm2vec.mmeb.data.frame_counts import count_frames, noted_counts
-from vlm2vec.mmeb.data.record import Record
-from vlm2vec.mmeb.data.tables import TablesOnly, tables_of
+from vlm2vec.mmeb.data.record import Record, count_frames, noted_counts
 from vlm2vec.mmeb.loaders import load
+from vlm2vec.mmeb.loaders.annotation_files import tables_of
+from vlm2vec.mmeb.loaders.annotation_rows import Rows, check_columns
+from vlm2vec.mmeb.loaders.data_folder import DataFolder, column_names
 from vlm2vec.mmeb.loaders.pages import Pages
 from vlm2vec.mmeb.samples import Content, TaskData
 from vlm2vec.mmeb.tasks import Task, list_tasks
@@ -174,14 +175,7 @@ def check(
 def completeness_of(
     tasks: Iterable[Task], folder: Path, *, compat: str | None = None, show: bool = False
 ) -> Completeness:
-    """What `check` says.
-
-    Args:
-        tasks: As the version has them that `compat` names.
-        folder: Where their data lie.
-        compat: As `check`.
-        show: Whether there is a progress bar.
-    """
+    """What `check` says of tasks, as the version of the benchmark has them that `compat` names."""
     record, counts = Record.load(folder), noted_counts(folder)
     found = []
     with tqdm(list(tasks), desc="checking", unit=" tasks", disable=not show) as bar:
@@ -194,48 +188,61 @@ def completeness_of(
 def _check(
     task: Task, folder: Path, record: Record, counts: Mapping[str, int], compat: str | None
 ) -> TaskCompleteness:
-    source = TablesOnly(folder, offline=True)
+    source = _TablesOnly(folder, offline=True)
     problems = [f"unpacking {name} was stopped" for name in record.half_unpacked(task)]
     lacking = list(_lacking(task, source))
     if not lacking:
         try:
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 data = load(task, source, compat=compat)
         except VLM2VecError as error:
-            lacking.append(_said(error, task))
+            lacking.append(_problem(error, task))
     if lacking:
         return TaskCompleteness(task.name, None, task.queries, problems=(*problems, *lacking))
-    problems += [str(one.message) for one in told]
-    missing: list[Path] = []
-    unreadable: list[Path] = []
-    files = list(dict.fromkeys(_media(data)))
-    for file in files:
-        state = _state(file)
-        if state != "good":
-            (missing if state == "missing" else unreadable).append(file)
+    states = {file: _state(file) for file in _media(data)}
     return TaskCompleteness(
         task.name,
-        len(data.queries),
-        task.queries,
-        len(files),
-        tuple(missing),
-        tuple(unreadable),
-        tuple(_short_clips(data, folder, source.find_media_root(task), counts)),
-        tuple(problems),
+        queries=len(data.queries),
+        expected=task.queries,
+        files=len(states),
+        missing=tuple(file for file, state in states.items() if state == "missing"),
+        unreadable=tuple(file for file, state in states.items() if state == "unreadable"),
+        short=tuple(_short_clips(data, folder, source.find_media_root(task), counts)),
+        problems=(*problems, *(str(one.message) for one in warned)),
     )
 
 
-def _lacking(task: Task, source: TablesOnly) -> Iterator[str]:
+class _TablesOnly(DataFolder):
+    """Gives rows as a `DataFolder`; of columns too large for memory, pictures, only that they are there."""
+
+    def lazy_rows(self, task: Task, table: str | None, *, columns: Sequence[str]) -> Rows:
+        """One row, with nothing in it, for as many as there are.
+
+        Raises:
+            MissingDataError: They are not in the folder.
+            InputError: They cannot be read, or a column is missing.
+        """
+        files = self._files(task, table)
+        if not files:
+            raise self._missing(task, table, "the hub is not asked")
+        for file in files if files[0].suffix == ".parquet" else ():
+            check_columns(column_names(file, source=task.name), columns, source=f"{task.name}, {table}")
+        return [{}]
+
+
+def _lacking(task: Task, source: _TablesOnly) -> Iterator[str]:
     """What is missing as a whole: the folder of the media, where pages are not in tables, and tables."""
-    looks: list[Callable[[], object]] = [partial(source.require, task, table) for table in tables_of(task)]
+    required: list[Callable[[], object]] = [
+        partial(source.lazy_rows, task, table, columns=()) for table in tables_of(task)
+    ]
     if not task.layout.endswith("_documents"):
-        looks.insert(0, partial(source.media_root, task))
-    for look in looks:
+        required.insert(0, partial(source.media_root, task))
+    for find in required:
         try:
-            look()
+            find()
         except VLM2VecError as error:
-            yield _said(error, task)
+            yield _problem(error, task)
 
 
 def _media(data: TaskData) -> Iterator[Path]:
@@ -283,6 +290,6 @@ def _state(file: Path) -> Literal["good", "missing", "unreadable"]:
     return "good" if found.st_size and os.access(file, os.R_OK) else "unreadable"
 
 
-def _said(error: VLM2VecError, task: Task) -> str:
+def _problem(error: VLM2VecError, task: Task) -> str:
     source = (error.source or "").removeprefix(task.name).lstrip(", ")
     return f"{source}: {error.cause}" if source else error.cause

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.data.archives import file_names, place_of, unpack
+from vlm2vec.mmeb.data.archives import file_names, target_folder, unpack
 from vlm2vec.mmeb.data.completeness import Completeness, completeness_of
-from vlm2vec.mmeb.data.frame_counts import note_counts, noted_counts
-from vlm2vec.mmeb.data.hub import DownloadError, fetch, told
-from vlm2vec.mmeb.data.plan import Annotations, Archive, Plan
-from vlm2vec.mmeb.data.planning import make_plan
-from vlm2vec.mmeb.data.record import Record
+from vlm2vec.mmeb.data.hub import DownloadError, as_download_error, fetch
+from vlm2vec.mmeb.data.needs import Need, needs_of
+from vlm2vec.mmeb.data.record import Record, note_counts, noted_counts
 from vlm2vec.mmeb.tasks import list_tasks
 
 __all__ = ["download"]
@@ -48,7 +47,7 @@ def download(
 
     Stopped anywhere, it goes on when it is called again. What was fetched, and from which commits, is noted
     in `data_dir/downloads.json`, and how many frames each clip has in `data_dir/unpacked_frames.json`. A
-    folder stays with the commits that it was begun with, unless others are asked for: `revision="main"`
+    folder stays with the commits that it was started with, unless others are asked for: `revision="main"`
     fetches what is newest.
 
     Args:
@@ -61,7 +60,7 @@ def download(
         delete_archives: Remove each archive when it is unpacked.
         force: Fetch and unpack again what was unpacked.
         dry_run: Fetch nothing: only report the plan, check that there is room, and say what is there.
-        report: Told, before anything is fetched, how much it will be and how much room there is.
+        report: Called, before anything is fetched, with how much it will be and how much room there is.
         show_progress_bar: By default only in a terminal.
 
     Returns:
@@ -79,81 +78,90 @@ def download(
     folder = Path(data_dir)
     with _alone(folder, dry_run):
         record = Record.load(folder)
-        noted_counts(folder)  # may not be readable, which is better told before anything is fetched
-        plan = make_plan(
-            chosen,
-            record,
-            revision=revision,
-            media=media,
-            page_archives=page_archives,
-            delete_archives=delete_archives,
-            force=force,
-            show=show,
+        noted_counts(folder)  # may not be readable, which is better known before anything is fetched
+        needs = needs_of(
+            chosen, record, revision=revision, media=media, page_archives=page_archives, show=show
         )
-        report(str(plan))
-        plan.require_room()
+        needs = [one for one in needs if force or not record.unpacked(one.archive, one.content)]
+        _check_room(needs, record, report, one_at_a_time=delete_archives)
         if not dry_run:
-            _carry_out(plan, record, delete_archives, force, show)
+            record.start(one.listing for one in needs)
+            for need in needs:
+                if force and need.archive:
+                    for file in need.files:
+                        file.unlink(missing_ok=True)
+                _fetch(need, record, show)
+                if delete_archives:  # now, as the next one may need the room
+                    record.delete_archives()
     return completeness_of(chosen, folder, compat=compat, show=show)
 
 
-def _carry_out(plan: Plan, record: Record, delete: bool, force: bool, show: bool) -> None:
-    fetched: list[Annotations | Archive] = [*plan.annotations, *plan.archives]
-    record.begin(one.listing for one in fetched)
-    for one in plan.annotations:
-        _fetch_annotations(one, record, show)
-    for archive in plan.archives:
-        files = [record.folder / part for part in archive.parts]
-        if force:
-            for file in files:
-                file.unlink(missing_ok=True)
-        fetch(archive.listing, archive.parts, record.folder, show=show)
-        record.fetched(archive.listing, archive.parts)
-        _unpack(archive, files, record, show)
-        if delete:  # now, as the next one may need the room
-            record.delete_archives()
-    if delete:
-        record.delete_archives()
+def _check_room(
+    needs: Sequence[Need], record: Record, report: Callable[[str], object], *, one_at_a_time: bool
+) -> None:
+    """Report how much is to be fetched; an error if the disk has no room for it."""
+    archives = [one for one in needs if one.archive]
+    missing = [one.missing_bytes for one in archives]
+    tables = sum(one.missing_bytes for one in needs if not one.archive)
+    # Files take about as much as their archive. Those of archives whose unpacking was started may be there.
+    started = {name for name, known in record.archives.items() if not known["complete"]}
+    at_once = max(missing, default=0) if one_at_a_time else sum(missing)
+    room = tables + at_once + sum(one.size for one in archives if one.archive not in started)
+    existing = next(path for path in (record.folder, *record.folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    unpack = f", and unpack {len(archives)} archives of {_bytes(sum(one.size for one in archives))}"
+    report(
+        f"to fetch: {_bytes(tables + sum(missing))} of {sum(len(one.names) for one in needs)} files"
+        f"{unpack if archives else ''}; needed: about {_bytes(room)}, free: {_bytes(free)}"
+    )
+    if room > free:
+        raise DownloadError(
+            f"about {_bytes(room)} are needed, and {_bytes(free)} are free",
+            fix="Free some space, choose fewer tasks, or pass delete_archives=True (--delete-archives).",
+            source=str(record.folder),
+        )
 
 
-def _fetch_annotations(annotations: Annotations, record: Record, show: bool) -> None:
-    listing = annotations.listing
-    folder = record.folder / "annotations" / listing.repo
-    fetch(listing, annotations.names, folder, show=show)
-    for name in record.fetched(listing, annotations.names):
-        (folder / name).unlink(missing_ok=True)  # a table in other files would be read twice
-    for task in annotations.tasks:
-        record.tasks.setdefault(task, {})[listing.repo] = listing.commit
+def _fetch(need: Need, record: Record, show: bool) -> None:
+    """Fetch what is not there, unpack it if it is an archive, and note that."""
+    fetch(need.listing, need.names, need.folder, show=show)
+    gone = record.fetched(need.listing, need.names)
+    if need.archive:
+        _unpack(need, record, show)
+    else:
+        for name in gone:
+            (need.folder / name).unlink(missing_ok=True)  # a table in other files would be read twice
+        for task in need.tasks:
+            record.tasks.setdefault(task, {})[need.listing.repo] = need.listing.commit
     record.save()
 
 
-def _unpack(archive: Archive, files: Sequence[Path], record: Record, show: bool) -> None:
-    place = place_of(archive.name, file_names(files, _PEEK), archive.roots)
-    known = {
-        "repo": archive.listing.repo,
-        "commit": archive.listing.commit,
-        "content": archive.content,
-        "parts": list(archive.parts),
-        "into": place.as_posix(),
+def _unpack(need: Need, record: Record, show: bool) -> None:
+    folder = record.folder / target_folder(need.archive, file_names(need.files, _PEEK), need.roots)
+    noted: dict[str, Any] = {
+        "repo": need.listing.repo,
+        "commit": need.listing.commit,
+        "content": need.content,
+        "parts": list(need.names),
+        "complete": False,
     }
-    record.archives[archive.name] = {**known, "complete": False}
+    record.archives[need.archive] = noted
     record.save()
-    name = Path(archive.name).name
-    with tqdm(
-        total=archive.size, desc=f"unpacking {name}", unit="B", unit_scale=True, disable=not show
-    ) as bar:
+    description = f"unpacking {Path(need.archive).name}"
+    with tqdm(total=need.size, desc=description, unit="B", unit_scale=True, disable=not show) as bar:
         try:
-            unpacked = unpack(files, record.folder / place, tick=bar.update)
+            folders = unpack(need.files, folder, on_read=bar.update)
         except OSError as error:
-            raise told(error, archive.name) from error
-    note_counts(record.folder, unpacked.folders)
-    record.archives[archive.name] = {
-        **known,
-        "complete": True,
-        "files": unpacked.files,
-        "bytes": unpacked.size,
-    }
-    record.save()
+            raise as_download_error(error, need.archive) from error
+    note_counts(record.folder, folders)
+    noted["complete"] = True
+
+
+def _bytes(count: int) -> str:
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
 
 
 @contextmanager

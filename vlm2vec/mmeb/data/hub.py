@@ -1,19 +1,19 @@
-"""Repositories of the hub: what is in them, files fetched, and what can go wrong said with its fix."""
+"""Repositories of the hub: what is in them, files fetched, and what can go wrong explained with its fix."""
 
 from __future__ import annotations
 
 import errno
 import glob
-import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
 
 from vlm2vec.errors import VLM2VecError
 
-__all__ = ["DownloadError", "HubFile", "Listing", "fetch", "list_files", "told"]
-
+__all__ = ["DownloadError", "Listing", "as_download_error", "fetch", "list_files", "missing_bytes"]
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # not all systems have quotas
 
@@ -23,31 +23,20 @@ class DownloadError(VLM2VecError):
 
 
 @dataclass(frozen=True)
-class HubFile:
-    """A file of a repository.
-
-    Attributes:
-        size: In bytes.
-        content: What tells its content from another's: its git or LFS digest.
-    """
-
-    size: int
-    content: str
-
-
-@dataclass(frozen=True)
 class Listing:
     """The files of a repository at one commit.
 
     Attributes:
         repo: Its name.
         commit: The full hash that a revision stood for.
-        files: By name.
+        sizes: Of each file its bytes.
+        digests: Of each file what tells its content from another's: its git or LFS digest.
     """
 
     repo: str
     commit: str
-    files: Mapping[str, HubFile]
+    sizes: Mapping[str, int]
+    digests: Mapping[str, str]
 
 
 def list_files(repo: str, revision: str | None) -> Listing:
@@ -64,14 +53,20 @@ def list_files(repo: str, revision: str | None) -> Listing:
 
     try:
         info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
-    except Exception as error:  # of networks and of the hub; `told` says which it is
-        raise told(error, repo, revision) from error
-    files = {
-        one.rfilename: HubFile(one.size or 0, one.lfs.sha256 if one.lfs else one.blob_id or "")
-        for one in info.siblings or ()
-        if ".." not in one.rfilename.split("/")
-    }
-    return Listing(repo, str(info.sha), files)
+    except Exception as error:  # of networks and of the hub; `as_download_error` says which it is
+        raise as_download_error(error, repo, revision) from error
+    files = [one for one in info.siblings or () if ".." not in one.rfilename.split("/")]
+    return Listing(
+        repo,
+        str(info.sha),
+        {one.rfilename: one.size or 0 for one in files},
+        {one.rfilename: one.lfs.sha256 if one.lfs else one.blob_id or "" for one in files},
+    )
+
+
+def missing_bytes(listing: Listing, names: Collection[str], folder: Path) -> int:
+    """Bytes of the files that are not in a folder in their size."""
+    return sum(listing.sizes[name] for name in names if _size(folder / name) != listing.sizes[name])
 
 
 def fetch(listing: Listing, names: Collection[str], folder: Path, *, show: bool = True) -> None:
@@ -90,21 +85,22 @@ def fetch(listing: Listing, names: Collection[str], folder: Path, *, show: bool 
 
     for name in names:
         # The hub's client trusts a file whose commit it has noted, also when it was cut since.
-        if _size(folder / name) not in (None, listing.files[name].size):
+        if _size(folder / name) not in (None, listing.sizes[name]):
             (folder / name).unlink()
-    _remove_leftovers(folder)
+    for leftover in (folder / ".cache" / "huggingface").rglob("*.incomplete"):
+        leftover.unlink(missing_ok=True)  # of a process that was killed; the client starts such a file again
     try:
-        with _progress(show):
-            snapshot_download(
-                listing.repo,
-                repo_type="dataset",
-                revision=listing.commit,
-                local_dir=folder,
-                allow_patterns=[glob.escape(name) for name in names],
-            )
+        snapshot_download(
+            listing.repo,
+            repo_type="dataset",
+            revision=listing.commit,
+            local_dir=folder,
+            allow_patterns=[glob.escape(name) for name in names],
+            tqdm_class=None if show else _NoBar,
+        )
     except Exception as error:  # as above
-        raise told(error, listing.repo, listing.commit) from error
-    if missing := [name for name in names if _size(folder / name) != listing.files[name].size]:
+        raise as_download_error(error, listing.repo, listing.commit) from error
+    if missing := [name for name in names if _size(folder / name) != listing.sizes[name]]:
         raise DownloadError(
             f"{missing[0]} did not come whole" + (f", and {len(missing) - 1} more" * (len(missing) > 1)),
             fix="Check the network and run it again: files that came are kept.",
@@ -112,18 +108,17 @@ def fetch(listing: Listing, names: Collection[str], folder: Path, *, show: bool 
         )
 
 
-def told(error: BaseException, repo: str, revision: str | None = None) -> DownloadError:
+def as_download_error(error: BaseException, repo: str, revision: str | None = None) -> DownloadError:
     """What went wrong with a repository, in our words.
 
     Example:
-        >>> print(told(OSError(28, "No space left on device"), "VLM2Vec/MVBench"))
+        >>> print(as_download_error(OSError(28, "No space left on device"), "VLM2Vec/MVBench"))
         VLM2Vec/MVBench: the disk is full. Free some space and run it again: files that came are kept.
     """
     from huggingface_hub import errors
 
     cause = f"the hub did not give it ({error})"
     fix = "Check the network and run it again: files that came are kept."
-    at = f" at revision {revision}" if revision else ""
     if isinstance(error, errors.GatedRepoError):
         cause = "its owners give it only to those who accept its terms"
         fix = f"Accept them at https://huggingface.co/datasets/{repo}, and run `hf auth login`."
@@ -133,10 +128,9 @@ def told(error: BaseException, repo: str, revision: str | None = None) -> Downlo
         cause = "there is no such data set on the hub, or this account may not see it"
         fix = "Run `hf auth login` if it is private; HF_ENDPOINT says which hub is asked."
     elif isinstance(error, errors.RemoteEntryNotFoundError):
+        at = f" at revision {revision}" if revision else ""
         cause, fix = f"a file is not there{at} ({error})", "Pass another revision."
-    elif isinstance(error, errors.OfflineModeIsEnabled) or isinstance(
-        error.__cause__, errors.OfflineModeIsEnabled
-    ):
+    elif any(isinstance(one, errors.OfflineModeIsEnabled) for one in (error, error.__cause__)):
         cause, fix = "the hub is not asked, as HF_HUB_OFFLINE is set", "Set HF_HUB_OFFLINE=0."
     elif isinstance(error, OSError) and error.errno in _FULL:
         cause, fix = "the disk is full", "Free some space and run it again: files that came are kept."
@@ -146,30 +140,12 @@ def told(error: BaseException, repo: str, revision: str | None = None) -> Downlo
     return DownloadError(cause, fix=fix, source=repo)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process had of a file: the hub's client would begin it anew, beside that."""
-    for file in (folder / ".cache" / "huggingface").rglob("*.incomplete"):
-        if re.search(r"\.[0-9a-f]{8}\.incomplete$", file.name):  # named for one process; older clients share
-            file.unlink(missing_ok=True)
-
-
 def _size(file: Path) -> int | None:
     return file.stat().st_size if file.is_file() else None
 
 
-@contextmanager
-def _progress(show: bool) -> Iterator[None]:
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, but not re-exported
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+class _NoBar(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A progress bar that is not shown."""
 
-    if show or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{**settings, "disable": True})

@@ -1,4 +1,4 @@
-"""`Record`: what was fetched into a data folder, from which commits, and which archives are unpacked."""
+"""What is noted in a data folder: which commits were fetched, archives unpacked, and frames of each clip."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import InputError
+from vlm2vec.media.frames import is_image_file
 from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.data.hub import Listing
 from vlm2vec.mmeb.tasks.task import Task
 
-__all__ = ["Record", "revisions_of"]
+__all__ = ["Record", "count_frames", "note_counts", "noted_counts", "revisions_of"]
 
-_NAME = "downloads.json"
+_DOWNLOADS = "downloads.json"
+_FRAMES = "unpacked_frames.json"
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Record:
         repositories: Of each repository `commit`, that of the last download, and `files`: of each its
             `bytes` and its own `commit`.
         tasks: Of each task, the commits of its annotations by repository.
-        archives: Of each archive, `repo`, `commit`, `parts`, their `content`, `into`, `files`, `bytes`, and
-            `complete`: whether all of it was unpacked.
+        archives: Of each archive, `repo`, `commit`, `parts`, their `content`, and `complete`: whether all
+            of it was unpacked.
     """
 
     folder: Path
@@ -44,7 +46,7 @@ class Record:
         Raises:
             InputError: The file is not one of these.
         """
-        file = folder / _NAME
+        file = folder / _DOWNLOADS
         if not file.is_file():
             return cls(folder)
         try:
@@ -59,14 +61,14 @@ class Record:
     def save(self) -> None:
         """Write it, in one go."""
         kept = {"repositories": self.repositories, "tasks": self.tasks, "archives": self.archives}
-        write_text(self.folder / _NAME, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        write_text(self.folder / _DOWNLOADS, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
     def commit(self, repo: str) -> str | None:
         """The commit that was fetched last."""
         found: str | None = self.repositories.get(repo, {}).get("commit")
         return found
 
-    def begin(self, listings: Iterable[Listing]) -> None:
+    def start(self, listings: Iterable[Listing]) -> None:
         """Note which commits are fetched from now on: a download that is stopped goes on with these."""
         for listing in listings:
             self.repositories.setdefault(listing.repo, {"files": {}})["commit"] = listing.commit
@@ -74,12 +76,11 @@ class Record:
 
     def fetched(self, listing: Listing, names: Collection[str]) -> list[str]:
         """Note files that came; returns those of earlier commits that the repository no longer has."""
-        known = self.repositories[listing.repo]
-        gone = [name for name in known["files"] if name not in listing.files]
+        known = self.repositories[listing.repo]["files"]
+        gone = [name for name in known if name not in listing.sizes]
         for name in gone:
-            del known["files"][name]
-        for name in names:
-            known["files"][name] = {"bytes": listing.files[name].size, "commit": listing.commit}
+            del known[name]
+        known.update({name: {"bytes": listing.sizes[name], "commit": listing.commit} for name in names})
         return gone
 
     def unpacked(self, archive: str, content: Collection[str]) -> bool:
@@ -94,23 +95,22 @@ class Record:
                 (self.folder / part).unlink(missing_ok=True)
 
     def half_unpacked(self, task: Task) -> list[str]:
-        """Archives of a task whose unpacking was begun and did not come to its end."""
-        return [name for name, known in self._archives_of(task) if not known["complete"]]
-
-    def _archives_of(self, task: Task) -> list[tuple[str, Mapping[str, Any]]]:
-        return [
-            (name, known)
-            for name, known in self.archives.items()
-            if known["repo"] == task.media_repo
-            and any(fnmatchcase(name, pattern) for pattern in task.archives)
-        ]
+        """Archives of a task whose unpacking was started and did not come to its end."""
+        return [name for name, known in self._archives_of(task).items() if not known["complete"]]
 
     def revisions(self, task: Task) -> dict[str, str]:
         """Commits by repository that the data of a task are of, as far as they were fetched here."""
         commits = self.tasks.get(task.name, {})
         found = {task.repo: commits[task.repo]} if task.repo in commits else {}
-        found.update({known["repo"]: known["commit"] for _, known in self._archives_of(task)})
-        return found
+        return found | {known["repo"]: known["commit"] for known in self._archives_of(task).values()}
+
+    def _archives_of(self, task: Task) -> Mapping[str, Mapping[str, Any]]:
+        return {
+            name: known
+            for name, known in self.archives.items()
+            if known["repo"] == task.media_repo
+            and any(fnmatchcase(name, pattern) for pattern in task.archives)
+        }
 
 
 def revisions_of(folder: Path | None, task: Task) -> dict[str, str]:
@@ -126,3 +126,49 @@ def revisions_of(folder: Path | None, task: Task) -> dict[str, str]:
         {}
     """
     return {} if folder is None else Record.load(folder).revisions(task)
+
+
+def count_frames(folder: Path) -> int:
+    """How many frames a folder holds; 0 where there is none, or it cannot be read."""
+    try:
+        return sum(is_image_file(file) for file in folder.iterdir())
+    except OSError:
+        return 0
+
+
+def note_counts(data_dir: Path, folders: Iterable[Path]) -> None:
+    """Note how many frames each folder holds now, beside what was noted of others.
+
+    With some of a clip's frames gone, others would be looked at in their place.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> data_dir = Path(mkdtemp())
+        >>> (data_dir / "clip").mkdir()
+        >>> (data_dir / "clip" / "1.png").touch()
+        >>> note_counts(data_dir, [data_dir / "clip"])
+        >>> noted_counts(data_dir)
+        {'clip': 1}
+    """
+    counts = noted_counts(data_dir)
+    counts |= {folder.relative_to(data_dir).as_posix(): count_frames(folder) for folder in folders}
+    write_text(data_dir / _FRAMES, json.dumps(counts, indent=0, sort_keys=True) + "\n")
+
+
+def noted_counts(data_dir: Path) -> dict[str, int]:
+    """What is noted of the folders in a data folder, by path from there; empty where nothing is.
+
+    Raises:
+        InputError: The file is not one of these.
+    """
+    file = data_dir / _FRAMES
+    if not file.is_file():
+        return {}
+    try:
+        return {str(folder): int(count) for folder, count in json.loads(file.read_text("utf-8")).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the record of unpacked frames cannot be read ({error})",
+            fix="Remove it. Until archives are unpacked again, lost frames are not noticed.",
+            source=str(file),
+        ) from error

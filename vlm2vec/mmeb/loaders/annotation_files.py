@@ -1,19 +1,35 @@
-"""Which files of a downloaded repository hold a table."""
+"""Which tables a task's annotations are, and which files of a downloaded repository hold a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["annotation_files", "missing_shards"]
+from vlm2vec.mmeb.tasks.task import Task
+
+__all__ = ["annotation_files", "missing_shards", "tables_of"]
 
 _SUFFIXES = (".parquet", ".jsonl", ".json")
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})(-[0-9a-f]+)?$")
 _SPLITS = frozenset({"train", "test", "validation", "val", "dev"})
+
+
+def tables_of(task: Task) -> Sequence[str | None]:
+    """The tables that the task's loader reads; `None` for the one of a repository that has one only.
+
+    Example:
+        >>> from vlm2vec.mmeb.tasks import get_task
+        >>> tables_of(get_task("ViDoRe_docvqa")), tables_of(get_task("MSVD"))
+        (('queries', 'qrels', 'corpus'), (None,))
+    """
+    if task.layout.endswith("_documents"):
+        return ("queries", "qrels", "corpus")
+    tables: Sequence[str | None] = task.options.get("subsets", (task.subset,))
+    return tables
 
 
 def annotation_files(folder: Path, table: str | None, split: str) -> list[Path]:

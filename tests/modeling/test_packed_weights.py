@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger
 
-from vlm2vec.modeling import frozen_linear, inference, packed_weights, products
+from vlm2vec.modeling import inference, packed_weights, products
 from vlm2vec.modeling.packed_weights import packed_product, rounded_up, row_blocks
 
 FEW = {16, 32, 48, 64, 128, 256}
@@ -58,7 +58,6 @@ def met(packed_operator: None, monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
     monkeypatch.setattr(packed_weights, "_packing_wins", lambda: True)
     monkeypatch.setattr(products, "packed_product", noted)
-    monkeypatch.setattr(frozen_linear, "packed_product", noted)
     return numbers
 
 
@@ -82,13 +81,6 @@ def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(met: set[i
         merged = [inference._merged(merger, patches, fuse=True) for patches in pictures]
     torch.testing.assert_close(merged, expected)
     assert met == activated == FEW
-
-
-def test_chunks_of_training_meet_few_numbers_of_rows(met: set[int]) -> None:
-    layer = nn.Linear(4, 4).requires_grad_(False)
-    for count in range(1, 2000, 7):
-        frozen_linear.multiply(torch.empty(count, 4), layer.weight, layer.bias)
-    assert met == FEW | {512, 1024, 1536}
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.frozen_linear import FrozenLinear
 from vlm2vec.modeling.packed_weights import packed_product, packing_wins, rounded_up, uses_onednn
 
 __all__ = ["project"]
@@ -55,7 +54,7 @@ def _projected(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool, pack
 def _is_plain(module: nn.Module) -> bool:
     # Weights made in inference mode have no version, and cannot be pointed elsewhere.
     return (
-        type(module) in (nn.Linear, FrozenLinear)
+        type(module) is nn.Linear
         and type(module.weight) is nn.Parameter
         and module.weight.is_contiguous()
         and not module.weight.is_inference()

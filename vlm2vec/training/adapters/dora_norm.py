@@ -15,8 +15,8 @@ from typing import Any, cast
 import torch
 from peft.tuners.lora.dora import DoraLinearLayer
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.frozen_linear import FrozenLinear, frozen_linear
 from vlm2vec.modeling.packed_weights import looks_of
 
 __all__ = ["OnceNormedDora", "row_norms", "use_dora_norm"]
@@ -49,7 +49,7 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
         scaling: float = adapter["scaling"]
         scale = self.scale(base.weight, down.weight, up.weight, scaling).to(x.dtype)
         if base_result is None:
-            base_result = frozen_linear(x, base.weight.to(x.dtype))
+            base_result = F.linear(x, base.weight.to(x.dtype))
         elif base.bias is not None:
             base_result = base_result - base.bias
         output: Tensor = (scale - 1) * base_result + scale * up(down(x)) * scaling
@@ -105,7 +105,7 @@ def row_norms(weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tenso
 
 def _is_plain(layer: nn.Module) -> bool:
     # Between forward passes a shard of a weight is flat or empty, or of another class.
-    if type(layer) not in (nn.Linear, FrozenLinear):
+    if type(layer) is not nn.Linear:
         return False
     weight = layer.weight
     return type(weight) is nn.Parameter and weight.ndim == 2 and weight.numel() > 0

@@ -9,7 +9,7 @@ chunk is embedded once more, with a graph, to receive the gradient of its vector
 * the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
 * what a frozen vision tower made of a chunk is kept in a file, so it runs once and takes no memory;
 * both passes of a chunk see the same dropout masks;
-* layers of frozen weights, LoRA and DoRA are computed leaner (`frozen_linear`, `lora_linear`, `dora_norm`).
+* the norm of DoRA is computed once a step (`dora_norm`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.frozen_linear import use_frozen_linear
 from vlm2vec.modeling.packed import draws
 from vlm2vec.training.adapters.dora_norm import use_dora_norm
-from vlm2vec.training.adapters.lora_linear import use_lora_linear
 from vlm2vec.training.loss.gather import gathered, raise_on_all_ranks
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.loss.tensor_file import TensorFile
@@ -121,8 +119,7 @@ class GradCacheLoss(nn.Module):
             VLM2VecError: An input cannot be embedded, on this rank or on another.
             InputError: No rank has a query.
         """
-        for use_faster_layers in (use_frozen_linear, use_lora_linear, use_dora_norm):
-            use_faster_layers(self.model)
+        use_dora_norm(self.model)
         error, vectors = None, torch.empty(0)
         try:
             vectors = self._embed([*pairs.queries, *pairs.documents])

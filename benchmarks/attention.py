@@ -14,7 +14,6 @@ import torch
 from interleaved import Comparison, compare, report
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.encoding.host_memory import keep_freed_memory
 from vlm2vec.modeling.cpu_attention import blocked_attention
 
 _HEADS, _HEAD_DIM = 4, 80  # of a vision tower of 320
@@ -43,7 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    keep_freed_memory()  # as encoding does
     report([at(length, options.runs) for length in options.lengths], options.json)
 
 

@@ -18,7 +18,6 @@ from stand_ins import Preparer, endless, planned, workers_alive
 from vlm2vec.encoding import ahead
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.host_memory import HostMemory
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.world.samples import write_samples
@@ -102,20 +101,6 @@ def test_without_preparing_ahead_there_is_no_thread(monkeypatch: pytest.MonkeyPa
     preparer = Preparer()
     assert len(list(run(preparer, [batch(planned(i, i)) for i in range(4)], in_threads=False))) == 4
     assert preparer.decoded == [0, 1, 2, 3]
-
-
-def test_workers_give_back_memory_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[str] = []
-
-    def noted(*_: object) -> None:
-        threads.append(threading.current_thread().name)
-
-    monkeypatch.setattr(ahead, "give_back_end", noted)
-    monkeypatch.setattr(HostMemory, "give_back", noted)
-    with Workers(memory=HostMemory()) as workers, pytest.raises(ZeroDivisionError):
-        workers.map(lambda number: 1 // number, [1, 0])
-    assert len(threads) == 4
-    assert all(name.startswith("vlm2vec") for name in threads)
 
 
 @pytest.mark.parametrize("in_threads", [True, False])

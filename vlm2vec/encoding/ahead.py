@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.host_memory import HostMemory, give_back_end
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.errors import VLM2VecError
@@ -37,12 +36,10 @@ class Workers:
     Args:
         ahead: Whether to prepare batches before they are asked for; without, everything happens when it is
             asked for, in the caller's thread.
-        memory: Gives back what a thread has left behind a piece of work.
     """
 
-    def __init__(self, *, ahead: bool = True, memory: HostMemory | None = None) -> None:
+    def __init__(self, *, ahead: bool = True) -> None:
         self._ahead = _BATCHES_AHEAD if ahead else 0
-        self._memory = memory
         self._stop = threading.Event()
         # Threads start when there is something to do.
         self._pool = ThreadPoolExecutor(min(_MOST_THREADS, core_count()), "vlm2vec") if ahead else None
@@ -92,13 +89,8 @@ class Workers:
     def _stoppable(self, work: Callable[[Any], T], item: Any) -> T:
         if self._stop.is_set():
             raise Cancelled
-        try:
-            with cancellable(self._stop):
-                return work(item)
-        finally:
-            give_back_end()
-            if self._memory is not None:
-                self._memory.give_back()  # what decoding has left goes while the model still computes
+        with cancellable(self._stop):
+            return work(item)
 
 
 def _finished(

@@ -18,7 +18,6 @@ import torch
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch, batches
 from vlm2vec.encoding.duplicates import first_of_each
-from vlm2vec.encoding.host_memory import HostMemory
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer
 from vlm2vec.encoding.settings import EngineSettings
@@ -112,18 +111,15 @@ class Engine:
                 `None` for all.
         """
         copies: Copies = {}
-        memory = HostMemory()
-        with Workers(ahead=self.settings.prepare_ahead, memory=memory) as workers:
+        with Workers(ahead=self.settings.prepare_ahead) as workers:
             launched: list[Launched] = []
             for cost, batch in workers.prepared(self._batches(items, window, workers, copies), self.preparer):
                 failed = [(place, ready) for place, ready in batch if isinstance(ready, VLM2VecError)]
                 yield from _with_copies(failed, copies)
                 good = [(place, ready) for place, ready in batch if isinstance(ready, Prepared)]
-                memory.give_back()  # what decoding has left
                 # The next batch is launched before the last one's rows are waited for.
                 done, launched = launched, self._launch(good, cost)
                 yield from _with_copies(self._collected(done), copies)
-                memory.give_back()
             yield from _with_copies(self._collected(launched), copies)
 
     def _batches(

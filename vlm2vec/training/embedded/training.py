@@ -25,7 +25,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import Qwen2Tokenizer
 
 from vlm2vec import profiles
-from vlm2vec.encoding.host_memory import keep_freed_memory
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 from vlm2vec.training.embedded.held_out_scores import held_out_scores, scores_table
@@ -120,7 +119,6 @@ def train(
     Returns:
         The trained model, on the CPU in float32, and what `fit` says of its stage.
     """
-    keep_freed_memory(longer=True)  # `fit` does so for itself
     model = new_model(recipe.size, seed=seed, tokenizer=tokenizer)
     loss = WorldLoss(model)
     for number, stage in enumerate(recipe.stages):

@@ -26,7 +26,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.host_memory import HostMemory
 from vlm2vec.encoding.pack import Packed, pack
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
@@ -146,7 +145,6 @@ class GradCacheLoss(nn.Module):
     def _embed(self, items: Sequence[Input]) -> Tensor:
         """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
         vectors: list[Tensor] = []
-        memory = HostMemory(reuse=True)  # for graphs of many sizes, one behind the other
         with Workers() as workers:
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
@@ -158,13 +156,12 @@ class GradCacheLoss(nn.Module):
                     twice.append(chunk)
                 left -= chunk.batch.cost
             for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
-                memory.give_back()
                 with torch.set_grad_enabled(learns and number > len(twice)):
                     vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
                     anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
-                    work = _Replay(self.model, twice, memory)
+                    work = _Replay(self.model, twice)
                     vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
         if not vectors:
             return torch.zeros(0, self.model.get_embedding_dimension(), device=self.model.device)
@@ -245,10 +242,9 @@ class _Chunk:
 class _Replay:
     """Embeds chunks again, under the autocast of the first time, and hands each its gradient."""
 
-    def __init__(self, model: Any, chunks: Sequence[_Chunk], memory: HostMemory) -> None:
+    def __init__(self, model: Any, chunks: Sequence[_Chunk]) -> None:
         self._model = model
         self._chunks = chunks
-        self._memory = memory
         device = model.device.type
         self._autocast: Callable[[], Any] = lambda: torch.autocast(
             device, dtype=dtype, enabled=enabled, cache_enabled=False
@@ -259,7 +255,6 @@ class _Replay:
         with Workers() as workers, torch.enable_grad():
             decoded = _decoded(self._chunks, workers, self._model)
             for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
-                self._memory.give_back()
                 with self._autocast():
                     vectors = chunk.again(self._model, ready)
                 if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM

@@ -22,7 +22,6 @@ from torch.profiler import ProfilerActivity
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import attention
 import baselines
 import encode
 import flops
@@ -168,22 +167,6 @@ def test_growth_is_drawn(tmp_path: Path) -> None:
     file.write_text(json.dumps(measured), encoding="utf-8")
     plots.main([str(file), "--folder", str(tmp_path)])
     assert "a processor, 2 threads, model tiny" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
-
-
-@pytest.mark.usefixtures("packed_operator")
-def test_blocks_of_attention_are_timed_against_torchs_kernel(tmp_path: Path) -> None:
-    file = tmp_path / "attention.json"
-    attention.main(["--lengths", "600", "--runs", "1", "--json", str(file)])
-    (one,) = json.loads(file.read_text(encoding="utf-8"))["comparisons"]
-    assert one["work"] == "600 patches"
-    assert one["ratio"] == one["theirs"] / one["ours"]
-
-
-@pytest.mark.usefixtures("packed_operator")
-def test_attention_that_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "blocked_attention", lambda query, *_, **__: query)
-    with pytest.raises(SystemExit, match="different outputs"):
-        attention.main(["--lengths", "600", "--runs", "1"])
 
 
 def on_cpu(file: Path, *arguments: str) -> dict[str, Any]:

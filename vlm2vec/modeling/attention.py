@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody uses
 from transformers import AttentionInterface, PreTrainedConfig
 
-from vlm2vec.modeling.cpu_attention import blocked_attention, prefers_blocks
 from vlm2vec.modeling.device import has_bfloat16
 
 __all__ = ["PACKED_ATTENTION", "Segments", "attend", "packed_attention", "use_packed_attention"]
@@ -98,7 +97,6 @@ def attend(
     causal: bool,
     scaling: float,
     dropout: float = 0.0,
-    overwrite: bool = False,
 ) -> Tensor:
     """Attend within each segment.
 
@@ -110,7 +108,6 @@ def attend(
         causal: Whether a token sees nothing behind itself.
         scaling: Factor on the scores.
         dropout: Probability, in training.
-        overwrite: Let the output take the queries' place where that saves memory.
 
     Returns:
         `(tokens, heads, head_dim)`.
@@ -129,9 +126,7 @@ def attend(
         for q, k, v in _runs(query[rows], key, value, part):
             # (count, heads, length, head_dim)
             heads_first = [tensor.transpose(1, 2) for tensor in (q, k, v)]
-            attended = _attend_run(
-                *heads_first, causal=causal, scaling=scaling, dropout=dropout, overwrite=overwrite
-            )
+            attended = _attend_run(*heads_first, causal=causal, scaling=scaling, dropout=dropout)
             outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -238,11 +233,8 @@ def _attend_run(
     causal: bool,
     scaling: float,
     dropout: float,
-    overwrite: bool,
 ) -> Tensor:
     length, key_length = query.shape[2], key.shape[2]
-    if not dropout and prefers_blocks(query, key, value, causal=causal):
-        return blocked_attention(query, key, value, scaling=scaling, out=query if overwrite else None)
     mask = None
     if causal and 1 < length < key_length:
         mask = torch.ones(length, key_length, dtype=torch.bool, device=query.device).tril(key_length - length)

@@ -158,7 +158,7 @@ def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments,
     attention, mlp = block.attn, block.mlp
     counts = (attention.num_heads,) * 3
     query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, fuse=fuse)
-    seen = attend(query, key, value, segments, causal=False, scaling=attention.scaling, overwrite=True)
+    seen = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
     _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
     del seen  # as large as all rows, and not needed beside the MLP
 

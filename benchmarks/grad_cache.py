@@ -31,7 +31,7 @@ from workloads import QUERY, Item, Sizes, Writer
 
 from vlm2vec import VLM2Vec
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.modeling.packed_weights import packing_wins
+from vlm2vec.modeling.linear import packing_wins
 from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs
 from vlm2vec.training.loss.info_nce import InfoNCE
 

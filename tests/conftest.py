@@ -13,7 +13,7 @@ import torch
 from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
-from vlm2vec.modeling import packed_weights
+from vlm2vec.modeling import linear
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is not a bug
 hypothesis.settings.load_profile("untimed")
@@ -48,5 +48,5 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Both matrix products that the probe may choose, one after the other."""
     if request.param == "packed":
         request.getfixturevalue("packed_operator")
-    monkeypatch.setattr(packed_weights, "_packing_wins", lambda: request.param == "packed")
+    monkeypatch.setattr(linear, "_packing_wins", lambda: request.param == "packed")
     return request.param

@@ -5,7 +5,7 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
 
 * patches come as uint8 and are normalised inside the patch projection, in float32; of a still image, whose
   two temporal slices are equal, there is one, and the projection's two are added up beforehand;
-* queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.modeling.products`);
+* queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.modeling.linear`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need, but for its queries;
 * projections and MLPs are computed for some rows at a time, so their wide middle never exists for all;
@@ -28,8 +28,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger, Qwen2VLR
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.packed_weights import rounded_up, row_blocks, uses_onednn
-from vlm2vec.modeling.products import project
+from vlm2vec.modeling.linear import project, rounded_up, row_blocks, uses_onednn
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 

@@ -1,29 +1,37 @@
-"""oneDNN's matrix product, mostly with weights that were packed beforehand, where it is the faster one.
+"""Linear layers of the inference forward: neighbours as one matrix product, by the faster exact kernel.
 
-It is 2 to 3 times as fast as MKL's product on AMD's Zen 5, and a quarter to two thirds faster on Zen 4; on
-Intel's CPUs it gains little. It is tried once, and where it wins clearly the packed copies are kept beside
-the weights; large matrices are multiplied as they are, for which oneDNN arranges them anew each time.
+Fused (queries, keys and values; gate and up on a GPU) they read their input once and fill the cores
+better. The weights of the modules become slices of one tensor, so nothing is held twice, and training,
+saving and merging go on as before.
+
+oneDNN's product, mostly with weights that were packed beforehand, is 2 to 3 times as fast as MKL's on AMD's
+Zen 5, and a quarter to two thirds faster on Zen 4; on Intel's CPUs it gains little. It is tried once, and
+where it wins clearly the packed copies are kept beside the weights; large matrices are multiplied as they
+are, for which oneDNN arranges them anew each time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from itertools import pairwise
+from statistics import median
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from vlm2vec.modeling.probe import is_faster
-
 __all__ = [
+    "is_faster",
     "looks_of",
     "onednn_product",
     "packed_product",
     "packing_wins",
+    "project",
     "rounded_up",
     "row_blocks",
     "uses_onednn",
@@ -36,8 +44,70 @@ _STEP = 16  # of the rows of the last block
 _MOST_PACKED = 4 * 2**20
 """Elements of a matrix that is packed. Of a larger one the copy would cost much memory and gain little."""
 _PROBES = 64  # elements by which a packed copy is told to be of older weights
+_PAIRS = 11
+# A way that needs more memory or more code must win by more than this.
+_MARGIN = 1.15
 
 Looks: TypeAlias = tuple[object, ...]
+
+
+def project(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool = True) -> Tensor:
+    """Outputs of several linear modules on the same input, side by side.
+
+    Args:
+        modules: Linear layers; what wraps one, such as an adapter, is called as it is.
+        inputs: `(rows, features)`.
+        fuse: Compute them as one product where all are plain.
+
+    Returns:
+        `(rows, sum of the modules' outputs)`.
+    """
+    rows = len(inputs)
+    if uses_onednn(inputs):
+        inputs = rounded_up(inputs)
+    return _projected(modules, inputs, fuse=fuse, packs=fuse and packing_wins(inputs))[:rows]
+
+
+def _projected(modules: Sequence[nn.Module], inputs: Tensor, *, fuse: bool, packs: bool) -> Tensor:
+    if not (fuse and all(_is_plain(module) for module in modules)):
+        outputs = [module(inputs) for module in modules]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+    linears = [cast(nn.Linear, module) for module in modules]
+    weights = [cast(nn.Parameter, linear.weight) for linear in linears]
+    weight = weights[0] if len(weights) == 1 else _joined(weights)
+    biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
+    bias = None if not biases else biases[0] if len(biases) == 1 else torch.cat(biases)
+    if not packs or weight.dtype != torch.float32:
+        return F.linear(inputs, weight, bias)
+    return packed_product(inputs, weights, weight, bias)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    # Weights made in inference mode have no version, and cannot be pointed elsewhere.
+    return (
+        type(module) is nn.Linear
+        and type(module.weight) is nn.Parameter
+        and module.weight.is_contiguous()
+        and not module.weight.is_inference()
+    )
+
+
+def _joined(weights: Sequence[nn.Parameter]) -> Tensor:
+    """One matrix over all rows. The weights are made slices of it, unless they are so already."""
+    ends = pairwise(weights)
+    if not all(one.data_ptr() + one.nbytes == other.data_ptr() and _share(one, other) for one, other in ends):
+        # Outside inference mode, or the weights could never be trained again.
+        with torch.inference_mode(False), torch.no_grad():
+            joined = torch.cat([weight.detach() for weight in weights])
+            parts = torch.split(joined, [len(weight) for weight in weights])
+            for weight, part in zip(weights, parts, strict=True):
+                weight.data = part
+    first = weights[0].detach()
+    return first.as_strided((sum(len(weight) for weight in weights), first.shape[1]), first.stride())
+
+
+def _share(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def packing_wins(inputs: Tensor) -> bool:
@@ -175,3 +245,17 @@ def _packing_wins() -> bool:
         win = is_faster(lambda: onednn_product(inputs, packed), lambda: F.linear(inputs, weight))
     logger.info("Matrix products on this CPU: %s", "oneDNN, packed" if win else "torch's own")
     return win
+
+
+def is_faster(new: Callable[[], object], old: Callable[[], object]) -> bool:
+    """Whether `new` beats `old` clearly, by the median ratio of some pairs of runs.
+
+    Pairs, because what else the machine does mostly slows both runs of one. Takes some tenths of a second.
+    """
+    return median(_seconds(old) / _seconds(new) for _ in range(_PAIRS)) > _MARGIN
+
+
+def _seconds(way: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    way()
+    return time.perf_counter() - begin

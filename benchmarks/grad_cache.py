@@ -31,7 +31,7 @@ from workloads import QUERY, Item, Sizes, Writer
 
 from vlm2vec import VLM2Vec
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.modeling.linear import packing_wins
+from vlm2vec.modeling.linear import onednn_wins
 from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs
 from vlm2vec.training.loss.info_nce import InfoNCE
 
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": name,
     }
     # Ours multiplies by packed weights where a probe finds them faster.
-    content |= {"packed": packing_wins(torch.zeros(1)), "torchvision": HAS_TORCHVISION, "rank": RANK}
+    content |= {"packed": onednn_wins(), "torchvision": HAS_TORCHVISION, "rank": RANK}
     content |= {"steps": [], "curve": []}
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_model(Path(scratch), name)

@@ -13,7 +13,6 @@ import torch
 from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
-from vlm2vec.modeling import linear
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is not a bug
 hypothesis.settings.load_profile("untimed")
@@ -43,10 +42,10 @@ def packed_operator() -> None:
         pytest.skip("this torch has no such operator")
 
 
-@pytest.fixture(params=["torch", "packed"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both matrix products that the probe may choose, one after the other."""
-    if request.param == "packed":
+@pytest.fixture(params=["torch", "onednn"])
+def kernel(request: pytest.FixtureRequest) -> str:
+    """Both kernels of matrix products on a CPU, one after the other."""
+    if request.param == "onednn":
         request.getfixturevalue("packed_operator")
-    monkeypatch.setattr(linear, "_packing_wins", lambda: request.param == "packed")
-    return request.param
+    kernel: str = request.param
+    return kernel

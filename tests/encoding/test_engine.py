@@ -26,6 +26,7 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Input, Text
+from vlm2vec.modeling.linear import Kernel
 
 
 class Network:
@@ -380,11 +381,21 @@ def test_one_batch_of_all_gives_the_same_vectors(
     assert counted == [len(MIXED) - 1]
 
 
-@pytest.mark.parametrize("switch", [field.name for field in dataclasses.fields(EngineSettings)])
+SWITCHES = [field.name for field in dataclasses.fields(EngineSettings) if field.default is True]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
 def test_no_switch_changes_a_vector(
     embedded: VLM2Vec, alone: np.ndarray, monkeypatch: pytest.MonkeyPatch, switch: str
 ) -> None:
     monkeypatch.setattr(embedded, "engine_settings", EngineSettings(**{switch: False}))
+    np.testing.assert_allclose(embedded.encode(MIXED), alone, atol=5e-7)
+
+
+def test_no_kernel_changes_a_vector(
+    embedded: VLM2Vec, alone: np.ndarray, monkeypatch: pytest.MonkeyPatch, kernel: Kernel
+) -> None:
+    monkeypatch.setattr(embedded, "engine_settings", EngineSettings(kernel=kernel))
     np.testing.assert_allclose(embedded.encode(MIXED), alone, atol=5e-7)
 
 

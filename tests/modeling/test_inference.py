@@ -16,6 +16,7 @@ from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.media.patches import normalise
 from vlm2vec.modeling import attention, inference
 from vlm2vec.modeling.inference import _project_patches
+from vlm2vec.modeling.linear import Kernel, Products
 
 RANDOM = np.random.default_rng(5)
 PICTURE = RANDOM.integers(0, 256, (70, 100, 3), dtype=np.uint8)
@@ -52,13 +53,12 @@ def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(rows[block]) for block in inference._blocks(rows)] == [7, 7, 6]
 
 
-@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))
 def test_equals_the_training_forward(
-    model: VLM2Vec, switches: tuple[bool, bool, bool], monkeypatch: pytest.MonkeyPatch
+    model: VLM2Vec, switches: tuple[bool, bool, bool], kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     share, pooled, fuse = switches
-    settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse)
+    settings = EngineSettings(share_prefixes=share, pooled_only=pooled, fuse_projections=fuse, kernel=kernel)
     monkeypatch.setattr(model, "engine_settings", settings)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
 
@@ -67,9 +67,9 @@ def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: p
     taken: list[int] = []
     frame_features = inference._frame_features
 
-    def counted(visual: torch.nn.Module, row: inference.VisionRow, *, fuse: bool) -> torch.Tensor:
+    def counted(visual: torch.nn.Module, row: inference.VisionRow, products: Products) -> torch.Tensor:
         taken.append(len(row.positions))
-        return frame_features(visual, row, fuse=fuse)
+        return frame_features(visual, row, products)
 
     monkeypatch.setattr(inference, "_frame_features", counted)
     embedded.encode(INPUTS)

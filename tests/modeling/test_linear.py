@@ -6,7 +6,6 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from typing import Any
 
 import pytest
 import torch
@@ -15,8 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger
 
+from vlm2vec.encoding.settings import EngineSettings
+from vlm2vec.errors import InputError
 from vlm2vec.modeling import inference, linear
-from vlm2vec.modeling.linear import packed_product, project, rounded_up, row_blocks
+from vlm2vec.modeling.linear import Kernel, Products, project, rounded_up, row_blocks
 
 FEW = {16, 32, 48, 64, 128, 256}
 
@@ -33,17 +34,17 @@ def naive(modules: list[nn.Linear], inputs: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 300])
 @torch.inference_mode()
-def test_equals_the_modules_one_by_one(kernel: str, modules: list[nn.Linear], rows: int) -> None:
-    inputs = torch.randn(rows, 24)
-    torch.testing.assert_close(project(modules, inputs), naive(modules, inputs))
-    torch.testing.assert_close(project(modules[:1], inputs), naive(modules[:1], inputs))
-    torch.testing.assert_close(project(modules, inputs, fuse=False), naive(modules, inputs))
+def test_equals_the_modules_one_by_one(kernel: Kernel, modules: list[nn.Linear], rows: int) -> None:
+    inputs, fused, apart = torch.randn(rows, 24), Products(kernel=kernel), Products(fuse=False, kernel=kernel)
+    torch.testing.assert_close(project(modules, inputs, fused), naive(modules, inputs))
+    torch.testing.assert_close(project(modules[:1], inputs, fused), naive(modules[:1], inputs))
+    torch.testing.assert_close(project(modules, inputs, apart), naive(modules, inputs))
 
 
 @torch.inference_mode()
-def test_sees_every_way_of_changing_weights(kernel: str, modules: list[nn.Linear]) -> None:
-    inputs = torch.randn(5, 24)
-    project(modules, inputs)
+def test_sees_every_way_of_changing_weights(kernel: Kernel, modules: list[nn.Linear]) -> None:
+    inputs, products = torch.randn(5, 24), Products(kernel=kernel)
+    project(modules, inputs, products)
     changes = [
         lambda: modules[0].weight.mul_(2),
         lambda: modules[1].weight.data.add_(1),  # as merging an adapter does
@@ -54,7 +55,7 @@ def test_sees_every_way_of_changing_weights(kernel: str, modules: list[nn.Linear
     for change in changes:
         with torch.inference_mode(False), torch.no_grad():
             change()
-        torch.testing.assert_close(project(modules, inputs), naive(modules, inputs))
+        torch.testing.assert_close(project(modules, inputs, products), naive(modules, inputs))
 
 
 def test_fused_weights_are_held_once_and_stay_trainable(modules: list[nn.Linear]) -> None:
@@ -86,9 +87,22 @@ def test_a_wrapped_module_is_called(modules: list[nn.Linear]) -> None:
 
 def test_without_onednn_torch_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
-    linear._packing_wins.cache_clear()
-    assert linear._packing_wins() is False
-    linear._packing_wins.cache_clear()
+    linear.onednn_wins.cache_clear()
+    assert linear.onednn_wins() is False
+    linear.onednn_wins.cache_clear()
+
+
+def test_a_kernel_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r'kernel is text .mkl.\. Pass one of "auto", "torch", "onednn"'):
+        EngineSettings(kernel="mkl")  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    with pytest.raises(InputError, match="no products by oneDNN"):
+        EngineSettings(kernel="onednn")
+
+
+@pytest.fixture
+def onednn(packed_operator: None) -> Products:
+    return Products(kernel="onednn")
 
 
 @given(count=st.integers(0, 5000), largest=st.sampled_from([512, 1024, 4608]))
@@ -116,64 +130,63 @@ def test_rows_are_rounded_up_by_zeros() -> None:
 def test_rows_are_cut_finer_where_onednn_computes(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, wins: bool, sizes: list[int]
 ) -> None:
-    monkeypatch.setattr(linear, "_packing_wins", lambda: wins)
+    monkeypatch.setattr(linear, "onednn_wins", lambda: wins)
     rows = torch.empty(715, 1, dtype=dtype)
     assert [len(rows[block]) for block in inference._blocks(rows)] == sizes
 
 
 @pytest.fixture
-def met(packed_operator: None, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+def met(onednn: Products, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of rows of all packed products."""
     numbers: set[int] = set()
 
-    def noted(inputs: Tensor, *arguments: Any, **settings: Any) -> Tensor:
+    def noted(inputs: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         numbers.add(len(inputs))
-        return packed_product(inputs, *arguments, **settings)
+        return onednn_product(inputs, matrix, bias)
 
-    monkeypatch.setattr(linear, "_packing_wins", lambda: True)
-    monkeypatch.setattr(linear, "packed_product", noted)
+    onednn_product = linear._onednn_product
+    monkeypatch.setattr(linear, "_onednn_product", noted)
     return numbers
 
 
-def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int]) -> None:
+def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int], onednn: Products) -> None:
     layer = nn.Linear(4, 4)
     with torch.inference_mode():
         for count in range(1, 2000, 7):
             rows = torch.empty(count, 4)
-            for block in inference._blocks(rows):
-                project([layer], rows[block])
+            for block in inference._blocks(rows, onednn):
+                project([layer], rows[block], onednn)
     assert met == FEW
 
 
-def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(met: set[int]) -> None:
+def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(
+    met: set[int], onednn: Products
+) -> None:
     merger = PatchMerger(dim=4, context_dim=8)
     pictures = [torch.randn(4 * count, 8) for count in range(1, 600, 7)]
     activated = set[int]()  # oneDNN computes GELU too
     with torch.inference_mode():
         expected = [merger(patches) for patches in pictures]
         merger.mlp[1].register_forward_hook(lambda _, inputs, output: activated.add(len(output)))
-        merged = [inference._merged(merger, patches, fuse=True) for patches in pictures]
+        merged = [inference._merged(merger, patches, onednn) for patches in pictures]
     torch.testing.assert_close(merged, expected)
     assert met == activated == FEW
 
 
-@pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_large_matrix_is_multiplied_without_a_copy_of_it(
-    packed_operator: None, monkeypatch: pytest.MonkeyPatch, transposed: bool, bias: bool
+    onednn: Products, monkeypatch: pytest.MonkeyPatch, bias: bool
 ) -> None:
     kept: list[Tensor] = []
     reorder = torch.ops.mkldnn._reorder_linear_weight
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lambda m: kept.append(m) or reorder(m))
-    monkeypatch.setattr(linear, "_MOST_PACKED", 48 * 32)
+    monkeypatch.setattr(linear, "_MAX_PACKED", 48 * 32)
     for rows, packs in ((48, True), (49, False)):
-        weight = nn.Parameter(torch.randn(rows, 32))
-        added = torch.randn(rows) if bias and not transposed else None
-        inputs = torch.randn(16, rows if transposed else 32)
+        layer = nn.Linear(32, rows, bias=bias)
+        inputs = torch.randn(16, 32)
         with torch.inference_mode():
-            output = packed_product(inputs, [weight], weight.detach(), added, transposed=transposed)
-        matrix = weight.double() if transposed else weight.double().T
-        expected = inputs.double() @ matrix + (0 if added is None else added.double())
+            output = project([layer], inputs, onednn)
+        expected = layer.double()(inputs.double())
         torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
         assert bool(kept) == packs
         kept.clear()
@@ -196,7 +209,7 @@ def way(clock: list[float], seconds: Iterator[float]) -> Callable[[], object]:
 
 @pytest.mark.parametrize(("new", "wins"), [(0.5, True), (0.8, True), (0.9, False), (2.0, False)])
 def test_a_clear_win_is_one(clock: list[float], new: float, wins: bool) -> None:
-    assert linear.is_faster(way(clock, cycle([new])), way(clock, cycle([1.0]))) is wins
+    assert linear._is_faster(way(clock, cycle([new])), way(clock, cycle([1.0]))) is wins
 
 
 @pytest.mark.parametrize(("new", "wins"), [(0.77, True), (1.0, False)])
@@ -204,4 +217,6 @@ def test_a_busy_machine_gives_the_same_answer(clock: list[float], new: float, wi
     # Some pairs are slowed down threefold, and one run of the other was lucky, so that the fastest runs tie.
     slowed = [3.0, 1.0, 1.0] * 4
     of_old = [0.77 if number == 1 else factor for number, factor in enumerate(slowed)]
-    assert linear.is_faster(way(clock, (new * factor for factor in slowed)), way(clock, iter(of_old))) is wins
+    assert (
+        linear._is_faster(way(clock, (new * factor for factor in slowed)), way(clock, iter(of_old))) is wins
+    )

@@ -30,6 +30,7 @@ from vlm2vec.modeling.adapter import has_adapter, remove_adapter_files, save_ada
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.modeling.device import to_device
+from vlm2vec.modeling.linear import AUTO, Products
 from vlm2vec.modeling.packed import hidden_states, language_states, media_features, vision_features
 from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.profiles import Profile
@@ -180,13 +181,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
 
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
-                is computed without a graph, and `fuse`, as the inference forward takes it. With `learn` a
-                packed batch is computed as in training, from `media` where its `media_of` is known.
+                is computed without a graph, and `products`, as the inference forward takes them. With `learn`
+                a packed batch is computed as in training, from `media` where its `media_of` is known.
         """
         if features.get("learn", False):
             hidden, ends = self._learn(features["packed"], features.get("media"))
         elif "packed" in features:
-            hidden, ends = self._encode(features["packed"], fuse=features.get("fuse", True))
+            hidden, ends = self._encode(features["packed"], features.get("products", AUTO))
         else:
             hidden, ends = self._train(features)
         # In float32 from here on, so that unit length means unit length in half precision too.
@@ -195,11 +196,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         return features
 
     @torch.no_grad()
-    def _encode(self, packed: Packed, *, fuse: bool) -> tuple[Tensor, Tensor]:
+    def _encode(self, packed: Packed, products: Products) -> tuple[Tensor, Tensor]:
         media = (
-            None if packed.vision is None else inference.media_features(self.model, packed.vision, fuse=fuse)
+            None
+            if packed.vision is None
+            else inference.media_features(self.model, packed.vision, products=products)
         )
-        states = inference.language_states(self.model, packed.language, media, fuse=fuse)
+        states = inference.language_states(self.model, packed.language, media, products=products)
         return states.index_select(0, packed.rows), packed.ends
 
     def _learn(self, packed: Packed, media: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger, Qwen2VLR
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.linear import project, rounded_up, row_blocks, uses_onednn
+from vlm2vec.modeling.linear import AUTO, Products, project, rounded_up, row_blocks, uses_onednn
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 
@@ -90,7 +90,7 @@ class LanguageRow:
 
 
 def language_states(
-    model: Qwen2VLModel, row: LanguageRow, media: Tensor | None, *, fuse: bool = True
+    model: Qwen2VLModel, row: LanguageRow, media: Tensor | None, *, products: Products = AUTO
 ) -> Tensor:
     """States after the final norm.
 
@@ -98,7 +98,7 @@ def language_states(
         model: The network.
         row: The tokens.
         media: `(media tokens, hidden)`, what `media_features` gave.
-        fuse: Compute neighbouring projections as one.
+        products: How matrix products are computed.
 
     Returns:
         `(tokens, hidden)`, or `(wanted, hidden)` where only some are wanted.
@@ -113,28 +113,28 @@ def language_states(
         only = row.wanted if number == last else None
         segments = row.wanted_segments if only is not None else row.segments
         assert segments is not None  # noqa: S101  # wanted and its segments come together
-        hidden = _decoder_layer(layer, hidden, heads, segments, only=only, fuse=fuse)
+        hidden = _decoder_layer(layer, hidden, heads, segments, only=only, products=products)
     return _rms_norm(language.norm, hidden)
 
 
-def media_features(model: Qwen2VLModel, row: VisionRow, *, fuse: bool = True) -> Tensor:
+def media_features(model: Qwen2VLModel, row: VisionRow, *, products: Products = AUTO) -> Tensor:
     """What the language model sees of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
     parts = row.parts(_PATCHES_AT_ONCE) if row.positions.device.type == "cpu" else [row]
-    features = [_frame_features(model.visual, part, fuse=fuse) for part in parts]
+    features = [_frame_features(model.visual, part, products) for part in parts]
     return features[0] if len(features) == 1 else torch.cat(features)
 
 
-def _frame_features(visual: Any, row: VisionRow, *, fuse: bool) -> Tensor:
+def _frame_features(visual: Any, row: VisionRow, products: Products) -> Tensor:
     """`media_features` of all frames of a row."""
     hidden = _project_patches(visual.patch_embed.proj.weight, row.stills, row.clips)
     heads = _Heads(*visual.rotary_pos_emb(hidden, row.positions))
     for block in visual.blocks:
-        _vision_block(block, hidden, heads, row.segments, fuse=fuse)
+        _vision_block(block, hidden, heads, row.segments, products)
     del heads  # larger than all else
-    return _merged(visual.merger, hidden, fuse=fuse)
+    return _merged(visual.merger, hidden, products)
 
 
-def _merged(merger: Any, hidden: Tensor, *, fuse: bool) -> Tensor:
+def _merged(merger: Any, hidden: Tensor, products: Products) -> Tensor:
     """Four patches as one row of the language model's width, by two linear layers."""
     if type(merger) is not PatchMerger:  # an adapter's
         features: Tensor = merger(hidden)
@@ -142,30 +142,30 @@ def _merged(merger: Any, hidden: Tensor, *, fuse: bool) -> Tensor:
     first, activation, second = merger.mlp
     fours = hidden.view(-1, merger.hidden_size)
     parts = []
-    for rows in _blocks(fours):
+    for rows in _blocks(fours, products):
         block = fours[rows]
         normed = merger.ln_q(block.view(-1, hidden.shape[1])).view(-1, merger.hidden_size)
         if normed.device.type == "cpu":
             normed = rounded_up(normed)  # oneDNN computes GELU whatever computes products
-        wide = activation(project([first], normed, fuse=fuse))
-        parts.append(project([second], wide, fuse=fuse)[: len(block)])
+        wide = activation(project([first], normed, products))
+        parts.append(project([second], wide, products)[: len(block)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments, *, fuse: bool) -> None:
+def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments, products: Products) -> None:
     """Adds what a block of the vision tower gives to `hidden`, in place."""
     attention, mlp = block.attn, block.mlp
     counts = (attention.num_heads,) * 3
-    query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, fuse=fuse)
+    query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, products)
     seen = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
-    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], fuse=fuse))
+    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], products=products), products)
     del seen  # as large as all rows, and not needed beside the MLP
 
     def middle(rows: Tensor) -> Tensor:
-        wide = _activated(mlp.act, project([mlp.fc1], block.norm2(rows), fuse=fuse))
-        return project([mlp.fc2], wide, fuse=fuse)
+        wide = _activated(mlp.act, project([mlp.fc1], block.norm2(rows), products))
+        return project([mlp.fc2], wide, products)
 
-    _add_by_blocks(hidden, hidden, middle)
+    _add_by_blocks(hidden, hidden, middle, products)
 
 
 def _decoder_layer(
@@ -175,28 +175,28 @@ def _decoder_layer(
     segments: Segments,
     *,
     only: Tensor | None,
-    fuse: bool,
+    products: Products,
 ) -> Tensor:
     attention, mlp = layer.self_attn, layer.mlp
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
     counts = attention.num_heads, attention.num_key_value_heads, attention.num_key_value_heads
     norm = partial(_rms_norm, layer.input_layernorm)
-    query, key, value = heads.of(projections, norm, hidden, counts, fuse=fuse)
+    query, key, value = heads.of(projections, norm, hidden, counts, products)
     if only is not None:
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
     seen = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
-    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.o_proj], fuse=fuse))
+    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.o_proj], products=products), products)
     del seen
 
     def middle(rows: Tensor) -> Tensor:
         normed = _rms_norm(layer.post_attention_layernorm, rows)
         if _fuses_gate(normed):
-            gate, up = project([mlp.gate_proj, mlp.up_proj], normed, fuse=fuse).chunk(2, dim=-1)
+            gate, up = project([mlp.gate_proj, mlp.up_proj], normed, products).chunk(2, dim=-1)
         else:
-            gate, up = (project([half], normed, fuse=fuse) for half in (mlp.gate_proj, mlp.up_proj))
-        return project([mlp.down_proj], _activated(mlp.act_fn, gate).mul_(up), fuse=fuse)
+            gate, up = (project([half], normed, products) for half in (mlp.gate_proj, mlp.up_proj))
+        return project([mlp.down_proj], _activated(mlp.act_fn, gate).mul_(up), products)
 
-    _add_by_blocks(hidden, hidden, middle)
+    _add_by_blocks(hidden, hidden, middle, products)
     return hidden
 
 
@@ -215,15 +215,17 @@ def _activated(activation: nn.Module, wide: Tensor) -> Tensor:
     return activated
 
 
-def _add_by_blocks(hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor]) -> None:
+def _add_by_blocks(
+    hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor], products: Products
+) -> None:
     """`hidden += work(inputs)`, some rows at a time."""
-    for rows in _blocks(hidden):
+    for rows in _blocks(hidden, products):
         hidden[rows] += work(inputs[rows])
 
 
-def _blocks(tensor: Tensor) -> Iterator[slice]:
+def _blocks(tensor: Tensor, products: Products = AUTO) -> Iterator[slice]:
     """Its rows, some at a time."""
-    if uses_onednn(tensor):
+    if uses_onednn(tensor, products.kernel):
         return row_blocks(len(tensor), largest=_BLOCK_ROWS)
     size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
     return (slice(begin, begin + size) for begin in range(0, len(tensor), size))
@@ -262,13 +264,12 @@ class _Heads:
         norm: Callable[[Tensor], Tensor],
         hidden: Tensor,
         counts: tuple[int, int, int],
-        *,
-        fuse: bool,
+        products: Products,
     ) -> Sequence[Tensor]:
         """Three tensors `(rows, heads, head_dim)`, with `counts` heads; good until the next call."""
         turned = counts[0] + counts[1]
-        for rows in _blocks(hidden):
-            part = project(projections, norm(hidden[rows]), fuse=fuse).view(-1, sum(counts), self._dim)
+        for rows in _blocks(hidden, products):
+            part = project(projections, norm(hidden[rows]), products).view(-1, sum(counts), self._dim)
             if self._buffer is None or self._buffer.dtype != part.dtype:
                 self._buffer = part.new_empty(len(hidden), *part.shape[1:])
             self._turn(part[:, :turned], rows, out=self._buffer[rows, :turned])

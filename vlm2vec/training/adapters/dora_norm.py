@@ -17,7 +17,7 @@ from peft.tuners.lora.dora import DoraLinearLayer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.linear import looks_of
+from vlm2vec.modeling.linear import fingerprint
 
 __all__ = ["OnceNormedDora", "row_norms", "use_dora_norm"]
 
@@ -59,7 +59,7 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
         """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
         weights = [weight, down, up]
         # In training no element is looked at, for which a GPU would have to wait: each step begins anew.
-        seen = tuple(each._version for each in weights) if self.training else looks_of(weights)
+        seen = tuple(each._version for each in weights) if self.training else fingerprint(weights)
         looks = seen, scaling
         if self._known is None or self._known[0] != looks:
             self._known = looks, row_norms(weight, down, up, scaling)

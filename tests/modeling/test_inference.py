@@ -13,10 +13,10 @@ from transformers.activations import ACT2FN
 
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.settings import EngineSettings
-from vlm2vec.media.patches import normalise
 from vlm2vec.modeling import attention, inference
 from vlm2vec.modeling.inference import _project_patches
 from vlm2vec.modeling.linear import Kernel, Products
+from vlm2vec.modeling.packed import normalise
 
 RANDOM = np.random.default_rng(5)
 PICTURE = RANDOM.integers(0, 256, (70, 100, 3), dtype=np.uint8)
@@ -185,7 +185,7 @@ def test_folding_the_normalisation_loses_nothing(frames: int) -> None:
     weight = torch.randn(32, 3, 2, 14, 14, generator=generator)
     patches = torch.randint(0, 256, (20, 3, frames, 196), dtype=torch.uint8, generator=generator)
     both = patches.expand(-1, -1, 2, -1).reshape(20, -1)
-    pixels = torch.from_numpy(normalise(both.numpy()))
+    pixels = normalise(both)
     exact = pixels.double() @ weight.double().flatten(1).T
     given = {"stills": None, "clips": None, "clips" if frames == 2 else "stills": patches.flatten(1)}
     error = (_project_patches(weight, **given) - exact).abs().max()

@@ -19,9 +19,9 @@ from transformers import Qwen2VLModel
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.pack import pack
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.media.patches import normalise
+from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling import inference
-from vlm2vec.modeling.packed import _normalise
+from vlm2vec.modeling.packed import normalise
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,11 @@ def padded(golden: Path) -> Qwen2VLModel:
 
 
 def test_normalises_as_transformers_does_to_the_bit() -> None:
-    patches = torch.arange(256, dtype=torch.uint8).repeat(1, 3)
-    assert torch.equal(_normalise(patches), torch.from_numpy(normalise(patches.numpy())))
+    levels = np.arange(256, dtype=np.uint8)
+    scaled = (levels * np.float64(1 / 255)).astype(np.float32)  # in float64, as transformers does
+    mean, std = np.array(MEAN, np.float32)[:, None], np.array(STD, np.float32)[:, None]
+    patches = torch.from_numpy(levels).repeat(1, 3)
+    assert torch.equal(normalise(patches), torch.from_numpy((scaled - mean) / std).view(1, -1))
 
 
 def both_slices(stills: torch.Tensor) -> torch.Tensor:
@@ -58,9 +61,9 @@ def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2V
             input_ids=features["input_ids"],
             attention_mask=features["attention_mask"],
             position_ids=features["position_ids"].permute(2, 0, 1),
-            pixel_values=both_slices(torch.from_numpy(normalise(features["pixel_values"].numpy()))),
+            pixel_values=both_slices(normalise(features["pixel_values"])),
             image_grid_thw=features["image_grid_thw"],
-            pixel_values_videos=torch.from_numpy(normalise(features["pixel_values_videos"].numpy())),
+            pixel_values_videos=normalise(features["pixel_values_videos"]),
             video_grid_thw=features["video_grid_thw"],
         ).last_hidden_state
         output = tiny[0](dict(features))

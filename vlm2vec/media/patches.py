@@ -1,15 +1,13 @@
-"""Pictures to patches, in the order and with the numbers of Qwen2-VL's image processor."""
+"""Pictures to patches, in the order of Qwen2-VL's image processor."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import numpy as np
 
 from vlm2vec.errors import InputError
 from vlm2vec.media.pixels import PixelRules
 
-__all__ = ["MEAN", "STD", "normalise", "patchify"]
+__all__ = ["MEAN", "STD", "patchify"]
 
 # Mean and standard deviation per channel of CLIP's training images (openai/CLIP, clip.py).
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -48,34 +46,6 @@ def patchify(frames: np.ndarray, rules: PixelRules) -> tuple[np.ndarray, tuple[i
     for i in range(t * step):
         blocks[i // step, ..., i % step, :] = rows[min(i, count - 1)].transpose(1, 4, 2, 5, 0, 3)
     return blocks.view(np.uint8).reshape(t * h * w, channels * step * patch * patch), (t, h, w)
-
-
-def normalise(patches: np.ndarray) -> np.ndarray:
-    """Pixel values as the stock vision tower expects them.
-
-    Args:
-        patches: Patches of shape (n, 3 * k), uint8, channel by channel.
-
-    Returns:
-        Values of shape (n, 3 * k), float32: bit for bit those of transformers' image processor.
-    """
-    values = np.empty(patches.shape, np.float32)
-    table, size = _table(), patches.shape[1] // len(MEAN)
-    for channel in range(len(MEAN)):
-        columns = slice(channel * size, (channel + 1) * size)
-        np.take(table[channel], patches[:, columns], out=values[:, columns])
-    return values
-
-
-@lru_cache(maxsize=1)
-def _table() -> np.ndarray:
-    """The value of each level of each channel, of shape (3, 256), float32.
-
-    Scaled in float64 and rounded to float32 before the mean is taken off, as transformers does.
-    """
-    scaled = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
-    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
-    return (scaled - mean[:, None]) / std[:, None]
 
 
 def _check(frames: np.ndarray, rules: PixelRules) -> None:

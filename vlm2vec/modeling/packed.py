@@ -27,7 +27,7 @@ from vlm2vec.modeling.attention import Segments, packed_attention
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.inference import LanguageRow, VisionRow
 
-__all__ = ["draws", "hidden_states", "language_states", "media_features", "vision_features"]
+__all__ = ["draws", "hidden_states", "language_states", "media_features", "normalise", "vision_features"]
 
 _RATE = "attention_dropout"  # of transformers' attention layers
 
@@ -180,7 +180,7 @@ def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
             return inference.media_features(model, row)
     weight = visual.patch_embed.proj.weight
     projected = [
-        F.linear(_normalise(patches).to(weight.dtype), filters.flatten(1))
+        F.linear(normalise(patches).to(weight.dtype), filters.flatten(1))
         for patches, filters in ((row.stills, weight.sum(2)), (row.clips, weight))
         if patches is not None
     ]
@@ -198,10 +198,14 @@ def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
     return features
 
 
-def _normalise(patches: Tensor) -> Tensor:
-    """CLIP's mean and deviation on uint8 patches, whose slowest axis is the channel.
+def normalise(patches: Tensor) -> Tensor:
+    """Pixel values as the stock vision tower expects them, bit for bit those of the stock image processor.
 
-    The same float32 operations as transformers' image processor, so the same bits.
+    Args:
+        patches: `(n, 3 * k)` uint8, channel by channel.
+
+    Returns:
+        `(n, 3 * k)` float32.
     """
     mean, std = (torch.tensor(values, device=patches.device)[:, None] for values in (MEAN, STD))
     pixels = patches.view(len(patches), len(MEAN), -1).float().div(255)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm2vec.media.patches import normalise
+from vlm2vec.modeling.packed import normalise
 from vlm2vec.training.embedded.network import NetworkSize
 from vlm2vec.training.embedded.training import new_model
 from vlm2vec.training.embedded.world_batches import pack_world
@@ -75,7 +75,7 @@ def test_captions_cost_what_the_stock_network_says_of_each_alone(model):
     batch = _batch(model, with_captions=True)
     network, lengths, grids = deepcopy(model[0].model), batch["lengths"].tolist(), batch["grids"]
     network.set_attn_implementation("sdpa")
-    pixels = torch.from_numpy(normalise(batch["pixel_values"].numpy())).split(grids.prod(dim=1).tolist())
+    pixels = normalise(batch["pixel_values"]).split(grids.prod(dim=1).tolist())
     texts = (batch[name].split(lengths)[:3] for name in ("input_ids", "position_ids", "labels"))
     losses = []
     for own, grid, ids, positions, labels in zip(pixels, grids, *texts, strict=True):

@@ -21,7 +21,10 @@ from vlm2vec.encoding.pack import pack
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling import inference
-from vlm2vec.modeling.packed import normalise
+from vlm2vec.modeling.attention import Segments
+from vlm2vec.modeling.device import to_device
+from vlm2vec.modeling.inference import LanguageRow
+from vlm2vec.modeling.packed import language_states, normalise
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +138,26 @@ def test_wanted_tokens_and_shared_prefixes_are_the_same_and_teach_the_same(
     torch.testing.assert_close(vectors, expected_vectors, atol=1e-6, rtol=1e-5)
     for name, gradient in expected.items():
         assert (gradients[name] - gradient).norm() <= 2e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_what_a_picture_learns_from_many_inputs_is_added_up_in_float32(golden: Path, device: str) -> None:
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device=device, dtype="bfloat16")
+    network = model[0].model
+    width = network.config.text_config.hidden_size
+    weights = torch.randn(width, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def gradient(inputs: int) -> torch.Tensor:
+        media = torch.ones(1, width, dtype=torch.bfloat16, device=device, requires_grad=True)
+        zeros = torch.zeros(inputs, dtype=torch.int64)
+        positions, tokens = zeros[:, None].expand(-1, 3), torch.arange(inputs)
+        row = LanguageRow(zeros, positions, tokens, zeros, Segments.of([1] * inputs))
+        row = to_device(row, torch.device(device))
+        (language_states(network, row, media).float() @ weights).sum().backward()
+        return media.grad.float()
+
+    of_one = gradient(1)
+    assert (gradient(512) - 512 * of_one).abs().max() < 0.02 * 512 * of_one.abs().max()
 
 
 def test_without_a_graph_and_without_dropout_it_is_the_inference_forward(

@@ -23,7 +23,14 @@ from transformers import AttentionInterface, PreTrainedConfig
 
 from vlm2vec.modeling.device import has_bfloat16
 
-__all__ = ["PACKED_ATTENTION", "Segments", "attend", "packed_attention", "use_packed_attention"]
+__all__ = [
+    "PACKED_ATTENTION",
+    "Segments",
+    "attend",
+    "packed_attention",
+    "select_rows",
+    "use_packed_attention",
+]
 
 PACKED_ATTENTION = "vlm2vec_flash_packed"
 """Registered name. transformers' vision tower hands over whole rows only to names that contain "flash"."""
@@ -171,12 +178,19 @@ def use_packed_attention(config: PreTrainedConfig) -> None:
         part._attn_implementation_internal = PACKED_ATTENTION
 
 
+def select_rows(rows: Tensor, index: Tensor) -> Tensor:
+    """`rows[index]`. What a row that many share learns from each is added up in float32."""
+    if rows.dtype in _HALF and rows.requires_grad:
+        return rows.float().index_select(0, index).to(rows.dtype)
+    return rows.index_select(0, index)
+
+
 def _attend_by_kernel(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, causal: bool, scaling: float
 ) -> Tensor:
     assert _KERNEL is not None  # noqa: S101  # _kernel_takes says so
     if segments.key_rows is not None:
-        key, value = _gathered(key, segments.key_rows), _gathered(value, segments.key_rows)
+        key, value = select_rows(key, segments.key_rows), select_rows(value, segments.key_rows)
     # The kernel counts the causal window from the end, as Segments does.
     return _KERNEL(
         query,
@@ -204,7 +218,7 @@ def _runs(
     key_rows = segments.key_rows
     if key_rows is not None and torch.is_grad_enabled() and key.requires_grad:
         # At once, for the gradient of each gathering is as large as the whole row too.
-        key, value, key_rows = _gathered(key, key_rows), _gathered(value, key_rows), None
+        key, value, key_rows = select_rows(key, key_rows), select_rows(value, key_rows), None
     if key_rows is None:
         parts = zip(torch.split(key, key_sizes), torch.split(value, key_sizes), strict=True)
     else:
@@ -212,13 +226,6 @@ def _runs(
         parts = ((key.index_select(0, some), value.index_select(0, some)) for some in rows)
     for (_, _, count), q, (k, v) in zip(runs, queries, parts, strict=True):
         yield _in_sequences(q, count), _in_sequences(k, count), _in_sequences(v, count)
-
-
-def _gathered(rows: Tensor, places: Tensor) -> Tensor:
-    """The rows at these places. What one that many share learns from each is added up in float32."""
-    if rows.dtype in _HALF and rows.requires_grad:
-        return rows.float().index_select(0, places).to(rows.dtype)
-    return rows.index_select(0, places)
 
 
 def _in_sequences(rows: Tensor, count: int) -> Tensor:

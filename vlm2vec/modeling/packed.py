@@ -23,7 +23,7 @@ from transformers.vision_utils import get_vision_position_ids
 
 from vlm2vec.media.patches import MEAN, STD
 from vlm2vec.modeling import inference
-from vlm2vec.modeling.attention import Segments, packed_attention
+from vlm2vec.modeling.attention import Segments, packed_attention, select_rows
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.inference import LanguageRow, VisionRow
 
@@ -52,7 +52,7 @@ def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None)
         return inference.language_states(model, row, media)
     hidden = language.embed_tokens(row.token_ids)
     if media is not None:
-        seen = media.index_select(0, row.media_features).to(hidden.dtype)
+        seen = select_rows(media, row.media_features).to(hidden.dtype)
         hidden = hidden.index_copy(0, row.media_tokens, seen)
     hidden = hidden.unsqueeze(0)
     rotary = language.rotary_emb(hidden, row.positions.T[:, None])

@@ -30,10 +30,9 @@ from transformers import Qwen2VLModel
 
 from vlm2vec.compat import flag_adapters
 from vlm2vec.errors import CheckpointError, InputError
-from vlm2vec.modeling.completeness import require_complete
+from vlm2vec.modeling.model_folder import ADAPTER_CONFIG, require_complete
 
 __all__ = [
-    "ADAPTER_CONFIG",
     "active_adapters",
     "add_adapter",
     "changes_base",
@@ -47,7 +46,6 @@ __all__ = [
     "save_adapter",
 ]
 
-ADAPTER_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 

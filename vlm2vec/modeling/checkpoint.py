@@ -19,11 +19,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG, changes_base, load_adapter, merge_adapter
+from vlm2vec.modeling.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
-from vlm2vec.modeling.completeness import require_complete
 from vlm2vec.modeling.device import default_dtype
-from vlm2vec.modeling.model_folder import require_model
+from vlm2vec.modeling.model_folder import ADAPTER_CONFIG, require_complete, require_model
 from vlm2vec.modeling.stock_noise import without_stock_noise
 
 __all__ = [

@@ -1,14 +1,19 @@
-"""Whether there is a folder, and a model in it at all: told before anything is read or fetched."""
+"""What a folder must hold to be loaded: a model or an adapter, and weights that fit the network exactly.
+
+Whether there is a model at all is known before anything is read or fetched. Of weights that do not fit,
+transformers and peft only warn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG
 
-__all__ = ["check_path", "require_model"]
+__all__ = ["ADAPTER_CONFIG", "check_path", "require_complete", "require_model"]
 
+ADAPTER_CONFIG = "adapter_config.json"
 _CONFIGS = ("config.json", ADAPTER_CONFIG)
 _NAMED = 3
 
@@ -53,6 +58,27 @@ def require_model(folder: Path, source: str) -> None:
         f"{ADAPTER_CONFIG} and adapter_model.safetensors. model.save(path) writes all that is needed.",
         source=source,
     )
+
+
+def require_complete(
+    folder: Path, *, missing: Iterable[str], unexpected: Iterable[str], misshapen: Iterable[str] = ()
+) -> None:
+    """Refuse weights that do not fit the network exactly: random or dropped weights give wrong vectors."""
+    complaints = [
+        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for kind, keys in (
+            ("missing", sorted(missing)),
+            ("unexpected", sorted(unexpected)),
+            ("of another shape", sorted(misshapen)),
+        )
+        if keys
+    ]
+    if complaints:
+        raise CheckpointError(
+            f"the weights do not fit the model: {'; '.join(complaints)}",
+            fix="Check that the folder is complete and of the model it claims to be.",
+            source=str(folder),
+        )
 
 
 def _holds_model(folder: Path) -> bool:

@@ -15,8 +15,8 @@ from huggingface_hub.errors import (
 from transformers import AutoConfig, Qwen2VLConfig, Qwen2VLModel
 
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG
 from vlm2vec.modeling.checkpoint import named_base
+from vlm2vec.modeling.model_folder import ADAPTER_CONFIG
 
 __all__ = ["network_outline"]
 

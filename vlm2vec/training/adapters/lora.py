@@ -18,7 +18,8 @@ from torch import nn
 from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling import adapter
-from vlm2vec.modeling.adapter import ADAPTER_CONFIG, has_adapter
+from vlm2vec.modeling.adapter import has_adapter
+from vlm2vec.modeling.model_folder import ADAPTER_CONFIG
 from vlm2vec.training.adapters.quantised_layers import has_quantised_layers, quantised_for_adapter
 
 if TYPE_CHECKING:

@@ -60,8 +60,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
         dtype: Type of the weights, such as "bfloat16", or "auto" for the checkpoint's own. By default
-            bfloat16 on a GPU that has it, the checkpoint's own on a CPU for networks of a billion parameters
-            and more, and float32 elsewhere. What bfloat16 does to vectors is in `docs/encode.md`.
+            bfloat16 on a GPU that has it, and on a CPU for networks of a billion parameters and more whose
+            checkpoint is in half precision; float32 elsewhere. What bfloat16 does to vectors is in
+            `docs/encode.md`.
         **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
 
     Raises:

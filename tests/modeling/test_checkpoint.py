@@ -314,6 +314,17 @@ def test_large_networks_keep_their_type_on_a_cpu_unless_asked_otherwise(
     assert types_of(load(folder)) == {torch.float32}
 
 
+def test_a_large_network_in_float16_is_bfloat16_on_a_cpu(
+    golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", dtype="float16").save(str(tmp_path))
+    assert types_of(load(tmp_path, dtype="auto")) == {torch.float16}
+    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", 1)
+    with caplog.at_level("INFO", logger="vlm2vec"):
+        assert types_of(load(tmp_path)) == {torch.bfloat16}
+    assert any("become bfloat16" in message for message in caplog.messages)
+
+
 def test_an_adapter_is_merged_without_its_base_ever_being_in_float32(
     halved: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

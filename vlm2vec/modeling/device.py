@@ -17,7 +17,7 @@ __all__ = ["LARGE", "check_device", "default_dtype", "has_bfloat16", "to_device"
 logger = logging.getLogger(__name__)
 
 LARGE = 1_000_000_000
-"""Parameters from which a network is a large one, which trains an adapter, and on a CPU keeps its type."""
+"""Parameters from which a network is a large one, which trains an adapter, and on a CPU may be bfloat16."""
 
 
 def check_device(name: str | torch.device) -> None:
@@ -61,8 +61,9 @@ def has_bfloat16(device: torch.device) -> bool:
 def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) -> torch.dtype:
     """The type of weights that a network gets where nothing else is asked for.
 
-    Published weights are bfloat16, which most CPUs compute slowly and all less exactly than float32; but on a
-    CPU a large network in float32 takes more memory than many machines have.
+    Published weights are bfloat16 or float16. Most CPUs compute bfloat16 slowly, and all less exactly than
+    float32; but on a CPU a large network in float32 takes more memory than many machines have. In float16
+    numbers overflow.
 
     Args:
         device: Where the network runs.
@@ -71,14 +72,13 @@ def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) ->
     """
     if has_bfloat16(device):
         return torch.bfloat16
-    if device.type == "cpu" and parameters >= LARGE and own != torch.float32:
+    if device.type == "cpu" and parameters >= LARGE and own in (torch.bfloat16, torch.float16):
         logger.info(
-            'The %.1f billion weights stay %s, as in the checkpoint; dtype="float32" is more exact, in twice '
-            "the memory.",
+            'The %.1f billion weights %s; dtype="float32" is more exact, in twice the memory.',
             parameters / 1e9,
-            str(own).removeprefix("torch."),
+            "stay bfloat16, as in the checkpoint" if own == torch.bfloat16 else "become bfloat16",
         )
-        return own
+        return torch.bfloat16
     return torch.float32
 
 

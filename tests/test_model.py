@@ -203,6 +203,22 @@ def test_a_device_that_is_not_there_is_told_before_the_model_is_loaded(device: s
         VLM2Vec("no/model", device=device)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", ["cpu", "cuda:99"]])
+def test_a_device_that_is_not_there_is_told_before_inputs_are_read(
+    tiny: VLM2Vec, device: str | list[str]
+) -> None:
+    unread = (pytest.fail("an input was read") for _ in TEXTS)
+    for encode in (tiny.encode, tiny.encode_query, tiny.encode_document):
+        with pytest.raises(errors.InputError, match="there is no device"):
+            encode(unread, device=device)
+
+
+@pytest.mark.parametrize("components", [-1, 0, 2.5])
+def test_a_model_keeps_a_whole_number_of_components_or_all(components: float) -> None:
+    with pytest.raises(errors.InputError, match="truncate_dim is"):
+        VLM2Vec("no/model", truncate_dim=components)
+
+
 def test_progress_is_shown_when_asked(tiny: VLM2Vec, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.encode(TEXTS, show_progress_bar=True)
     assert "3/3" in capsys.readouterr().err

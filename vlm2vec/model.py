@@ -100,6 +100,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             "allow_urls": allow_urls,
         }
         check_load_settings(kwargs)
+        check_settings("raise", truncate_dim=kwargs.get("truncate_dim"))
         if kwargs.get("modules") is None:
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
         else:
@@ -197,6 +198,10 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             **kwargs,
         )
         check_truncation(truncate_dim, self._full_width)
+        device = kwargs.get("device")
+        for each in device if isinstance(device, list) else [device]:
+            if each is not None:
+                check_device(each)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import torch
 
 from vlm2vec.training.loss.tensor_file import TensorFile
@@ -24,3 +27,13 @@ def test_tensors_come_back_in_any_order() -> None:
         assert read.dtype == given[place].dtype
         assert torch.equal(read, given[place].detach())
         assert not read.requires_grad
+
+
+def test_the_file_is_closed_with_the_object() -> None:
+    file = TensorFile()
+    file.write(torch.ones(3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del file
+        gc.collect()
+    assert not [warning for warning in caught if issubclass(warning.category, ResourceWarning)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 
@@ -33,6 +34,7 @@ class TensorFile:
 
     def __init__(self) -> None:
         self._file = TemporaryFile(prefix="vlm2vec-")  # noqa: SIM115  # as long as the object
+        weakref.finalize(self, self._file.close)
         self._end = 0
 
     def write(self, tensor: Tensor) -> WrittenTensor:

@@ -32,7 +32,6 @@ from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embed
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.linear import AUTO, Products
 from vlm2vec.modeling.packed import hidden_states, language_states, media_features, vision_features
-from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -262,8 +261,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             save_adapter(self.model, folder)
             name_embedded_base(folder)
         else:
-            with without_stock_noise():
-                self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder)
             remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)

@@ -23,7 +23,6 @@ from vlm2vec.modeling.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.modeling.attention import use_packed_attention
 from vlm2vec.modeling.device import default_dtype
 from vlm2vec.modeling.model_folder import ADAPTER_CONFIG, require_complete, require_model
-from vlm2vec.modeling.stock_noise import without_stock_noise
 
 __all__ = [
     "EMBEDDED_MODEL",
@@ -235,14 +234,9 @@ def _count_parameters(config: Qwen2VLConfig) -> int:
 
 def _load_weights(folder: Path, config: Qwen2VLConfig, dtype: torch.dtype) -> Qwen2VLModel:
     try:
-        with without_stock_noise():
-            network, report = Qwen2VLModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                key_mapping=_NEWER_NAMES,
-                output_loading_info=True,
-            )
+        network, report = Qwen2VLModel.from_pretrained(
+            folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
+        )
     except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights cannot be loaded ({error})",

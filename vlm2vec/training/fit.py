@@ -19,7 +19,6 @@ from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
 from vlm2vec.modeling.adapter import check_not_base, has_adapter
-from vlm2vec.modeling.stock_noise import without_stock_noise
 from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
 from vlm2vec.training.batches.row_pairs import RowParser
@@ -134,7 +133,7 @@ def fit(
             evaluator=evaluator_of(eval, allow_urls=model[0].allow_urls),
             callbacks=list(callbacks),
         )
-        with without_stock_noise(), _learning(model, lora, chosen):
+        with _learning(model, lora, chosen):
             try:
                 trainer.train(None if checkpoint is None else str(checkpoint))
                 if output_dir is not None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlm2vec.modeling.device import LARGE, default_dtype, has_bfloat16, to_device
+from vlm2vec.modeling.device import LARGE, default_dtype, emulates_bfloat16, has_bfloat16, to_device
 
 V100, T4, A100, H200, MI300 = (7, 0), (7, 5), (8, 0), (9, 0), (9, 4)
 
@@ -59,6 +59,29 @@ def test_float32_is_the_default_elsewhere(device: str) -> None:
 )
 def test_on_a_cpu_a_large_network_in_half_precision_is_bfloat16(own: torch.dtype, dtype: torch.dtype) -> None:
     assert default_dtype(torch.device("cpu"), own, parameters=LARGE) == dtype
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "emulates"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, True),  # Zen 3
+        ({"avx512_f": True, "avx512_bf16": False}, True),  # Cascade Lake
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, False),  # Zen 4
+        ({"neon": True, "bf16": False}, True),  # Neoverse N1
+        ({"neon": True, "bf16": True}, False),  # Neoverse V1
+    ],
+)
+def test_a_cpu_says_whether_it_has_bfloat16(
+    capabilities: dict[str, bool], emulates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert emulates_bfloat16(torch.device("cpu")) == emulates
+    assert not emulates_bfloat16(torch.device("cuda"))
+
+
+def test_a_torch_that_cannot_be_asked_is_taken_for_able_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not emulates_bfloat16(torch.device("cpu"))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger
 
 from vlm2vec.encoding.settings import EngineSettings
@@ -98,6 +99,31 @@ def test_a_kernel_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.ops, "mkldnn", object())
     with pytest.raises(InputError, match="no products by oneDNN"):
         EngineSettings(kernel="onednn")
+
+
+@pytest.mark.parametrize("kernel", ["auto", "torch", "onednn"])
+@pytest.mark.parametrize("emulated", [True, False])
+def test_emulated_bfloat16_is_multiplied_in_float32(
+    modules: list[nn.Linear], emulated: bool, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules, inputs = [module.bfloat16() for module in modules], torch.randn(7, 24).bfloat16()
+    with torch.no_grad():
+        expected = naive([copy.deepcopy(module).double() for module in modules], inputs.double())
+    types: set[torch.dtype] = set()
+
+    def noted(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        types.add(rows.dtype)
+        return multiply(rows, weight, bias)
+
+    multiply = F.linear
+    monkeypatch.setattr(F, "linear", noted)
+    monkeypatch.setattr(linear, "emulates_bfloat16", lambda device: emulated)
+    monkeypatch.setattr(linear, "_MAX_CONVERTED", 5 * 24)  # some rows at a time
+    with torch.inference_mode():
+        output = project(modules, inputs, Products(kernel=kernel))
+    assert types == {torch.float32 if emulated and kernel == "auto" else torch.bfloat16}
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.double(), expected, rtol=0.01, atol=0.01)
 
 
 @pytest.fixture

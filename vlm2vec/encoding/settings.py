@@ -22,7 +22,8 @@ class EngineSettings:
         fuse_projections: One matrix product for queries, keys and values, and on a GPU one for gate and up.
             Buys some per cent.
         kernel: What multiplies float32 matrices on a CPU: "torch", "onednn", or with "auto" the faster one,
-            which is tried once in a process. oneDNN buys 2 to 3 times on AMD's newer processors.
+            which is tried once in a process. oneDNN buys 2 to 3 times on AMD's newer processors. Where a CPU
+            has no instructions for bfloat16, "auto" multiplies it in float32, which buys 4 to 5 times.
 
     Raises:
         InputError: There is no such kernel.

@@ -12,7 +12,7 @@ from torch import Tensor
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import shorten
 
-__all__ = ["LARGE", "check_device", "default_dtype", "has_bfloat16", "to_device"]
+__all__ = ["LARGE", "check_device", "default_dtype", "emulates_bfloat16", "has_bfloat16", "to_device"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,14 @@ def has_bfloat16(device: torch.device) -> bool:
     (9, 0) and above, and torch takes all of them for able to.
     """
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def emulates_bfloat16(device: torch.device) -> bool:
+    """Whether this is a CPU without instructions for bfloat16, on which torch multiplies it slowly."""
+    # The names of AVX-512 and AMX, and of Arm; a torch that cannot be asked is taken for able to.
+    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    names = "avx512_bf16", "amx_bf16", "bf16", "sve_bf16"
+    return device.type == "cpu" and bool(has) and not any(has.get(name) for name in names)
 
 
 def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) -> torch.dtype:

@@ -322,8 +322,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             output_dir: Where checkpoints and the model are saved; without, nothing is written.
             resume: Go on from the newest complete checkpoint in `output_dir`, or from the one given here.
             **settings: Fields of `vlm2vec.training.FitSettings`: `symmetric`, `seed`, `on_error`, ...; also
-                `smart_batches`, what `mine_sub_batches` found in these rows, and `callbacks` of
-                transformers' trainer.
+                `batch_sampler`, called as `SubBatchSampler` is, to draw batches in another way, and
+                `callbacks` of transformers' trainer.
 
         Returns:
             Steps, losses, scores; `print` shows a summary, `.plot(path)` the training curve.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from transformers import TrainerCallback
 
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import CheckpointError, InputError, MediaError, TrainingError, VLM2VecError
-from vlm2vec.training import LoRA, Mixture, SmartBatchSampler, mine_sub_batches
+from vlm2vec.training import LoRA, Mixture
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.optimizer_share import OptimizerShare
 from vlm2vec.training.sources import TrainingSource
+from vlm2vec.training.trainer import ContrastiveTrainer
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 60, 220), "green": (40, 180, 70), "black": (10, 10, 10)}
 WORDS = {"red": "flim", "blue": "blat", "green": "quop", "black": "zarn"}
@@ -464,31 +466,62 @@ def test_what_is_no_rows_is_an_error(train: Any) -> None:
         quiet(VLM2Vec(), train)
 
 
-def test_smart_batches_are_the_sub_batches(tmp_path: Path) -> None:
-    given = rows()
-    mined = mine_sub_batches(
-        VLM2Vec(), given, sub_batch_size=4, neighbours=4, skip=0, show_progress_bar=False
-    )
-    groups = {frozenset(group) for group in mined.sources[0].groups.tolist()}
-    seen: list[frozenset[int]] = []
+class InTurn:
+    """Batches of four neighbouring rows of the one source, one after the other."""
 
-    class Seeing(SmartBatchSampler):
-        def __next__(self) -> list[tuple[int, int]]:
-            batch = super().__next__()
-            seen.extend(frozenset(row for _, row in batch[start : start + 4]) for start in (0, 4))
-            return batch
+    def __init__(self, *, source_sizes: list[int], batch_size: int, **settings: Any) -> None:
+        assert (source_sizes, batch_size, settings["rank"], settings["world_size"]) == ([16], 4, 0, 1)
+        self.step = 0
+        self.drawn: list[int] = []
 
-    mined.save(tmp_path / "groups.npz")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vlm2vec.training.fit.SmartBatchSampler", Seeing)
-        result = quiet(VLM2Vec(), given, batch_size=8, smart_batches=tmp_path / "groups.npz")
-    assert result.steps == 3
-    assert len(seen) >= 6
-    assert set(seen) <= groups
-    with pytest.raises(InputError, match="sub_batch_size is 8, and smart_batches have 4"):
-        quiet(VLM2Vec(), given, batch_size=8, sub_batch_size=8, smart_batches=mined)
-    with pytest.raises(InputError):
-        quiet(VLM2Vec(), given[1:], batch_size=8, smart_batches=mined)
+    def __next__(self) -> list[tuple[int, int]]:
+        self.drawn.append(self.step)
+        self.step += 1
+        return [(0, (4 * self.drawn[-1] + row) % 16) for row in range(4)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.step = state["step"]
+
+
+def test_a_sampler_of_ones_own_draws_the_batches_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[InTurn] = []
+    embedded: list[list[str]] = []
+
+    def make(**arguments: Any) -> InTurn:
+        made.append(InTurn(**arguments))
+        return made[-1]
+
+    compute_loss = ContrastiveTrainer.compute_loss
+
+    def seen(self: ContrastiveTrainer, model: Any, inputs: dict[str, Any], *rest: Any, **others: Any) -> Any:
+        embedded.append([each.row.query for each in inputs["batch"].drawn])
+        return compute_loss(self, model, inputs, *rest, **others)
+
+    monkeypatch.setattr(ContrastiveTrainer, "compute_loss", seen)
+    for steps in (3, 5):
+        quiet(
+            VLM2Vec(),
+            rows(),
+            batch_size=4,
+            batch_sampler=make,
+            max_steps=steps,
+            output_dir=tmp_path,
+            save_steps=1,
+            resume=steps == 5,
+        )
+    queries = [row["query"] for row in rows()]
+    assert embedded == [queries[0:4], queries[4:8], queries[8:12], queries[12:16], queries[0:4]]
+    assert [sampler.drawn[0] for sampler in made] == [0, 3]
+
+
+def test_what_is_no_sampler_is_refused_before_training() -> None:
+    with pytest.raises(InputError, match="batch_sampler gave list of 1"):
+        quiet(VLM2Vec(), rows(), batch_sampler=lambda **_: [[(0, 0), (0, 1)]])
 
 
 def test_a_loss_that_is_no_number_ends_training(tmp_path: Path) -> None:

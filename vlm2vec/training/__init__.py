@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlm2vec.training.adapters.lora import LoRA
-    from vlm2vec.training.batches.smart_batch_mining import mine_sub_batches
-    from vlm2vec.training.batches.smart_batch_sampler import SmartBatchSampler
-    from vlm2vec.training.batches.smart_batches import SmartBatches
+    from vlm2vec.training.batches.row_batches import BatchSampler
     from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
     from vlm2vec.training.data.mixture import Mixture
     from vlm2vec.training.data.row_file import write_rows
@@ -27,9 +25,11 @@ if TYPE_CHECKING:
     from vlm2vec.training.loss.info_nce import InfoNCE
     from vlm2vec.training.mining.hard_negatives import mine_hard_negatives
     from vlm2vec.training.result import TrainingResult
+    from vlm2vec.training.smart_batches import SmartBatches, SmartBatchSampler, mine_sub_batches
     from vlm2vec.training.sources.source import TrainingSource
 
 __all__ = [
+    "BatchSampler",
     "FitSettings",
     "GradCacheLoss",
     "InfoNCE",
@@ -47,18 +47,19 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchSampler": "vlm2vec.training.batches.row_batches",
     "FitSettings": "vlm2vec.training.fit_settings",
     "GradCacheLoss": "vlm2vec.training.loss.grad_cache",
     "InfoNCE": "vlm2vec.training.loss.info_nce",
     "LoRA": "vlm2vec.training.adapters.lora",
     "Mixture": "vlm2vec.training.data.mixture",
-    "SmartBatchSampler": "vlm2vec.training.batches.smart_batch_sampler",
-    "SmartBatches": "vlm2vec.training.batches.smart_batches",
+    "SmartBatchSampler": "vlm2vec.training.smart_batches",
+    "SmartBatches": "vlm2vec.training.smart_batches",
     "SubBatchSampler": "vlm2vec.training.batches.sub_batch_sampler",
     "TrainingResult": "vlm2vec.training.result",
     "TrainingSource": "vlm2vec.training.sources.source",
     "mine_hard_negatives": "vlm2vec.training.mining.hard_negatives",
-    "mine_sub_batches": "vlm2vec.training.batches.smart_batch_mining",
+    "mine_sub_batches": "vlm2vec.training.smart_batches",
     "row_evaluator": "vlm2vec.training.evaluation",
     "write_rows": "vlm2vec.training.data.row_file",
 }

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,12 +18,11 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.errors import InputError
+from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.adapter import check_not_base, has_adapter
 from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
 from vlm2vec.training.batches.row_pairs import RowParser
-from vlm2vec.training.batches.smart_batch_sampler import SmartBatchSampler
-from vlm2vec.training.batches.smart_batches import SmartBatches
 from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
@@ -34,6 +33,7 @@ from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.optimizer_share import launched_with_fsdp
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
+from vlm2vec.training.smart_batches import refuse_smart_batches
 from vlm2vec.training.trainer import ContrastiveTrainer
 from vlm2vec.training.trainer_arguments import trainer_arguments
 
@@ -52,7 +52,7 @@ def fit(
     eval: Any = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
-    smart_batches: SmartBatches | str | os.PathLike[str] | None = None,
+    batch_sampler: Callable[..., BatchSampler] = SubBatchSampler,
     callbacks: Sequence[Any] = (),
     **settings: Any,
 ) -> TrainingResult:
@@ -64,12 +64,14 @@ def fit(
         eval: Held-out rows, or sentence-transformers' evaluators.
         output_dir: Folder for checkpoints and the model.
         resume: Go on from the newest checkpoint in `output_dir`, or from this one.
-        smart_batches: What `mine_sub_batches` found in these rows, or its file: sub-batches are its groups.
-            It has looked at all rows, so they are not checked again.
+        batch_sampler: Called as `SubBatchSampler` is, with its arguments by name; it gives the batches. Sizes
+            and row numbers are those of the rows that are left where bad ones were skipped.
         callbacks: Callbacks of transformers' trainer.
         **settings: As `FitSettings`; they go before those of a mixture's recipe.
     """
     begin = time.perf_counter()
+    if settings.pop("smart_batches", None) is not None:
+        refuse_smart_batches("fit(smart_batches=...)")
     mixture = Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
@@ -80,11 +82,8 @@ def fit(
             fix="Pass resume=True to go on with it, or another output_dir.",
             source=str(output_dir),
         )
-    if smart_batches is not None and not isinstance(smart_batches, SmartBatches):
-        smart_batches = SmartBatches.load(smart_batches)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
-    if smart_batches is None:
-        mixture = _checked(mixture, chosen, allow_urls=model[0].allow_urls)
+    mixture = _checked(mixture, chosen, allow_urls=model[0].allow_urls)
     skipped = Counter(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
@@ -114,7 +113,7 @@ def fit(
         )
         batches = RowBatches(
             mixture,
-            _sampler(mixture, chosen, smart_batches, arguments),
+            _sampler(batch_sampler, mixture, chosen, arguments),
             RowParser(model.prompts, allow_urls=model[0].allow_urls),
             replace=chosen.on_error == "skip",
             seed=chosen.seed,
@@ -248,30 +247,28 @@ def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:
 
 
 def _sampler(
+    make: Callable[..., BatchSampler],
     mixture: Mixture,
     chosen: FitSettings,
-    groups: SmartBatches | None,
     arguments: SentenceTransformerTrainingArguments,
 ) -> BatchSampler:
     batch_size = chosen.rows_per_batch(len(mixture))
-    common = {
-        "batch_size": batch_size,
-        "seed": chosen.seed,
-        "rank": arguments.process_index,
-        "world_size": arguments.world_size,
-    }
-    if groups is not None:
-        groups.check(mixture)
-        if chosen.sub_batch_size not in (None, groups.sub_batch_size):
-            raise InputError(
-                f"sub_batch_size is {chosen.sub_batch_size}, and smart_batches have {groups.sub_batch_size}",
-                fix="Leave it out, or mine groups of that size.",
-            )
-        return SmartBatchSampler(groups, mixture.weights, **common)
-    size = chosen.rows_per_sub_batch(batch_size, sources=len(mixture.sources))
-    return SubBatchSampler(
-        mixture.sizes, mixture.weights, sub_batch_size=size, shuffle=chosen.shuffle, **common
+    sampler = make(
+        source_sizes=mixture.sizes,
+        weights=mixture.weights,
+        batch_size=batch_size,
+        sub_batch_size=chosen.rows_per_sub_batch(batch_size, sources=len(mixture.sources)),
+        seed=chosen.seed,
+        rank=arguments.process_index,
+        world_size=arguments.world_size,
+        shuffle=chosen.shuffle,
     )
+    if not isinstance(sampler, BatchSampler):
+        raise InputError(
+            f"batch_sampler gave {describe_value(sampler)}",
+            fix="Let it give an iterator with step, state_dict and load_state_dict, as SubBatchSampler is.",
+        )
+    return sampler
 
 
 def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path | None:

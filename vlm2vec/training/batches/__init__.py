@@ -1,1 +1,1 @@
-"""Which rows make a batch: sub-batches by source, smart batches, and the rows themselves, read ahead."""
+"""Which rows make a batch: sub-batches by source, and the rows themselves, read ahead."""

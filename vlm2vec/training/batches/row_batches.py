@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,20 +25,22 @@ _READER = "vlm2vec-rows"
 _STREAM = 2  # the second number of the seed; those of the sampler are 0 and 1
 
 
+@runtime_checkable
 class BatchSampler(Protocol):
-    """Which rows make a batch: an endless iterator of lists of `(source, row)`, for one rank."""
+    """Which rows make a batch: an endless iterator for one rank, such as `SubBatchSampler`."""
 
     @property
     def step(self) -> int:
         """Batches drawn so far."""
 
-    def __next__(self) -> list[tuple[int, int]]: ...
+    def __next__(self) -> list[tuple[int, int]]:
+        """This rank's part of the next global batch, as `(source index, row index)`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it is, as plain numbers."""
+        """Where it is, as plain numbers that JSON can hold; `step` is one of them."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to the place of a `state_dict()`."""
+        """Go to where a `state_dict()` was taken, whose `step` may have been set back."""
 
 
 class _Drawn(NamedTuple):

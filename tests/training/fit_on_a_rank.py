@@ -1,4 +1,4 @@
-"""A process of a training run, for `test_fit_on_ranks.py`: fit_on_a_rank.py FOLDER [resume] [kill N]."""
+"""A process of a run, for `test_fit_on_ranks.py`: fit_on_a_rank.py FOLDER [resume] [kill N] [shard]."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ class States(TrainerCallback):  # type: ignore[misc]
     elements = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any) -> None:
+        local = getattr(optimizer.optimizer, "optim", optimizer.optimizer)  # within accelerate's, and torch's
         States.elements = sum(
-            value.numel() for kept in optimizer.state.values() for value in kept.values() if value.ndim
+            value.numel() for kept in local.state.values() for value in kept.values() if value.ndim
         )
 
 
@@ -59,6 +60,7 @@ def main(folder: Path, *options: str) -> None:
         logging_steps=1,
         output_dir=folder,
         resume="resume" in options,
+        shard_optimizer="shard" in options,
         callbacks=[States(), *([Kill(int(options[options.index("kill") + 1]))] if "kill" in options else [])],
         show_progress_bar=False,
     )

@@ -16,22 +16,22 @@ from safetensors.torch import load_file
 SCRIPT = Path(__file__).with_name("fit_on_a_rank.py")
 
 
-def run(folder: Path, *options: str, ranks: int, fsdp: bool = False) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *options: str, ranks: int, sharded: bool = False, fsdp: bool = False
+) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable]
     if ranks > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     # MKL rounds by where memory happens to lie, and a step amplifies it; so it could not be the same to 1e-6.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_CBWR": "COMPATIBLE"}
     if fsdp:
-        environment["ACCELERATE_USE_FSDP"] = (
-            "true"  # as accelerate launch --use_fsdp does, where there are GPUs
-        )
-    command = [*launch, str(SCRIPT), str(folder), *options]
+        environment["ACCELERATE_USE_FSDP"] = "true"  # as accelerate launch --use_fsdp does
+    command = [*launch, str(SCRIPT), str(folder), *options, *(["shard"] if sharded else [])]
     return subprocess.run(command, env=environment, timeout=300, check=False, capture_output=True, text=True)
 
 
-def finish(folder: Path, *options: str, ranks: int, fsdp: bool = False) -> None:
-    ended = run(folder, *options, ranks=ranks, fsdp=fsdp)
+def finish(folder: Path, *options: str, ranks: int, sharded: bool = False) -> None:
+    ended = run(folder, *options, ranks=ranks, sharded=sharded)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
@@ -51,14 +51,14 @@ def kept_elements(folder: Path, ranks: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Folder of a run without a break, of so many ranks, with FSDP asked for or not."""
+    """Folder of a run without a break, of so many ranks, sharing the optimizer or not."""
     folders: dict[tuple[int, bool], Path] = {}
 
-    def finished(ranks: int, *, fsdp: bool = False) -> Path:
-        if (ranks, fsdp) not in folders:
-            folders[ranks, fsdp] = tmp_path_factory.mktemp("straight")
-            finish(folders[ranks, fsdp], ranks=ranks, fsdp=fsdp)
-        return folders[ranks, fsdp]
+    def finished(ranks: int, *, sharded: bool = False) -> Path:
+        if (ranks, sharded) not in folders:
+            folders[ranks, sharded] = tmp_path_factory.mktemp("straight")
+            finish(folders[ranks, sharded], ranks=ranks, sharded=sharded)
+        return folders[ranks, sharded]
 
     return finished
 
@@ -80,14 +80,14 @@ def assert_near(folder: Path, expected: Path, *, since: dict[str, torch.Tensor])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ranks", "fsdp"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(("ranks", "sharded"), [(1, False), (2, False), (2, True)])
 def test_resuming_after_a_kill_equals_the_straight_run(
-    straight: Callable[..., Path], ranks: int, fsdp: bool, tmp_path: Path
+    straight: Callable[..., Path], ranks: int, sharded: bool, tmp_path: Path
 ) -> None:
-    assert run(tmp_path, "kill", "3", ranks=ranks, fsdp=fsdp).returncode != 0
+    assert run(tmp_path, "kill", "3", ranks=ranks, sharded=sharded).returncode != 0
     assert not (tmp_path / "losses.json").exists()
-    finish(tmp_path, "resume", ranks=ranks, fsdp=fsdp)
-    assert_same(tmp_path, straight(ranks, fsdp=fsdp), after=2)
+    finish(tmp_path, "resume", ranks=ranks, sharded=sharded)
+    assert_same(tmp_path, straight(ranks, sharded=sharded), after=2)
 
 
 def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
@@ -98,11 +98,11 @@ def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
 
 
 @pytest.mark.slow
-def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callable[..., Path]) -> None:
-    plain, spread = straight(2), straight(2, fsdp=True)
-    assert_same(spread, plain)
+def test_ranks_share_the_optimizer_and_learn_the_same(straight: Callable[..., Path]) -> None:
+    plain, sharded = straight(2), straight(2, sharded=True)
+    assert_same(sharded, plain)
     whole = kept_elements(plain, 2)
-    shares = kept_elements(spread, 2)
+    shares = kept_elements(sharded, 2)
     assert whole[0] == whole[1] == sum(shares)
     assert max(shares) < 0.6 * whole[0]
 
@@ -112,9 +112,17 @@ def test_with_fsdp_ranks_share_the_optimizer_and_learn_the_same(straight: Callab
 def test_another_number_of_processes_takes_up_shared_states(
     straight: Callable[..., Path], before: int, after: int, tmp_path: Path
 ) -> None:
-    run(tmp_path, "kill", "5", ranks=before, fsdp=before > 1)
-    finish(tmp_path, "resume", ranks=after, fsdp=after > 1)
+    run(tmp_path, "kill", "5", ranks=before, sharded=before > 1)
+    finish(tmp_path, "resume", ranks=after, sharded=after > 1)
     expected = straight(2)
     assert losses(tmp_path)[4:] == pytest.approx(losses(expected)[4:], rel=1e-4)
     # Without the second rank's states, the last two steps would go elsewhere.
     assert_near(tmp_path, expected, since=weights(expected / "checkpoint-4"))
+
+
+def test_weights_sharded_by_fsdp_are_refused(tmp_path: Path) -> None:
+    ended = run(tmp_path, ranks=2, fsdp=True)
+    assert ended.returncode != 0
+    assert "weights cannot be sharded by FSDP" in ended.stderr
+    assert "shard_optimizer=True" in ended.stderr
+    assert not (tmp_path / "losses.json").exists()

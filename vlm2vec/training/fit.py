@@ -30,7 +30,6 @@ from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
-from vlm2vec.training.optimizer_share import launched_with_fsdp
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
 from vlm2vec.training.smart_batches import refuse_smart_batches
@@ -100,7 +99,7 @@ def fit(
         )
     if adapter and output_dir is not None:
         check_not_base(model[0].model, Path(output_dir))
-    with _folder(output_dir) as folder, launched_with_fsdp() as spread:
+    with _folder(output_dir) as folder:
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -128,7 +127,7 @@ def fit(
             loss=_loss(model, chosen),
             batches=batches,
             settings=chosen.deciding(),
-            spread=spread,
+            shard_optimizer=chosen.shard_optimizer,
             evaluator=evaluator_of(eval, allow_urls=model[0].allow_urls),
             callbacks=list(callbacks),
         )

@@ -20,7 +20,7 @@ _LEAST_STEPS = 100
 _SUB_BATCH = 64
 _SWITCHES = (
     *("learn_temperature", "symmetric", "freeze_vision", "bf16", "gradient_checkpointing"),
-    *("shuffle", "check_rows", "show_progress_bar"),
+    *("shard_optimizer", "shuffle", "check_rows", "show_progress_bar"),
 )
 
 
@@ -58,6 +58,8 @@ class FitSettings:
             4,096.
         kept_tokens: Of how many the graphs are kept and not computed again, which takes memory and saves
             time: as many as a chunk has, which takes no more than embedding one again does.
+        shard_optimizer: Let each of several processes keep a part of the optimizer's states alone (ZeRO,
+            arXiv:1910.02054, stage 1). What is learned is the same.
         shuffle: Whether rows are drawn in a random order, new in every pass.
         seed: Of batches, adapters and dropout.
         check_rows: Look at all rows before training.
@@ -99,6 +101,7 @@ class FitSettings:
     chunk_size: int | None = None
     max_tokens_per_chunk: int | None = None
     kept_tokens: int | None = None
+    shard_optimizer: bool = False
     shuffle: bool = True
     seed: int = 42
     check_rows: bool = True

@@ -7,7 +7,6 @@ a run and its adapter come back from a checkpoint.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -25,12 +25,23 @@ from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
 from vlm2vec.training.loss.gather import OtherRankError, raise_on_all_ranks
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.gradient_sum import sum_gradients, to_rank_0s_values
-from vlm2vec.training.optimizer_share import OptimizerShare
 from vlm2vec.training.run_state import RunState
 
-logger = logging.getLogger(__name__)
-
 __all__ = ["ContrastiveTrainer"]
+
+
+class ShardedOptimizer(ZeroRedundancyOptimizer):
+    """torch's optimizer whose states are sharded over ranks, which takes them up where they belong.
+
+    Checkpoints hold the states of all ranks, as without shards, so any number of ranks resumes.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take this rank's part of the states of all."""
+        super().load_state_dict(state_dict)
+        # torch leaves counts of steps on the CPU, where fused kernels of a GPU cannot use them.
+        self.optim.load_state_dict(self.optim.state_dict())
+        self.state.clear()  # a second copy
 
 
 class ContrastiveTrainer(HookedTrainer):
@@ -42,7 +53,7 @@ class ContrastiveTrainer(HookedTrainer):
         loss: Over the batches of all ranks.
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
         settings: What checkpoints say of the run, for those who resume it.
-        spread: Whether ranks share the optimizer's states.
+        shard_optimizer: Whether each rank keeps a part of the optimizer's states alone.
         **others: `evaluator`, `callbacks`, `optimizers`.
     """
 
@@ -54,7 +65,7 @@ class ContrastiveTrainer(HookedTrainer):
         loss: GradCacheLoss,
         batches: RowBatches,
         settings: Mapping[str, Any],
-        spread: bool = False,
+        shard_optimizer: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(model, args, loss=loss, **others)
@@ -62,20 +73,17 @@ class ContrastiveTrainer(HookedTrainer):
             self.add_callback(_EvaluateAtTheEnd())
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise InputError(
-                "sharding by DeepSpeed, or by an FSDP plugin, is not supported",
-                fix="Use accelerate launch --multi_gpu or --use_fsdp, and make no Accelerator before; "
-                "an adapter (lora=True) keeps gradients small.",
-            )
-        if spread and self.accelerator.scaler is not None:
-            raise InputError(
-                "processes that share the optimizer's states cannot train in float16",
-                fix="Pass bf16=True or bf16=False, or launch without --use_fsdp.",
+                "weights cannot be sharded by FSDP or DeepSpeed: each process embeds inputs of its own, in "
+                "another number of passes, for which it needs whole weights",
+                fix="Use accelerate launch --multi_gpu. shard_optimizer=True shards the optimizer's states, "
+                "which are the largest part; an adapter (lora=True) keeps them and the gradients small.",
             )
         self.batches = batches
         self.settings = settings
-        self.spread = spread
-        self._checkpoint: Path | None = None
-        self._share: OptimizerShare | None = None
+        self._shards = shard_optimizer and args.world_size > 1
+        if self._shards:
+            # Else accelerate asks the new optimizer for its states, which would have to be gathered first.
+            self.accelerator.device_placement = False
         self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
 
     def get_train_dataloader(self) -> RowBatches:
@@ -92,31 +100,21 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
-        self._checkpoint = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
         return super().train(resume_from_checkpoint, **others)
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
-        """As the stock trainer; of this rank's share of the weights, where ranks share them."""
+        """As the stock trainer; sharded over ranks where that is wanted."""
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments)
-        if self.spread and self.is_world_process_zero():
-            logger.warning(
-                "Launched with FSDP: the optimizer's states are spread over %d processes; weights and "
-                "gradients stay whole on each.",
-                self.args.world_size,
-            )
-        self._share = OptimizerShare(
-            optimizer,
-            rank=self.args.process_index if self.spread else 0,
-            ranks=self.args.world_size if self.spread else 1,
-            checkpoint=self._checkpoint,
-        )
+        if self._shards:
+            # Groups hold all settings, so that there are no further ones to pass.
+            optimizer = self.optimizer = ShardedOptimizer(optimizer.param_groups, type(optimizer))
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the stock trainer; a checkpoint of more than the model also gets this rank's states."""
+        """As the stock trainer; before a checkpoint, the first rank gathers the optimizer's states."""
         super().save_model(output_dir, _internal_call)
-        if _internal_call and self._share is not None and not self.args.save_only_model:
-            self._share.save(Path(output_dir or self.args.output_dir))
+        if _internal_call and self._shards and not self.args.save_only_model:
+            self.optimizer.optimizer.consolidate_state_dict()  # accelerate wraps ours
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *_: Any, **__: Any

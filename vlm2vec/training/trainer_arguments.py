@@ -126,7 +126,8 @@ def _check(further: Mapping[str, Any]) -> None:
         if name in ("fsdp", "fsdp_config", "deepspeed"):
             raise InputError(
                 f'"{name}" is in training_arguments, and the launcher decides it',
-                fix="Use accelerate launch --multi_gpu or --use_fsdp; DeepSpeed is not supported.",
+                fix="Use accelerate launch --multi_gpu; FSDP and DeepSpeed are not supported. "
+                "shard_optimizer=True shards the optimizer's states.",
             )
         if name not in known:
             raise InputError(

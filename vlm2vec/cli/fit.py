@@ -10,7 +10,7 @@ import typer
 
 from vlm2vec.cli.model import ProfileName, load
 from vlm2vec.cli.output import check_folder
-from vlm2vec.cli.report import err, out
+from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def fit(
     name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
         check_negatives(mixture, settings)
-        _print_plan(mixture, settings, name, device)
+        plan = f"{mixture.plan(settings)}\nmodel     {name or 'the small model in the package'}"
+        out.print(plan, soft_wrap=True, markup=False)
         return
     if resume:
         _check_checkpoint(folder, settings)
@@ -126,21 +127,3 @@ def _check_checkpoint(folder: Path, settings: FitSettings) -> None:
 
     if checkpoint := newest_checkpoint(folder):
         RunState.load(checkpoint).check_settings(settings.deciding())
-
-
-def _print_plan(mixture: Mixture, settings: FitSettings, name: str | None, device: str | None) -> None:
-    with err.status("Looking up the model's shape"):
-        from sentence_transformers.util import get_device_name
-
-        from vlm2vec.model import EMBEDDED_MODEL
-        from vlm2vec.training.fit_plan import plan_fit
-        from vlm2vec.training.network_outline import network_outline
-
-        plan = plan_fit(
-            mixture,
-            settings,
-            model=name or "the small model in the package",
-            network=network_outline(name or EMBEDDED_MODEL),
-            device=(device or get_device_name()).partition(":")[0],
-        )
-    out.print(str(plan), soft_wrap=True, markup=False)

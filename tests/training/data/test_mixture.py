@@ -15,7 +15,8 @@ import pytest
 
 from vlm2vec import Video
 from vlm2vec.errors import InputError, MediaError
-from vlm2vec.training import Mixture, SubBatchSampler
+from vlm2vec.training import FitSettings, Mixture, SubBatchSampler
+from vlm2vec.training.data.mixture import MixturePlan, PlannedBatches
 from vlm2vec.training.sources import JsonLines, TrainingSource
 from vlm2vec.training.sources.num_frames import with_num_frames
 
@@ -69,6 +70,31 @@ def test_the_plan_has_the_shares_of_the_weights() -> None:
     ]
     assert plan.rows == 8
     assert str(plan).splitlines()[1].split() == ["pets", "5", "3", "75.00%"]
+
+
+def planned(sizes: dict[str, tuple[int, int]], **settings: Any) -> MixturePlan:
+    """The plan of sources, each with so many rows and a weight."""
+    sources = [TrainingSource(name, PETS[:1] * rows, weight=weight) for name, (rows, weight) in sizes.items()]
+    return Mixture(sources).plan(FitSettings(**settings))
+
+
+def test_the_plan_has_the_batches_steps_and_passes_of_a_run() -> None:
+    plan = planned({"pets": (10, 3), "numbers": (40, 1)}, batch_size=20, sub_batch_size=5, max_steps=10)
+    assert plan.batches == PlannedBatches(batch_size=20, sub_batch_size=5, steps=10, steps_per_epoch=3)
+    # 200 rows are drawn, three quarters of them from the first source.
+    assert plan.passes == (150 / 10, 50 / 40)
+    text = str(plan)
+    assert "20 rows: 4 sub-batches of 5, each of one source" in text
+    assert "10: 200 rows, 4.0 passes over the data of 3 steps each" in text
+    assert "from 1.2 over numbers to 15.0 over pets" in text
+    assert "75.00%" in text.splitlines()[1]
+
+
+def test_batches_are_described_as_they_are_drawn() -> None:
+    two = {"pets": (10, 3), "numbers": (40, 1)}
+    assert "20 rows, each of a source that it draws" in str(planned(two, batch_size=20, sub_batch_size=0))
+    assert "20 rows: 1 sub-batch of 20, each" in str(planned(two, batch_size=20))
+    assert "batch     4 rows\n" in str(planned({"pets": (10, 1)}, batch_size=4))
 
 
 def test_a_source_adds_its_settings_and_leaves_the_rows_alone() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
@@ -13,7 +14,10 @@ from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource
 
-__all__ = ["Mixture", "MixturePlan", "PlannedSource"]
+if TYPE_CHECKING:
+    from vlm2vec.training.fit_settings import FitSettings
+
+__all__ = ["Mixture", "MixturePlan", "PlannedBatches", "PlannedSource"]
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,49 @@ class PlannedSource:
 
 
 @dataclass(frozen=True)
+class PlannedBatches:
+    """The batches that a run draws from a mixture.
+
+    Attributes:
+        batch_size: Rows of a global batch.
+        sub_batch_size: Rows of one source that stay together; 0 where each row draws its own source.
+        steps: Batches of the run.
+        steps_per_epoch: Batches that are as many rows as there are.
+    """
+
+    batch_size: int
+    sub_batch_size: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that are drawn, repeated ones included."""
+        return self.steps * self.batch_size
+
+
+@dataclass(frozen=True)
 class MixturePlan:
     """What a mixture is made of; `str()` of it is a table.
 
     Attributes:
         sources: A line for each source, in order.
+        batches: What a run draws from them, if its settings are known.
     """
 
     sources: tuple[PlannedSource, ...]
+    batches: PlannedBatches | None = None
 
     @property
     def rows(self) -> int:
         """Rows of all sources."""
         return sum(line.rows for line in self.sources)
+
+    @property
+    def passes(self) -> tuple[float, ...]:
+        """How often the run draws each row of a source, on average, in the order of the sources."""
+        drawn = 0 if self.batches is None else self.batches.rows
+        return tuple(drawn * line.share / line.rows for line in self.sources)
 
     def __str__(self) -> str:
         width = max(len("source"), *(len(line.source) for line in self.sources))
@@ -55,7 +89,31 @@ class MixturePlan:
             f"{line.source:<{width}}  {line.rows:>11,}  {line.weight:>8g}  {line.share:>7.2%}"
             for line in self.sources
         ]
-        return "\n".join([*lines, f"{'all':<{width}}  {self.rows:>11,}"])
+        lines.append(f"{'all':<{width}}  {self.rows:>11,}")
+        if self.batches is not None:
+            lines += ["", f"batch     {self._batch(self.batches)}", f"steps     {self._steps(self.batches)}"]
+        return "\n".join(lines)
+
+    def _batch(self, batches: PlannedBatches) -> str:
+        rows = f"{batches.batch_size:,} rows"
+        if len(self.sources) == 1:
+            return rows
+        if not batches.sub_batch_size:
+            return f"{rows}, each of a source that it draws"
+        count = batches.batch_size // batches.sub_batch_size
+        sub_batches = f"{count:,} sub-batch{'es' if count > 1 else ''} of {batches.sub_batch_size:,}"
+        return f"{rows}: {sub_batches}, each of one source"
+
+    def _steps(self, batches: PlannedBatches) -> str:
+        text = (
+            f"{batches.steps:,}: {batches.rows:,} rows, {_short(batches.rows / self.rows)} passes over the "
+            f"data of {batches.steps_per_epoch:,} steps each"
+        )
+        if len(self.sources) == 1:
+            return text
+        named = sorted(zip(self.passes, (line.source for line in self.sources), strict=True))
+        (fewest, first), (most, last) = named[0], named[-1]
+        return f"{text}, from {_short(fewest)} over {first} to {_short(most)} over {last}"
 
 
 class Mixture:
@@ -207,14 +265,35 @@ class Mixture:
             raise IndexError(f"there are {len(self.sources)} sources, and none at {source}")
         return self.sources[source][row]
 
-    def plan(self) -> MixturePlan:
-        """What the mixture is made of, source by source; `print` shows it as a table."""
+    def plan(self, settings: FitSettings | None = None) -> MixturePlan:
+        """What the mixture is made of, source by source; `print` shows it as a table. No row is read.
+
+        Args:
+            settings: Those of a run, to plan its batches and steps too: `FitSettings.of(mixture.training)`.
+
+        Example:
+            >>> from vlm2vec.training import FitSettings
+            >>> rows = [{"query": "a cat", "document": "a photo of a cat"}] * 40
+            >>> plan = Mixture([TrainingSource("pets", rows)]).plan(FitSettings(batch_size=8, epochs=2))
+            >>> plan.batches.steps, plan.batches.steps_per_epoch, plan.passes
+            (10, 5, (2.0,))
+        """
         total = sum(self.weights)
+        sources = tuple(
+            PlannedSource(source.name, len(source), float(source.weight), source.weight / total)
+            for source in self.sources
+        )
+        if settings is None:
+            return MixturePlan(sources)
+        batch_size = settings.rows_per_batch(len(self))
         return MixturePlan(
-            tuple(
-                PlannedSource(source.name, len(source), float(source.weight), source.weight / total)
-                for source in self.sources
-            )
+            sources,
+            PlannedBatches(
+                batch_size=batch_size,
+                sub_batch_size=settings.rows_per_sub_batch(batch_size, sources=len(sources)),
+                steps=settings.steps(len(self)),
+                steps_per_epoch=math.ceil(len(self) / batch_size),
+            ),
         )
 
     def checked(
@@ -263,6 +342,10 @@ class Mixture:
             profile=self.profile,
             description=self.description,
         )
+
+
+def _short(number: float) -> str:
+    return f"{number:,.1f}" if number >= 1 else f"{number:.2g}"
 
 
 def _length(rows: Any) -> int:

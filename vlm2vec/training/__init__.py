@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vlm2vec.training.fit_settings import FitSettings
     from vlm2vec.training.loss.grad_cache import GradCacheLoss
     from vlm2vec.training.loss.info_nce import InfoNCE
-    from vlm2vec.training.mining.hard_negatives import mine_hard_negatives
+    from vlm2vec.training.mining import mine_hard_negatives
     from vlm2vec.training.result import TrainingResult
     from vlm2vec.training.smart_batches import SmartBatches, SmartBatchSampler, mine_sub_batches
     from vlm2vec.training.sources.source import TrainingSource
@@ -58,7 +58,7 @@ _HOMES = {
     "SubBatchSampler": "vlm2vec.training.batches.sub_batch_sampler",
     "TrainingResult": "vlm2vec.training.result",
     "TrainingSource": "vlm2vec.training.sources.source",
-    "mine_hard_negatives": "vlm2vec.training.mining.hard_negatives",
+    "mine_hard_negatives": "vlm2vec.training.mining",
     "mine_sub_batches": "vlm2vec.training.smart_batches",
     "row_evaluator": "vlm2vec.training.evaluation",
     "write_rows": "vlm2vec.training.data.row_file",

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError, MediaError
-from vlm2vec.training import Mixture, mine_hard_negatives
+from vlm2vec.training import Mixture, mine_hard_negatives, mining
 from vlm2vec.training.data.row_inputs import identity
-from vlm2vec.training.mining.block_search import nearest
 from vlm2vec.training.sources import TrainingSource
 from vlm2vec.world import draw_scene, full_caption, render_scene
 
@@ -239,30 +237,14 @@ def test_random_draws_come_from_the_first_ranks_and_follow_from_the_seed(embedde
         assert all(set(two) <= set(order[3:6]) for two, order in zip(draw, ranked, strict=True))
 
 
-@pytest.mark.parametrize("block", [(1, 1), (3, 4), (100, 100)])
-def test_the_search_by_blocks_equals_a_sort_of_the_whole_matrix(
-    block: tuple[int, int], monkeypatch: Any
+def test_rows_are_ranked_block_by_block_as_at_once(
+    embedded: VLM2Vec, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(0)
-    queries, corpus = (rng.normal(size=(size, 8)).astype(np.float32) for size in (7, 13))
-    limits = np.linspace(-6, 6, 7).astype(np.float32)
-    hidden = [rng.permutation(13)[:count].tolist() for count in range(7)]
-    sizes = []
-    topk = torch.Tensor.topk
-    monkeypatch.setattr(
-        torch.Tensor, "topk", lambda tensor, k, **_: sizes.append(tensor.shape) or topk(tensor, k)
-    )
-    found = nearest(queries, corpus, k=5, limits=limits, excluded=lambda row: hidden[row], block=block)
-    # Beside a block there are the best so far.
-    assert all(rows <= block[0] and columns <= max(block[1], 10) for rows, columns in sizes)
-    for row, scores in enumerate(queries @ corpus.T):
-        order = [place for place in np.argsort(-scores) if place not in hidden[row]]
-        left = [place for place in order if scores[place] <= limits[row]]
-        count = min(5, len(left))
-        assert found.above[row] == len(order) - len(left)
-        assert found.places[row, :count].tolist() == left[:count]
-        assert np.allclose(found.scores[row, :count], scores[left[:count]], atol=1e-5)
-        assert np.isneginf(found.scores[row, count:]).all()
+    at_once = mine_hard_negatives(embedded, rows)
+    monkeypatch.setattr(mining, "_BLOCK", 4)
+    blocks = mine_hard_negatives(embedded, rows)
+    assert mined_of(rows, blocks.rows) == mined_of(rows, at_once.rows)
+    assert str(blocks.report) == str(at_once.report)
 
 
 def test_what_cannot_be_embedded_is_named(embedded: VLM2Vec, tmp_path: Path) -> None:

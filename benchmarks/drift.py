@@ -1,6 +1,6 @@
 """How far bfloat16 moves vectors from float32, and what that does to rankings of the embedded model.
 
-python benchmarks/drift.py [--models embedded small] [--json FILE]
+PYTHONPATH=examples python benchmarks/drift.py [--models embedded small] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from machine import machine
 from models import profile_of, write_model
 from workloads import Sizes, Writer, mixed
 
+from embedded_model.held_out_scores import held_out_scores
 from vlm2vec import VLM2Vec
-from vlm2vec.training.embedded.held_out_scores import held_out_scores
 
 TYPES = ("float32", "bfloat16")
 

@@ -1,9 +1,9 @@
 """What the size of sub-batches does to the embedded model: table 5 of VLM2Vec-V2, in small.
 
-python benchmarks/sub_batches.py FOLDER [--sizes 0 16 64 128] [--steps 100] [--json FILE]
+PYTHONPATH=examples python benchmarks/sub_batches.py FOLDER [--sizes 0 16 64 128] [--steps 100] [--json FILE]
 
 FOLDER holds the weights before their contrastive stage: `checkpoints/stage-2/checkpoint-...` of
-`python -m vlm2vec.training.embedded --output DIR`.
+`PYTHONPATH=examples python -m embedded_model --output DIR`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from interleaved import write_json
 from machine import machine
 
+from embedded_model.held_out_scores import HELD_OUT_SEEDS, Pools, held_out_scores
+from embedded_model.training import EMBEDDED_RECIPE, contrast
 from vlm2vec import VLM2Vec
-from vlm2vec.training.embedded.held_out_scores import HELD_OUT_SEEDS, Pools, held_out_scores
-from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, contrast
 
 
 def trained_with(size: int, folder: Path, settings: dict[str, Any], pools: Pools) -> dict[str, Any]:

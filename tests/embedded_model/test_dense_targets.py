@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm2vec.training.embedded.dense_targets import (
+from embedded_model.dense_targets import (
     ASPECTS,
     LETTERS,
     NOT_ASKED,

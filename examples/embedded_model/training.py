@@ -1,7 +1,7 @@
 """Train the model inside the package from nothing, or score one.
 
-    python -m vlm2vec.training.embedded --output DIR [--seed 0] [--new-tokenizer]
-    python -m vlm2vec.training.embedded --evaluate DIR
+    PYTHONPATH=examples python -m embedded_model --output DIR [--seed 0] [--new-tokenizer]
+    PYTHONPATH=examples python -m embedded_model --evaluate DIR
 
 Three stages on the drawn world: the vision tower alone on dense targets, then everything on dense targets,
 captions and words, both by sentence-transformers' trainer; and then `fit`, on rows of all tasks.
@@ -24,15 +24,15 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Qwen2Tokenizer
 
+from embedded_model.held_out_scores import held_out_scores, scores_table
+from embedded_model.network import NetworkSize, build_network
+from embedded_model.tokenizer import build_tokenizer
+from embedded_model.world_batches import ItemCounts, WorldCollator
+from embedded_model.world_loss import WorldLoss
+from embedded_model.world_sources import TASKS, WorldRows, world_sources, world_texts
 from vlm2vec import profiles
 from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
-from vlm2vec.training.embedded.held_out_scores import held_out_scores, scores_table
-from vlm2vec.training.embedded.network import NetworkSize, build_network
-from vlm2vec.training.embedded.tokenizer import build_tokenizer
-from vlm2vec.training.embedded.world_batches import ItemCounts, WorldCollator
-from vlm2vec.training.embedded.world_loss import WorldLoss
-from vlm2vec.training.embedded.world_sources import TASKS, WorldRows, world_sources, world_texts
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.sources.source import TrainingSource
 
@@ -240,9 +240,7 @@ def save(model: VLM2Vec, output: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vlm2vec.training.embedded", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m embedded_model", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="train, and save the model here")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
     parser.add_argument(
@@ -259,12 +257,12 @@ def main(arguments: list[str] | None = None) -> None:
     if options.output is not None:
         tokenizer = new_tokenizer() if options.new_tokenizer else None
         _, result = train(options.output, seed=options.seed, tokenizer=tokenizer)
-        print(result)  # noqa: T201
+        print(result)
         if options.curve is not None:
             first_hits(result).plot(options.curve)
     if options.evaluate is not None:
         scores = held_out_scores(VLM2Vec(options.evaluate, device="cpu"))
-        print(scores_table(scores))  # noqa: T201
+        print(scores_table(scores))
 
 
 def first_hits(result: TrainingResult) -> TrainingResult:

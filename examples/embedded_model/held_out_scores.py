@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.training.embedded.confidence import wilson_interval
-from vlm2vec.training.embedded.held_out_draws import candidates, write_files
-from vlm2vec.training.embedded.world_sources.rows import WorldRows
-from vlm2vec.training.embedded.world_sources.sources import TASKS
+from embedded_model.confidence import wilson_interval
+from embedded_model.held_out_draws import candidates, write_files
+from embedded_model.world_sources.rows import WorldRows
+from embedded_model.world_sources.sources import TASKS
 from vlm2vec.world.captions import full_caption
 from vlm2vec.world.items import Item, Kind
 from vlm2vec.world.scenes import Pairs, Scene, random_paper, random_thing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from transformers import AutoTokenizer, Qwen2Tokenizer
 
-from vlm2vec.training.embedded.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from vlm2vec.training.embedded.world_sources import world_texts
+from embedded_model.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from embedded_model.world_sources import world_texts
 from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, COUNTS, SHAPES, WORDS
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from embedded_model.training import EMBEDDED_RECIPE, new_model
 from vlm2vec import VLM2Vec, pdf_pages
 from vlm2vec.model import EMBEDDED_MODEL
-from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, new_model
 from vlm2vec.world import write_samples
 from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, COUNTS, SHAPES, SIZES
 

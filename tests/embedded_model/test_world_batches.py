@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from vlm2vec.training.embedded.dense_targets import ASPECTS, NOT_ASKED
-from vlm2vec.training.embedded.network import NetworkSize
-from vlm2vec.training.embedded.training import new_model
-from vlm2vec.training.embedded.world_batches import NO_LABEL, ItemCounts, WorldCollator, pack_world
+from embedded_model.dense_targets import ASPECTS, NOT_ASKED
+from embedded_model.network import NetworkSize
+from embedded_model.training import new_model
+from embedded_model.world_batches import NO_LABEL, ItemCounts, WorldCollator, pack_world
 from vlm2vec.world import draw_clip, draw_page, draw_scene, full_caption
 from vlm2vec.world.vocabulary import UNSEEN_PAIRS
 

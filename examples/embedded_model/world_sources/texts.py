@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.training.embedded.world_sources.sources import TASKS
+from embedded_model.world_sources.sources import TASKS
 from vlm2vec.world.vocabulary import ALL_WORDS
 
 __all__ = ["world_texts"]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from embedded_model.dense_targets import ASPECTS, LETTERS, NOT_ASKED
 from vlm2vec.modeling.attention import Segments
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import hidden_states, media_features
-from vlm2vec.training.embedded.dense_targets import ASPECTS, LETTERS, NOT_ASKED
 
 __all__ = ["WorldLoss"]
 

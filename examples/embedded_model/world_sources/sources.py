@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from embedded_model.world_sources.rows import Draw, WorldRows
 from vlm2vec import profiles
-from vlm2vec.training.embedded.world_sources.rows import Draw, WorldRows
 from vlm2vec.training.sources.source import TrainingSource
 from vlm2vec.world.tasks.classification import classify_clip, classify_image
 from vlm2vec.world.tasks.grounding import find_part

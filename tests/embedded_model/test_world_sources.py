@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embedded_model.world_sources import TASKS, world_sources, world_texts
 from vlm2vec import Video, profiles
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import check_row
-from vlm2vec.training.embedded.world_sources import TASKS, world_sources, world_texts
 from vlm2vec.world import draw_item, full_caption
 from vlm2vec.world.clips import Clip
 from vlm2vec.world.ink import CutOut, Moment, with_ink

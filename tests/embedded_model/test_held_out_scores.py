@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm2vec.training.embedded.held_out_draws import candidates, write_files
-from vlm2vec.training.embedded.held_out_scores import (
+from embedded_model.held_out_draws import candidates, write_files
+from embedded_model.held_out_scores import (
     HELD_OUT_SEEDS,
     Pools,
     Score,
     held_out_scores,
     scores_table,
 )
-from vlm2vec.training.embedded.world_sources import TASKS
+from embedded_model.world_sources import TASKS
 from vlm2vec.world import full_caption
 from vlm2vec.world.items import KINDS, story
 from vlm2vec.world.scenes import is_allowed

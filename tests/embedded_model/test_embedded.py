@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from embedded_model.network import NetworkSize, build_network
+from embedded_model.tokenizer import build_tokenizer
+from embedded_model.training import EMBEDDED_RECIPE, Recipe, Stage, new_tokenizer, train
+from embedded_model.world_batches import ItemCounts
 from vlm2vec import VLM2Vec
-from vlm2vec.training.embedded.network import NetworkSize, build_network
-from vlm2vec.training.embedded.tokenizer import build_tokenizer
-from vlm2vec.training.embedded.training import EMBEDDED_RECIPE, Recipe, Stage, new_tokenizer, train
-from vlm2vec.training.embedded.world_batches import ItemCounts
 
 TINY = Recipe(
     NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vlm2vec.training.embedded.confidence import wilson_interval
+from embedded_model.confidence import wilson_interval
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 20), (1, 30), (95, 100), (470, 500), (200, 200)])

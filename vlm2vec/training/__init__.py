@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlm2vec.training.adapters.lora import LoRA
-    from vlm2vec.training.batches.row_batches import BatchSampler
     from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
     from vlm2vec.training.data.mixture import Mixture
     from vlm2vec.training.data.row_file import write_rows
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from vlm2vec.training.loss.grad_cache import GradCacheLoss
     from vlm2vec.training.loss.info_nce import InfoNCE
     from vlm2vec.training.mining import mine_hard_negatives
+    from vlm2vec.training.protocol import BatchSampler
     from vlm2vec.training.result import TrainingResult
     from vlm2vec.training.smart_batches import SmartBatches, SmartBatchSampler, mine_sub_batches
     from vlm2vec.training.sources.source import TrainingSource
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BatchSampler": "vlm2vec.training.batches.row_batches",
+    "BatchSampler": "vlm2vec.training.protocol",
     "FitSettings": "vlm2vec.training.fit_settings",
     "GradCacheLoss": "vlm2vec.training.loss.grad_cache",
     "InfoNCE": "vlm2vec.training.loss.info_nce",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -21,7 +21,7 @@ from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.adapter import check_not_base, has_adapter
 from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
-from vlm2vec.training.batches.row_batches import BatchSampler, RowBatches
+from vlm2vec.training.batches.row_batches import RowBatches
 from vlm2vec.training.batches.row_pairs import RowParser
 from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
 from vlm2vec.training.data.mixture import Mixture
@@ -30,14 +30,12 @@ from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.fit_settings import FitSettings
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
 from vlm2vec.training.smart_batches import refuse_smart_batches
 from vlm2vec.training.trainer import ContrastiveTrainer
 from vlm2vec.training.trainer_arguments import trainer_arguments
-
-if TYPE_CHECKING:
-    from vlm2vec import VLM2Vec
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ __all__ = ["fit"]
 
 
 def fit(
-    model: VLM2Vec,
+    model: EmbeddingModel,
     train: Any,
     *,
     eval: Any = None,
@@ -190,7 +188,7 @@ def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixt
 
 
 @contextmanager
-def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterator[None]:
+def _learning(model: EmbeddingModel, lora: LoRA | None, chosen: FitSettings) -> Iterator[None]:
     """With the adapter added and the vision tower frozen, if so wanted; weights that learn are float32.
 
     The adapter and float32 stay. The tower, and gradient checkpointing that the trainer begins, do not.
@@ -226,7 +224,7 @@ def _learning(model: VLM2Vec, lora: LoRA | None, chosen: FitSettings) -> Iterato
                     module.disable_input_require_grads()
 
 
-def _loss(model: VLM2Vec, chosen: FitSettings) -> GradCacheLoss:
+def _loss(model: EmbeddingModel, chosen: FitSettings) -> GradCacheLoss:
     info_nce = InfoNCE(
         temperature=chosen.temperature,
         learn_temperature=chosen.learn_temperature,

@@ -6,7 +6,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,8 @@ from vlm2vec.training.batches.sub_batch_settings import whole_number
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_rows
+from vlm2vec.training.protocol import EmbeddingModel
 from vlm2vec.training.sources.lazy_rows import Records
-
-if TYPE_CHECKING:
-    from vlm2vec import VLM2Vec
 
 __all__ = ["MinedRows", "MiningReport", "mine_hard_negatives"]
 
@@ -84,7 +82,7 @@ class MinedRows(NamedTuple):
 
 
 def mine_hard_negatives(
-    model: VLM2Vec,
+    model: EmbeddingModel,
     rows: Records[Any],
     corpus: Iterable[Any] | None = None,
     *,
@@ -266,7 +264,7 @@ class _Found(NamedTuple):
 
 @dataclass
 class _Miner:
-    model: VLM2Vec
+    model: EmbeddingModel
     choice: _Choice
     rows: Mapping[int, Mapping[str, Any]]  # by number
     source: str

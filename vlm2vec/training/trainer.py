@@ -81,6 +81,7 @@ class ContrastiveTrainer(HookedTrainer):
         self.batches = batches
         self.settings = settings
         self._shards = shard_optimizer and args.world_size > 1
+        self._sharded: ShardedOptimizer | None = None
         if self._shards:
             # Else accelerate asks the new optimizer for its states, which would have to be gathered first.
             self.accelerator.device_placement = False
@@ -107,14 +108,15 @@ class ContrastiveTrainer(HookedTrainer):
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments)
         if self._shards:
             # Groups hold all settings, so that there are no further ones to pass.
-            optimizer = self.optimizer = ShardedOptimizer(optimizer.param_groups, type(optimizer))
+            self._sharded = ShardedOptimizer(optimizer.param_groups, type(optimizer))
+            optimizer = self.optimizer = self._sharded
         return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the stock trainer; before a checkpoint, the first rank gathers the optimizer's states."""
         super().save_model(output_dir, _internal_call)
-        if _internal_call and self._shards and not self.args.save_only_model:
-            self.optimizer.optimizer.consolidate_state_dict()  # accelerate wraps ours
+        if _internal_call and self._sharded is not None and not self.args.save_only_model:
+            self._sharded.consolidate_state_dict()
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *_: Any, **__: Any

@@ -25,7 +25,7 @@ from vlm2vec.training.adapters.quantised_layers import has_quantised_layers, qua
 if TYPE_CHECKING:
     from transformers import Qwen2VLModel
 
-    from vlm2vec import VLM2Vec
+    from vlm2vec.training.protocol import EmbeddingModel
 
 __all__ = [
     "LoRA",
@@ -123,7 +123,7 @@ def _check_targets(network: nn.Module, names: tuple[str, ...]) -> None:
             raise InputError(f"{name!r} is a {other}", fix="Name linear layers of the network.")
 
 
-def check_adapter(model: VLM2Vec, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
+def check_adapter(model: EmbeddingModel, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
     """Raise if the adapter that a model has is not the one that is wanted.
 
     Args:
@@ -163,7 +163,7 @@ def check_saved_adapter(folder: Path, added: LoRA | None, *, expected: bool) -> 
         raise CheckpointError(f"its adapter is of other {other[0]}", fix=fix, source=str(folder))
 
 
-def merge_adapter(model: VLM2Vec) -> None:
+def merge_adapter(model: EmbeddingModel) -> None:
     """Add the adapter's update to the weights, in float32 before it is rounded, and take the adapter away.
 
     Vectors stay what they are, up to rounding; encoding is as fast as without adapter again.
@@ -171,14 +171,14 @@ def merge_adapter(model: VLM2Vec) -> None:
     Raises:
         InputError: There is no adapter.
     """
-    if not has_adapter(model):
+    network = model[0].model
+    if not has_adapter(network):
         raise InputError("the model has no adapter", fix="Merge after training one.")
-    if has_quantised_layers(model):
+    if has_quantised_layers(network):
         raise InputError(
             "the weights under the adapter are held in 4 bits",
             fix="Save the adapter, and load it: VLM2Vec(folder) merges it into the weights as they were.",
         )
-    network = model[0].model
     adapter.merge_adapter(network)
     network.name_or_path = ""  # not the weights of that name any more
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,31 +16,14 @@ from vlm2vec.training.batches.row_pairs import RowParser, owner_of
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import Row, check_row, placed, read_row
 from vlm2vec.training.loss.grad_cache import Pairs
+from vlm2vec.training.protocol import BatchSampler
 
-__all__ = ["BatchSampler", "RowBatch", "RowBatches"]
+__all__ = ["RowBatch", "RowBatches"]
 
 logger = logging.getLogger(__name__)
 
 _READER = "vlm2vec-rows"
 _STREAM = 2  # the second number of the seed; those of the sampler are 0 and 1
-
-
-@runtime_checkable
-class BatchSampler(Protocol):
-    """Which rows make a batch: an endless iterator for one rank, such as `SubBatchSampler`."""
-
-    @property
-    def step(self) -> int:
-        """Batches drawn so far."""
-
-    def __next__(self) -> list[tuple[int, int]]:
-        """This rank's part of the next global batch, as `(source index, row index)`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it is, as plain numbers that JSON can hold; `step` is one of them."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to where a `state_dict()` was taken, whose `step` may have been set back."""
 
 
 class _Drawn(NamedTuple):

@@ -360,7 +360,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         Raises:
             InputError: There is no adapter.
         """
-        from vlm2vec.training.adapters.lora import merge_adapter
+        from vlm2vec.training.lora import merge_adapter
 
         merge_adapter(self)
 

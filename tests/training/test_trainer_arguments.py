@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlm2vec.training.fit_settings import FitSettings
-from vlm2vec.training.trainer_arguments import trainer_arguments
+from vlm2vec.training.settings import FitSettings
+from vlm2vec.training.trainer import trainer_arguments
 
 
 def test_a_gpu_that_emulates_bfloat16_is_not_asked_to_train_in_it(

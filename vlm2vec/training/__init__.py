@@ -14,17 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlm2vec.training.adapters.lora import LoRA
-    from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
     from vlm2vec.training.data.mixture import Mixture
     from vlm2vec.training.data.row_file import write_rows
     from vlm2vec.training.evaluation import row_evaluator
-    from vlm2vec.training.fit_settings import FitSettings
+    from vlm2vec.training.lora import LoRA
     from vlm2vec.training.loss.grad_cache import GradCacheLoss
     from vlm2vec.training.loss.info_nce import InfoNCE
     from vlm2vec.training.mining import mine_hard_negatives
     from vlm2vec.training.protocol import BatchSampler
     from vlm2vec.training.result import TrainingResult
+    from vlm2vec.training.sampler import SubBatchSampler
+    from vlm2vec.training.settings import FitSettings
     from vlm2vec.training.smart_batches import SmartBatches, SmartBatchSampler, mine_sub_batches
     from vlm2vec.training.sources.source import TrainingSource
 
@@ -48,14 +48,14 @@ __all__ = [
 
 _HOMES = {
     "BatchSampler": "vlm2vec.training.protocol",
-    "FitSettings": "vlm2vec.training.fit_settings",
+    "FitSettings": "vlm2vec.training.settings",
     "GradCacheLoss": "vlm2vec.training.loss.grad_cache",
     "InfoNCE": "vlm2vec.training.loss.info_nce",
-    "LoRA": "vlm2vec.training.adapters.lora",
+    "LoRA": "vlm2vec.training.lora",
     "Mixture": "vlm2vec.training.data.mixture",
     "SmartBatchSampler": "vlm2vec.training.smart_batches",
     "SmartBatches": "vlm2vec.training.smart_batches",
-    "SubBatchSampler": "vlm2vec.training.batches.sub_batch_sampler",
+    "SubBatchSampler": "vlm2vec.training.sampler",
     "TrainingResult": "vlm2vec.training.result",
     "TrainingSource": "vlm2vec.training.sources.source",
     "mine_hard_negatives": "vlm2vec.training.mining",

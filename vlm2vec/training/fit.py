@@ -20,22 +20,20 @@ from transformers import PreTrainedModel
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.adapter import check_not_base, has_adapter
-from vlm2vec.training.adapters.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
-from vlm2vec.training.batches.row_batches import RowBatches
-from vlm2vec.training.batches.row_pairs import RowParser
-from vlm2vec.training.batches.sub_batch_sampler import SubBatchSampler
+from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
 from vlm2vec.training.evaluation import evaluator_of
-from vlm2vec.training.fit_settings import FitSettings
+from vlm2vec.training.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, newest_checkpoint
+from vlm2vec.training.sampler import SubBatchSampler
+from vlm2vec.training.settings import FitSettings
 from vlm2vec.training.smart_batches import refuse_smart_batches
-from vlm2vec.training.trainer import ContrastiveTrainer
-from vlm2vec.training.trainer_arguments import trainer_arguments
+from vlm2vec.training.trainer import ContrastiveTrainer, trainer_arguments
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.inputs.parse import is_single
-from vlm2vec.training.batches.sub_batch_settings import whole_number
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.protocol import EmbeddingModel
+from vlm2vec.training.sampler import whole_number
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["MinedRows", "MiningReport", "mine_hard_negatives"]

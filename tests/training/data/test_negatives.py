@@ -91,7 +91,7 @@ def test_what_is_refused_has_the_same_loss_whatever_the_vectors_are() -> None:
     """Against the masks that training makes, for all pairs of a few rows."""
     import torch
 
-    from vlm2vec.training.batches.row_pairs import RowParser
+    from vlm2vec.training.batches import RowParser
     from vlm2vec.training.data.rows import check_row
     from vlm2vec.training.loss.grad_cache import _as_right
 

@@ -22,7 +22,7 @@ from vlm2vec.encoding.ahead import Workers
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.modeling import packed
-from vlm2vec.training.adapters import dora_norm
+from vlm2vec.training import dora_norm
 from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right, _random_numbers, _random_state
 
 PAIRS = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())

@@ -15,7 +15,7 @@ from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource
 
 if TYPE_CHECKING:
-    from vlm2vec.training.fit_settings import FitSettings
+    from vlm2vec.training.settings import FitSettings
 
 __all__ = ["Mixture", "MixturePlan", "PlannedBatches", "PlannedSource"]
 

@@ -11,7 +11,7 @@ from vlm2vec.training.data.rows import Row, check_row, read_row
 
 if TYPE_CHECKING:
     from vlm2vec.training.data.mixture import Mixture
-    from vlm2vec.training.fit_settings import FitSettings
+    from vlm2vec.training.settings import FitSettings
     from vlm2vec.training.sources.source import TrainingSource
 
 __all__ = ["check_negatives"]

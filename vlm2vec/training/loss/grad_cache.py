@@ -33,9 +33,9 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import draws
-from vlm2vec.training.adapters.dora_norm import use_dora_norm
-from vlm2vec.training.loss.gather import gathered, raise_on_all_ranks
+from vlm2vec.training.dora_norm import use_dora_norm
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.loss.ranks import gathered, raise_on_all_ranks
 from vlm2vec.training.loss.tensor_file import TensorFile
 
 __all__ = ["TOKENS_PER_CHUNK", "GradCacheLoss", "Pairs"]

@@ -13,8 +13,8 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.dora import DoraLinearLayer
 from torch import nn
 
-from vlm2vec.training.adapters import dora_norm
-from vlm2vec.training.adapters.dora_norm import OnceNormedDora, row_norms, use_dora_norm
+from vlm2vec.training import dora_norm
+from vlm2vec.training.dora_norm import OnceNormedDora, row_norms, use_dora_norm
 
 
 def changed(adapted: Any) -> Any:

@@ -1,17 +1,19 @@
 """Low-rank adapters that `fit` trains: their settings, and whether a model or a checkpoint has these.
 
 LoRA (arXiv:2106.09685), and DoRA (arXiv:2402.09353), which the released VLM2Vec models were trained with.
+QLoRA (arXiv:2305.14314) holds the frozen weights under an adapter in 4 bits, by bitsandbytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from peft import LoraConfig
 from torch import nn
 
@@ -20,19 +22,19 @@ from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling import adapter
 from vlm2vec.modeling.adapter import has_adapter
 from vlm2vec.modeling.model_folder import ADAPTER_CONFIG
-from vlm2vec.training.adapters.quantised_layers import has_quantised_layers, quantised_for_adapter
+from vlm2vec.training.protocol import EmbeddingModel
 
 if TYPE_CHECKING:
     from transformers import Qwen2VLModel
-
-    from vlm2vec.training.protocol import EmbeddingModel
 
 __all__ = [
     "LoRA",
     "add_adapter",
     "check_adapter",
     "check_saved_adapter",
+    "has_quantised_layers",
     "merge_adapter",
+    "quantised_for_adapter",
 ]
 
 
@@ -207,3 +209,46 @@ def _as_peft(lora: LoRA) -> LoraConfig:
         target_modules=list(lora.target_modules),
         init_lora_weights="gaussian",  # as the original
     )
+
+
+@contextmanager
+def quantised_for_adapter(network: Any, target_modules: Collection[str]) -> Iterator[None]:
+    """Hold the named linear layers in NF4, in place, computed in bfloat16; peft finds them so in the block.
+
+    Args:
+        network: The network, on a GPU: on a CPU, what bitsandbytes has encoded with it can no longer train.
+        target_modules: Names of linear layers, by their ends.
+
+    Raises:
+        InputError: The network is not on a GPU, or bitsandbytes is not installed.
+    """
+    if network.device.type != "cuda":
+        raise InputError("weights in 4 bits are trained on a GPU alone", fix="Leave quantise=True out.")
+    try:
+        from bitsandbytes.nn import Linear4bit, Params4bit
+    except ImportError as error:
+        raise InputError("bitsandbytes is not installed", fix='pip install "vlm2vec[qlora]"') from error
+    for name, layer in list(network.named_modules()):
+        if type(layer) is nn.Linear and name.rpartition(".")[2] in target_modules:
+            weight = layer.weight.data
+            held = Linear4bit(
+                layer.in_features,
+                layer.out_features,
+                bias=layer.bias is not None,
+                compute_dtype=torch.bfloat16,
+                quant_type="nf4",
+                device="meta",
+            )
+            held.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=held)
+            held.bias = layer.bias
+            network.set_submodule(name, held.to(weight.device))
+    network.is_loaded_in_4bit = True  # what peft asks before it takes them for what they are
+    try:
+        yield
+    finally:
+        del network.is_loaded_in_4bit
+
+
+def has_quantised_layers(network: nn.Module) -> bool:
+    """Whether any weight is held in 4 bits."""
+    return any(type(module).__name__ == "Linear4bit" for module in network.modules())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.device import LARGE
-from vlm2vec.training.adapters.lora import LoRA
+from vlm2vec.training.lora import LoRA
 
 __all__ = ["FitSettings"]
 

@@ -10,8 +10,7 @@ import pytest
 
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.training import Mixture, SubBatchSampler, TrainingSource
-from vlm2vec.training.batches.row_batches import RowBatch, RowBatches
-from vlm2vec.training.batches.row_pairs import RowParser
+from vlm2vec.training.batches import RowBatch, RowBatches, RowParser
 
 
 def texts(count: int) -> list[dict[str, Any]]:

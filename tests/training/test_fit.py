@@ -426,6 +426,18 @@ def test_settings_that_make_no_sense_are_errors(settings: dict[str, Any], messag
         quiet(VLM2Vec(), rows(), **settings)
 
 
+def test_weights_sharded_by_fsdp_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = ContrastiveTrainer.create_accelerator_and_postprocess
+
+    def launched_with_fsdp(self: ContrastiveTrainer) -> None:
+        create(self)
+        self.is_fsdp_enabled = True  # as accelerate launch --use_fsdp makes it on several GPUs
+
+    monkeypatch.setattr(ContrastiveTrainer, "create_accelerator_and_postprocess", launched_with_fsdp)
+    with pytest.raises(InputError, match=r"cannot be sharded by FSDP.*shard_optimizer=True"):
+        quiet(VLM2Vec(device="cpu"), rows())
+
+
 @pytest.mark.parametrize(
     "settings",
     [

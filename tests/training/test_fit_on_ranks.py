@@ -16,16 +16,12 @@ from safetensors.torch import load_file
 SCRIPT = Path(__file__).with_name("fit_on_a_rank.py")
 
 
-def run(
-    folder: Path, *options: str, ranks: int, sharded: bool = False, fsdp: bool = False
-) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *options: str, ranks: int, sharded: bool = False) -> subprocess.CompletedProcess[str]:
     launch = [sys.executable]
     if ranks > 1:
         launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     # MKL rounds by where memory happens to lie, and a step amplifies it; so it could not be the same to 1e-6.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_CBWR": "COMPATIBLE"}
-    if fsdp:
-        environment["ACCELERATE_USE_FSDP"] = "true"  # as accelerate launch --use_fsdp does
     command = [*launch, str(SCRIPT), str(folder), *options, *(["shard"] if sharded else [])]
     return subprocess.run(command, env=environment, timeout=300, check=False, capture_output=True, text=True)
 
@@ -118,11 +114,3 @@ def test_another_number_of_processes_takes_up_shared_states(
     assert losses(tmp_path)[4:] == pytest.approx(losses(expected)[4:], rel=1e-4)
     # Without the second rank's states, the last two steps would go elsewhere.
     assert_near(tmp_path, expected, since=weights(expected / "checkpoint-4"))
-
-
-def test_weights_sharded_by_fsdp_are_refused(tmp_path: Path) -> None:
-    ended = run(tmp_path, ranks=2, fsdp=True)
-    assert ended.returncode != 0
-    assert "weights cannot be sharded by FSDP" in ended.stderr
-    assert "shard_optimizer=True" in ended.stderr
-    assert not (tmp_path / "losses.json").exists()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.optim import AdamW
 
-from vlm2vec.training.trainer import ShardedOptimizer
+from vlm2vec.training.sharded_optimizer import ShardedOptimizer
 
 SHAPES = [(3, 5), (), (40,), (7, 2), (4, 4)]
 UNUSED = 3  # a weight that never gets a gradient
@@ -75,5 +75,5 @@ def run_on_a_rank(rank: int, ranks: int, folder: Path) -> None:
 
 def test_ranks_step_save_and_load_as_one_optimizer(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "vlm2vec.training.trainer"])
+    context.set_forkserver_preload(["torch", "vlm2vec.training.sharded_optimizer"])
     multiprocessing.start_processes(run_on_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver")

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -30,21 +29,10 @@ from vlm2vec.training.loss.ranks import OtherRankError, raise_on_all_ranks, sum_
 from vlm2vec.training.run_state import RunState
 from vlm2vec.training.settings import FitSettings
 
-__all__ = ["ContrastiveTrainer", "ShardedOptimizer", "trainer_arguments"]
+if TYPE_CHECKING:
+    from vlm2vec.training.sharded_optimizer import ShardedOptimizer
 
-
-class ShardedOptimizer(ZeroRedundancyOptimizer):
-    """torch's optimizer whose states are sharded over ranks, which takes them up where they belong.
-
-    Checkpoints hold the states of all ranks, as without shards, so any number of ranks resumes.
-    """
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take this rank's part of the states of all."""
-        super().load_state_dict(state_dict)
-        # torch leaves counts of steps on the CPU, where fused kernels of a GPU cannot use them.
-        self.optim.load_state_dict(self.optim.state_dict())
-        self.state.clear()  # a second copy
+__all__ = ["ContrastiveTrainer", "trainer_arguments"]
 
 
 class ContrastiveTrainer(HookedTrainer):
@@ -110,6 +98,8 @@ class ContrastiveTrainer(HookedTrainer):
         """As the stock trainer; sharded over ranks where that is wanted."""
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments)
         if self._shards:
+            from vlm2vec.training.sharded_optimizer import ShardedOptimizer
+
             # Groups hold all settings, so that there are no further ones to pass.
             self._sharded = ShardedOptimizer(optimizer.param_groups, type(optimizer))
             optimizer = self.optimizer = self._sharded

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import TaskGroup, members
 
-__all__ = ["Interval", "bootstrap_intervals", "bootstrap_mean"]
+__all__ = ["Interval", "bootstrap_intervals"]
 
 _CHUNK = 4_000_000  # numbers held at a time
 
@@ -32,31 +32,6 @@ class Interval:
     high: float
 
 
-def bootstrap_mean(
-    values: npt.ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap interval of the mean over a task's queries.
-
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-
-    Args:
-        values: `(n,)`, the metric of each query.
-        level: Share of the resampled means that lies between the ends.
-        resamples: How often `n` queries are drawn with replacement.
-        seed: The same seed, the same interval.
-
-    Raises:
-        InputError: There are no values, one is not finite, or a setting is out of range.
-
-    Example:
-        >>> bootstrap_mean([1.0, 0.0, 1.0, 1.0], resamples=1000)
-        Interval(mean=0.75, low=0.25, high=1.0)
-    """
-    array = _checked(values, "the values")
-    _check(level, resamples)
-    return _interval(float(array.mean()), _means(array, resamples, np.random.default_rng(seed)), level)
-
-
 def bootstrap_intervals(
     values: Mapping[str, npt.ArrayLike],
     *,
@@ -65,7 +40,9 @@ def bootstrap_intervals(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Intervals of each task and of each average, from the metric of each query.
+    """Percentile bootstrap intervals of each task and of each average, from the metric of each query.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     Queries are drawn anew within each task; the tasks stay as they are. So the interval of an average says
     how it would vary with other queries of the same tasks, not with other tasks. A task's interval does not
@@ -91,7 +68,7 @@ def bootstrap_intervals(
     """
     _check(level, resamples)
     averages = members(values, tasks=tasks)
-    arrays = {name: _checked(array, f"the values of task {name!r}") for name, array in values.items()}
+    arrays = {name: _checked(name, array) for name, array in values.items()}
     drawn = {
         name: _means(array, resamples, np.random.default_rng([seed, zlib.crc32(name.encode())]))
         for name, array in arrays.items()
@@ -126,10 +103,12 @@ def _interval(mean: float, drawn: npt.NDArray[np.float64], level: float) -> Inte
     return Interval(mean, float(low), float(high))
 
 
-def _checked(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
+def _checked(task: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
-        raise InputError(f"{what} are no list of finite numbers", fix="Pass the metric of each query.")
+        raise InputError(
+            f"the values of task {task!r} are no list of finite numbers", fix="Pass the metric of each query."
+        )
     return array
 
 

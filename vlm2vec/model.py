@@ -168,7 +168,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
                 bounds memory. By default 4,096 on a CPU and 32,768 on a GPU, and less once that did not fit.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
                 `normalize_embeddings`, `output_value`, `device` (a list of devices
-                spreads the work over processes), `pool`, `chunk_size`.
+                spreads the work over processes), `pool`, `chunk_size`. Also `profile`, a `Profile` whose
+                prompt layout and pixels this call follows instead of the model's own.
 
         Returns:
             `(n, dim)` float32 numpy array of unit length, row i for input i; `(dim,)` for a single input.
@@ -371,7 +372,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
 
     def get_model_kwargs(self) -> list[str]:
         """Arguments of `encode` beyond those of `SentenceTransformer`."""
-        return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch"]
+        return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch", "profile"]
 
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
@@ -532,17 +533,19 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         max_tokens_per_batch: int | None = None,
         batch_size: int | None = None,
         output_value: str | None = "sentence_embedding",
+        profile: Profile | None = None,
         **form: Any,
     ) -> Engine:
-        """The engine for one call."""
+        """The engine for one call, by the model's profile or another one."""
+        profile = profile or self.profile
         if max_tokens_per_batch is None:
             budget = self.budgets.setdefault(device, Budget.of(device))
         else:
             budget = Budget(max_tokens_per_batch)
         settings = self.engine_settings
-        forward = BatchForward(self, self.profile.pixels, device, settings, output_value=output_value, **form)
+        forward = BatchForward(self, profile.pixels, device, settings, output_value=output_value, **form)
         return Engine(
-            self[0].preparer,
+            self[0].preparer_of(profile),
             forward,
             forward.collect,
             budget,

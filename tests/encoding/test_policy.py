@@ -72,6 +72,7 @@ def test_unknown_prompts_are_refused_with_the_names_of_those_that_are_there() ->
         ({"output_value": "tokens"}, "Pass one of sentence_embedding, token_embeddings"),
         ({"instructions": "Find it."}, r"no argument .*Did you mean instruction\?"),
         ({"xyz": 1}, "There are instruction, prompt_name, "),
+        ({"profile": "vlm2vec-v2"}, "profile is .*Pass a Profile, such as vlm2vec.profiles.get"),
     ],
 )
 def test_unknown_values_and_arguments_are_refused_with_those_there_are(

@@ -147,9 +147,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
     @property
     def preparer(self) -> Preparer:
         """What decodes and tokenises inputs for this model, as it is set now."""
+        return self.preparer_of(self.profile)
+
+    def preparer_of(self, profile: Profile) -> Preparer:
+        """The same by another profile."""
         context = self.model.config.text_config.max_position_embeddings
         max_tokens = min(self.max_seq_length or context, context)
-        return Preparer(Planner(self.tokenizer, self.profile, self.limits, max_tokens))
+        return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens))
 
     def preprocess(
         self, inputs: Sequence[Any], prompt: str | None = None, *, truncate: bool = False, **_: Any

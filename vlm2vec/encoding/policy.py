@@ -14,6 +14,7 @@ from torch import Tensor
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.text import check_text
+from vlm2vec.profiles import Profile
 
 __all__ = [
     "ErrorPolicy",
@@ -37,7 +38,7 @@ _PASSED_ON = (
 )
 _ARGUMENTS = (
     *("instruction", "prompt_name", "prompt", "batch_size", "max_tokens_per_batch", "show_progress_bar"),
-    *("on_error", "truncate", "truncate_dim", "precision", "output_value", *_PASSED_ON),
+    *("on_error", "truncate", "truncate_dim", "profile", "precision", "output_value", *_PASSED_ON),
 )
 
 
@@ -72,6 +73,7 @@ def check_settings(
     max_tokens_per_batch: int | None = None,
     truncate_dim: int | None = None,
     window: int | None = None,
+    profile: Any = None,
     **others: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done.
@@ -103,6 +105,11 @@ def check_settings(
     for name, (value, allowed) in choices.items():
         if value is not None and value not in allowed:
             raise InputError(f"{name} is {describe_value(value)}", fix=f"Pass one of {', '.join(allowed)}.")
+    if not isinstance(profile, Profile | None):
+        raise InputError(
+            f"profile is {describe_value(profile)}",
+            fix='Pass a Profile, such as vlm2vec.profiles.get("vlm2vec-v2").',
+        )
     if processing_kwargs:
         raise InputError(
             "processing_kwargs are for transformers' processor, which is not used here",

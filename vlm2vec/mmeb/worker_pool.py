@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -36,8 +36,7 @@ def spread(encoder: Encoder, devices: Sequence[Any]) -> Iterator[Encoder]:
             fix="Leave out devices, and start the script with `accelerate launch`.",
         )
     home = model.device
-    with getattr(encoder, "profile_in_place", nullcontext)():  # workers have the model as it is now
-        pool = model.start_multi_process_pool([str(device) for device in devices])
+    pool = model.start_multi_process_pool([str(device) for device in devices])
     try:
         yield replace(encoder, settings={**encoder.settings, "pool": pool})
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from stock_qwen2vl import StockQwen2VL
 from vlm2vec import VLM2Vec, mmeb, profiles
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.video import Video
-from vlm2vec.mmeb.encoders import Role, encoder_of
+from vlm2vec.mmeb.encoders import Encoder, Role, encoder_of
 from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.mmeb.worker_pool import spread
@@ -94,15 +96,50 @@ def test_the_profile_of_the_model_stays_as_it_is(baseline: VLM2Vec, contents: di
     assert baseline.profile == before == profiles.get(before.name)
 
 
-def test_workers_have_the_pixels_of_the_original(baseline: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_have_the_pixels_of_the_original(
+    baseline: VLM2Vec, contents: dict[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
     own, sent = baseline.profile, []
-    monkeypatch.setattr(baseline, "start_multi_process_pool", lambda _: sent.append(baseline.profile))
+
+    def to_workers(inputs: list[object], **settings: object) -> list[None]:
+        sent.append(settings["profile"])
+        return [None] * len(inputs)
+
+    monkeypatch.setattr(baseline, "start_multi_process_pool", lambda _: {"input": None})
     monkeypatch.setattr(baseline, "stop_multi_process_pool", lambda _: None)
+    monkeypatch.setattr(baseline, "encode", to_workers)
     encoder = encoder_of(baseline)
-    with spread(encoder, ["cpu"]):
+    with spread(encoder, ["cpu"]) as working:
+        working.encode([contents["picture"]], role="query")
         assert baseline.profile == own
     assert sent == [encoder.profile]
     assert sent != [own]
+
+
+def test_threads_that_score_one_model_do_not_mix_profiles(
+    gme: VLM2Vec, lamra: VLM2Vec, contents: dict[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoders = [encoder_of(model, prompts=it) for model in (gme, lamra) for it in ("original", "profile")]
+
+    def rows(encoder: Encoder) -> np.ndarray:
+        return np.stack(encoder.encode([contents["picture"], contents["page"]], role="query"))
+
+    alone = [rows(encoder) for encoder in encoders]
+    own = gme.profile, lamra.profile
+    together = threading.Barrier(len(encoders))
+    encode = VLM2Vec.encode
+
+    def encode_together(*args: object, **settings: object) -> object:
+        together.wait(timeout=60)  # all threads are in the middle of their calls
+        return encode(*args, **settings)
+
+    monkeypatch.setattr(VLM2Vec, "encode", encode_together)
+    with ThreadPoolExecutor(len(encoders)) as threads:
+        found = list(threads.map(rows, encoders))
+    assert not np.allclose(alone[0], alone[1], atol=1e-3)
+    for expected, row in zip(alone, found, strict=True):
+        np.testing.assert_allclose(row, expected, atol=1e-6)
+    assert (gme.profile, lamra.profile) == own
 
 
 def test_all_frames_are_a_clip_with_the_same_words(baseline: VLM2Vec, contents: dict[str, Content]) -> None:

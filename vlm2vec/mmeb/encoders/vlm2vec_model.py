@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -90,15 +89,15 @@ class VLM2VecEncoder:
     def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
         """A row for each sample, or the error that it gave."""
         errors: dict[int | None, VLM2VecError] = {}
-        with self.profile_in_place():
-            vectors = self.model.encode(
-                [self.input_of(content, role) for content in contents],
-                prompt="",
-                normalize_embeddings=True,  # again, where they are truncated
-                show_progress_bar=False,
-                on_error=errors.__setitem__,
-                **self.settings,
-            )
+        vectors = self.model.encode(
+            [self.input_of(content, role) for content in contents],
+            prompt="",
+            normalize_embeddings=True,  # again, where they are truncated
+            show_progress_bar=False,
+            on_error=errors.__setitem__,
+            profile=self.profile,
+            **self.settings,
+        )
         return [errors.get(place, vector) for place, vector in enumerate(vectors)]
 
     def input_of(self, content: Content, role: Role) -> dict[str, Any] | Input:
@@ -119,13 +118,3 @@ class VLM2VecEncoder:
             # Queries of WebQA and EDIS, with compat="v2.0".
             return Input((), prompt=prompt, bare_tokens=True)
         return {"prompt": prompt, **media}
-
-    @contextmanager
-    def profile_in_place(self) -> Iterator[None]:
-        """The model has `profile` for as long as the block lasts."""
-        own = self.model[0].profile
-        self.model[0].profile = self.profile
-        try:
-            yield
-        finally:
-            self.model[0].profile = own

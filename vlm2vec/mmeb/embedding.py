@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from vlm2vec.errors import MediaError, NonFiniteError, VLM2VecError
 from vlm2vec.mmeb.embedding_store import EmbeddingStore
-from vlm2vec.mmeb.encoders.encoder import Encoder
+from vlm2vec.mmeb.encoders.protocol import Encoder
 from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.task_samples import Samples
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlm2vec.mmeb.encoders.encoder import Encoder, Role, encoder_of
+from vlm2vec.mmeb.encoders.protocol import Encoder, Role, encoder_of
 
 __all__ = ["Encoder", "Role", "encoder_of"]

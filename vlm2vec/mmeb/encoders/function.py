@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.encoders.protocol import Role
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["FunctionEncoder", "unit_length"]

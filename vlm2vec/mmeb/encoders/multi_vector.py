@@ -13,7 +13,7 @@ from PIL import Image
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.encoder import Role, deciding
+from vlm2vec.mmeb.encoders.protocol import Role, deciding
 from vlm2vec.mmeb.encoders.sentence_transformer import card_name, read_picture
 from vlm2vec.mmeb.samples import Content
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
-from vlm2vec.mmeb.encoders.encoder import Role
+from vlm2vec.mmeb.encoders.protocol import Role
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["ORIGINAL_PROMPTS", "OriginalPrompts"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.encoder import Role, deciding
+from vlm2vec.mmeb.encoders.protocol import Role, deciding
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["SentenceTransformerEncoder", "card_name", "read_picture"]

@@ -15,7 +15,7 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.encoder import Role, deciding
+from vlm2vec.mmeb.encoders.protocol import Role, deciding
 from vlm2vec.mmeb.encoders.original_prompts import ORIGINAL_PROMPTS, OriginalPrompts
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.profiles import Profile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from vlm2vec.mmeb.encoders.protocol import Encoder, Role, encoder_of
+from vlm2vec.mmeb.encoders.choose import encoder_of
+from vlm2vec.mmeb.encoders.protocol import Encoder, Role
 
 __all__ = ["Encoder", "Role", "encoder_of"]

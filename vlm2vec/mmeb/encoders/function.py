@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.mmeb.encoders.protocol import Role
+from vlm2vec.errors import InputError
+from vlm2vec.mmeb.encoders.protocol import Role, Row
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["FunctionEncoder", "unit_length"]
@@ -39,7 +39,7 @@ class FunctionEncoder:
         """Its name."""
         return {"function": self.name}
 
-    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """A row for each sample."""
         vectors = np.asarray(self.function(contents, role), dtype=np.float32)
         if vectors.ndim != 2 or len(vectors) != len(contents):

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
-from vlm2vec.errors import InputError, MediaError, VLM2VecError
+from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.protocol import Role, deciding
+from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.encoders.sentence_transformer import card_name, read_picture
 from vlm2vec.mmeb.samples import Content
 
@@ -65,9 +65,9 @@ class MultiVectorAdapter:
             "settings": deciding(self.settings),
         }
 
-    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """The vectors of each sample, `(tokens, dim)`."""
-        rows: list[np.ndarray | VLM2VecError] = [np.zeros((0, 0), np.float32)] * len(contents)
+        rows: list[Row] = [np.zeros((0, 0), np.float32)] * len(contents)
         pictured = [
             place for place, content in enumerate(contents) if content.frames or content.image is not None
         ]
@@ -84,7 +84,7 @@ class MultiVectorAdapter:
         contents: Sequence[Content],
         places: Sequence[int],
         role: Role,
-        rows: list[np.ndarray | VLM2VecError],
+        rows: list[Row],
     ) -> None:
         pictures: list[Image.Image] = []
         counts: dict[int, int] = {}

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm2vec.errors import MediaError, VLM2VecError
+from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.protocol import Role, deciding
+from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.samples import Content
 
 __all__ = ["SentenceTransformerEncoder", "card_name", "read_picture"]
@@ -49,9 +49,9 @@ class SentenceTransformerEncoder:
             "settings": deciding(self.settings),
         }
 
-    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """A row for each sample; samples of one instruction are encoded together."""
-        rows: list[np.ndarray | VLM2VecError] = [np.zeros(0, np.float32)] * len(contents)
+        rows: list[Row] = [np.zeros(0, np.float32)] * len(contents)
         encode = self.model.encode_query if role == "query" else self.model.encode_document
         for instruction, places in _by_instruction(contents):
             inputs = {}

@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.digests import weights_digest
-from vlm2vec.mmeb.encoders.protocol import Role, deciding
 from vlm2vec.mmeb.encoders.original_prompts import ORIGINAL_PROMPTS, OriginalPrompts
+from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.profiles import Profile
 
@@ -86,7 +84,7 @@ class VLM2VecEncoder:
             "settings": deciding(self.settings),
         }
 
-    def encode(self, contents: Sequence[Content], *, role: Role) -> list[np.ndarray | VLM2VecError]:
+    def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """A row for each sample, or the error that it gave."""
         errors: dict[int | None, VLM2VecError] = {}
         vectors = self.model.encode(

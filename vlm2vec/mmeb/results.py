@@ -238,7 +238,7 @@ class Results:
         Raises:
             InputError: There is no such published model or version, or nothing is to be shown.
         """
-        from vlm2vec.mmeb.report import write_report
+        from vlm2vec.mmeb.show import write_report
 
         write_report(
             self,

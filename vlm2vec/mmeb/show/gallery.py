@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from vlm2vec.mmeb.report.examples import Candidate, Example, TaskExamples
-from vlm2vec.mmeb.report.thumbnails import Thumbnails
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.mmeb.show.examples import Candidate, Example, TaskExamples
+from vlm2vec.mmeb.show.thumbnails import Thumbnails
 from vlm2vec.mmeb.tasks import get_task
 
 __all__ = ["gallery"]

@@ -16,14 +16,14 @@ from vlm2vec._version import __version__
 from vlm2vec.errors import InputError
 from vlm2vec.gallery import POLICY
 from vlm2vec.mmeb.atomic_write import write_text
-from vlm2vec.mmeb.report.averages import averages
-from vlm2vec.mmeb.report.beside import compared, comparisons
-from vlm2vec.mmeb.report.examples import examples
-from vlm2vec.mmeb.report.failures import failures
-from vlm2vec.mmeb.report.gallery import gallery
-from vlm2vec.mmeb.report.heading import heading
-from vlm2vec.mmeb.report.provenance import provenance
-from vlm2vec.mmeb.report.task_table import task_table
+from vlm2vec.mmeb.show.averages import averages
+from vlm2vec.mmeb.show.beside import compared, comparisons
+from vlm2vec.mmeb.show.examples import examples
+from vlm2vec.mmeb.show.failures import failures
+from vlm2vec.mmeb.show.gallery import gallery
+from vlm2vec.mmeb.show.heading import heading
+from vlm2vec.mmeb.show.provenance import provenance
+from vlm2vec.mmeb.show.task_table import task_table
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb.results import Results
@@ -70,7 +70,7 @@ def write_report(
 
 
 def _page(title: str, sections: Sequence[str]) -> str:
-    style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    style = files("vlm2vec").joinpath("assets", "html", "page.css").read_text(encoding="utf-8")
     body = "\n".join(sections)
     return f"""<!doctype html>
 <html lang="en">

@@ -9,9 +9,9 @@ from small_data import scored
 from vlm2vec import mmeb
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.mini import write_mini
-from vlm2vec.mmeb.report.examples import choose
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.samples import Content, Query, TaskData
+from vlm2vec.mmeb.show.examples import choose
 from vlm2vec.mmeb.task_result import TaskResult
 
 MINI = ["mini-I-CLS", "mini-I-RET", "mini-V-MR", "mini-VD"]

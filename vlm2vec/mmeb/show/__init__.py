@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlm2vec.mmeb.show.report import write_report
+from vlm2vec.mmeb.show.report import BESIDE, write_report
 
-__all__ = ["write_report"]
+__all__ = ["BESIDE", "write_report"]

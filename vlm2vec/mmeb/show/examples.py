@@ -1,16 +1,19 @@
-"""Which queries are shown, and what each of them found: the data of a task beside its result."""
+"""Which queries are shown, what each of them found, and thumbnails of both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
+from PIL import Image
 
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.html import data_uri
+from vlm2vec.media.image import load_image
+from vlm2vec.media.sampling import uniform_indices
+from vlm2vec.media.source import Source
 from vlm2vec.mmeb.digests import Digests
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.mini import write_mini
@@ -20,10 +23,68 @@ from vlm2vec.mmeb.task_result import TaskResult
 from vlm2vec.mmeb.task_samples import task_samples
 from vlm2vec.mmeb.tasks import get_task, list_tasks
 
-if TYPE_CHECKING:
-    from vlm2vec.mmeb.results import Results
+__all__ = ["Candidate", "Example", "TaskExamples", "Thumbnail", "Thumbnails", "choose", "examples"]
 
-__all__ = ["Candidate", "Example", "TaskExamples", "choose", "examples"]
+_PIXELS = 320  # longer side; cards are about half as wide, on screens of twice the density
+_FRAME_PIXELS = 144
+_FRAMES = 8
+_GAP = 4
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as an `img` shows it, or in `gone` why there is none."""
+
+    uri: str = ""
+    width: int = 0
+    height: int = 0
+    gone: str = ""
+
+
+@dataclass
+class Thumbnails:
+    """Makes thumbnails until they have taken as many bytes as they may.
+
+    Attributes:
+        limit: Bytes of all together, as the page holds them.
+        spent: Bytes so far.
+        shown: How many were made.
+        left_out: How many were not, since the limit was reached.
+        broken: How many could not be read.
+    """
+
+    limit: int
+    spent: int = 0
+    shown: int = 0
+    left_out: int = 0
+    broken: int = 0
+    _end: int = 0
+
+    def share(self, tasks: int) -> None:
+        """From here on take no more than one of so many tasks may take of what is left."""
+        self._end = self.spent + (self.limit - self.spent) // tasks
+
+    def of(self, content: Content, *, columns: int = _FRAMES) -> Thumbnail | None:
+        """The picture, clip or page of a sample; `None` for one that has none.
+
+        Args:
+            content: The sample.
+            columns: How many frames of a clip stand side by side, before the next row starts.
+        """
+        if not content.frames and content.image is None:
+            return None
+        try:
+            picture = _strip(content, columns) if content.frames else _still(content.image, _PIXELS)
+        except (VLM2VecError, OSError, ValueError):
+            self.broken += 1
+            return Thumbnail(gone="cannot be read")
+        uri = data_uri([picture])
+        if self.spent + len(uri) > self._end:
+            self.left_out += 1
+            return Thumbnail(gone="left out: the page would get too large")
+        self.spent += len(uri)
+        self.shown += 1
+        return Thumbnail(uri, *picture.size)
 
 
 @dataclass(frozen=True)
@@ -35,12 +96,14 @@ class Candidate:
         rank: 1 is the best; `None` where it is not among the places that were kept.
         right: Whether it is one of the right ones.
         content: What it shows and says.
+        picture: What it shows, as the page has it.
     """
 
     key: Key
     rank: int | None
     right: bool
     content: Content
+    picture: Thumbnail | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +118,7 @@ class Example:
         candidates: The first ones in order; then the best right one, if none of these is right.
         kept: How many places of its ranking are known; 0 for a query that could not be embedded.
         right: How many candidates are right.
+        picture: What the query shows, as the page has it.
     """
 
     number: int
@@ -64,6 +128,7 @@ class Example:
     candidates: tuple[Candidate, ...]
     kept: int
     right: int
+    picture: Thumbnail | None = None
 
 
 @dataclass(frozen=True)
@@ -86,43 +151,40 @@ class TaskExamples:
 
 
 def examples(
-    results: Results,
-    data_dir: Path | None,
+    results: Sequence[TaskResult],
+    data: DataFolder,
+    remembered: Digests,
+    thumbnails: Thumbnails,
     *,
     queries: int,
     candidates: int,
-    offline: bool = False,
-    bar: tqdm | None = None,
 ) -> Iterator[TaskExamples]:
-    """What is shown of each task; its pictures are there until the next is asked for.
+    """What is shown of each task, with its thumbnails.
 
     Args:
-        results: Whose tasks.
-        data_dir: The data that were scored; tasks of the mini suite are drawn again and need none.
+        results: Of the tasks.
+        data: Those that were scored; tasks of the mini suite are drawn again and need none.
+        remembered: Digests of files that the run has read: they need not be read again.
+        thumbnails: What makes them; each task may take its share of what is left.
         queries: How many misses, and how many hits, of each task.
         candidates: How many of each query.
-        offline: Never ask the hub.
-        bar: Told of each task.
     """
-    mini = {task.name for task in list_tasks("mini")} & {result.task for result in results.tasks}
-    # Files that the run has read need not be read again for their digests.
-    remembered = Digests(None if results.folder is None else results.folder / "digests.json")
-    with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
-        for result in results.tasks:
-            if queries == 0:
-                found = TaskExamples(result, reason="No queries were asked for.")
-            elif result.task in mini:
-                folder = Path(scratch) / result.task
-                write_mini(folder, {result.task})
-                found = _of_task(result, DataFolder(folder, offline=True), Digests(), queries, candidates)
-            elif data_dir is None:
-                found = TaskExamples(result, reason="No data folder was given.")
+    mini = {task.name for task in list_tasks("mini")}
+    for number, result in enumerate(results):
+        if queries == 0:
+            yield TaskExamples(result, reason="No queries were asked for.")
+            continue
+        if data.folder is None and result.task not in mini:
+            yield TaskExamples(result, reason="No data folder was given.")
+            continue
+        with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch:
+            if result.task in mini:
+                write_mini(Path(scratch), {result.task})
+                found = _of_task(result, DataFolder(Path(scratch)), Digests(), queries, candidates)
             else:
-                given = DataFolder(data_dir, offline=offline)
-                found = _of_task(result, given, remembered, queries, candidates)
-            yield found
-            if bar is not None:
-                bar.update()
+                found = _of_task(result, data, remembered, queries, candidates)
+            thumbnails.share(len(results) - number)
+            yield replace(found, shown=tuple(_pictured(one, thumbnails) for one in found.shown))
 
 
 def choose(result: TaskResult, data: TaskData, *, queries: int, candidates: int) -> TaskExamples:
@@ -137,12 +199,10 @@ def choose(result: TaskResult, data: TaskData, *, queries: int, candidates: int)
     asked = list(enumerate(zip(data.queries, result.top, strict=True)))
     hits = [number for number, (query, top) in asked if top and top[0] in query.labels]
     misses = sorted({number for number, _ in asked}.difference(hits))
+    chosen = [*_spread(misses, queries), *_spread(hits, queries)]
     return TaskExamples(
         result,
-        tuple(
-            _example(number, result, data, candidates)
-            for number in [*_spread(misses, queries), *_spread(hits, queries)]
-        ),
+        tuple(_example(number, result, data, candidates) for number in chosen),
         misses=len(misses),
         hits=len(hits),
     )
@@ -170,16 +230,11 @@ def _example(number: int, result: TaskResult, data: TaskData, count: int) -> Exa
         Candidate(key, place, key in query.labels, data.candidates[key])
         for place, key in enumerate(top[:count], start=1)
     ]
+    hit = bool(shown) and shown[0].right
     if not any(one.right for one in shown):
         shown += _best_right(query, top, data)
     return Example(
-        number,
-        hit=bool(shown) and shown[0].rank == 1 and shown[0].right,
-        score=result.per_query[number],
-        content=query.content,
-        candidates=tuple(shown),
-        kept=len(top),
-        right=len(query.labels),
+        number, hit, result.per_query[number], query.content, tuple(shown), len(top), len(query.labels)
     )
 
 
@@ -192,6 +247,37 @@ def _best_right(query: Query, top: Sequence[Key], data: TaskData) -> list[Candid
     return []
 
 
+def _pictured(example: Example, thumbnails: Thumbnails) -> Example:
+    """With thumbnails, and without what they are of: pages may be large."""
+    candidates = tuple(
+        replace(one, picture=thumbnails.of(one.content), content=replace(one.content, image=None))
+        for one in example.candidates
+    )
+    picture = thumbnails.of(example.content, columns=4)
+    return replace(
+        example, picture=picture, content=replace(example.content, image=None), candidates=candidates
+    )
+
+
 def _spread(numbers: Sequence[int], count: int) -> list[int]:
     few = min(count, len(numbers))
     return [numbers[place * len(numbers) // few] for place in range(few)]
+
+
+def _still(given: Path | bytes | None, pixels: int) -> Image.Image:
+    source = Source.from_bytes(given) if isinstance(given, bytes) else Source.from_path(Path(given or ""))
+    picture = Image.fromarray(load_image(source, alpha="white"))
+    picture.thumbnail((pixels, pixels))
+    return picture
+
+
+def _strip(content: Content, columns: int) -> Image.Image:
+    """Frames side by side, in order of time; what is between them is transparent."""
+    chosen = [content.frames[index] for index in uniform_indices(len(content.frames), _FRAMES)]
+    frames = [_still(frame, _FRAME_PIXELS) for frame in chosen]
+    wide, high = (max(side) + _GAP for side in zip(*(frame.size for frame in frames), strict=True))
+    rows = -(-len(frames) // columns)
+    strip = Image.new("RGBA", (min(columns, len(frames)) * wide - _GAP, rows * high - _GAP))
+    for index, frame in enumerate(frames):
+        strip.paste(frame, (index % columns * wide, index // columns * high))
+    return strip

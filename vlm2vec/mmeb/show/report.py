@@ -1,90 +1,168 @@
-"""The page: its sections one below the other, in one file that fetches nothing."""
+"""`write_report`: what a page shows of an evaluation; `assets/html/report.html` says how."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
 from vlm2vec._version import __version__
 from vlm2vec.errors import InputError
-from vlm2vec.gallery import POLICY
-from vlm2vec.mmeb.atomic_write import write_text
-from vlm2vec.mmeb.show.averages import averages
-from vlm2vec.mmeb.show.beside import compared, comparisons
-from vlm2vec.mmeb.show.examples import examples
-from vlm2vec.mmeb.show.failures import failures
-from vlm2vec.mmeb.show.gallery import gallery
-from vlm2vec.mmeb.show.heading import heading
-from vlm2vec.mmeb.show.provenance import provenance
-from vlm2vec.mmeb.show.task_table import task_table
+from vlm2vec.html import write_page
+from vlm2vec.mmeb.averages import MODALITIES, OVERALL, coverage
+from vlm2vec.mmeb.bootstrap import Interval
+from vlm2vec.mmeb.comparison import Comparison, compare
+from vlm2vec.mmeb.digests import Digests
+from vlm2vec.mmeb.loaders import DataFolder
+from vlm2vec.mmeb.published import published
+from vlm2vec.mmeb.show.examples import Thumbnails, examples
+from vlm2vec.mmeb.task_result import TaskResult
+from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
-if TYPE_CHECKING:
-    from vlm2vec.mmeb.results import Results
+__all__ = ["BESIDE", "write_report"]
 
-__all__ = ["write_report"]
+BESIDE = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B")
+"""Published models that stand beside results where none are named."""
+
+
+class _Results(Protocol):
+    """A `vlm2vec.mmeb.Results`, by what is read of it: its deprecated `report` calls what is here."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def tasks(self) -> tuple[TaskResult, ...]: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def scores(self) -> dict[str, float]: ...
+    @property
+    def benchmark(self) -> list[Task]: ...
+    @property
+    def compat(self) -> str | None: ...
+    @property
+    def data_version(self) -> str: ...
+    @property
+    def written(self) -> datetime | None: ...
+    def intervals(self) -> dict[str, Interval]: ...
 
 
 def write_report(
-    results: Results,
+    results: _Results,
     path: str | os.PathLike[str],
     *,
-    data_dir: str | os.PathLike[str] | None,
-    compare: Sequence[str],
-    version: str | None,
-    queries: int,
-    candidates: int,
-    max_megabytes: float,
-    offline: bool,
-    show_progress_bar: bool | None,
+    data_dir: str | os.PathLike[str] | None = None,
+    compare: Sequence[str] = BESIDE,
+    version: str | None = None,
+    queries: int = 2,
+    candidates: int = 5,
+    max_megabytes: float = 10.0,
+    offline: bool = False,
+    show_progress_bar: bool | None = None,
 ) -> None:
-    """Write results as one HTML file that needs nothing else, with the arguments of `Results.report`."""
+    """Write a page: scores beside published ones, failures, and queries beside what they found.
+
+    It is one HTML file with thumbnails in it, which fetches nothing.
+
+    Args:
+        results: `Results`, as `evaluate` and `Results.load` give them.
+        path: The file; one that exists is replaced.
+        data_dir: The data that were scored, to show queries and candidates; "mini" needs none. A task whose
+            data are other than they were is not shown.
+        compare: Names of published models.
+        version: Which publication of their scores; by default the one that is of the same data.
+        queries: How many misses, and how many hits, of each task are shown.
+        candidates: How many of the first candidates of each.
+        max_megabytes: What all thumbnails may take together.
+        offline: Never ask the hub for annotations that are not in `data_dir`.
+        show_progress_bar: By default only in a terminal.
+
+    Raises:
+        InputError: There is no such published model or version, or nothing is to be shown.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from vlm2vec import mmeb
+        >>> constant = lambda contents, role: [[1.0]] * len(contents)
+        >>> results = mmeb.evaluate(constant, "mini-I-CLS", name="always the same")
+        >>> mmeb.write_report(results, Path(mkdtemp()) / "report.html")
+    """
     if queries < 0 or candidates < 1:
         raise InputError(
             f"{queries} queries with {candidates} candidates each cannot be shown",
             fix="Pass queries from 0 and candidates from 1.",
         )
+    beside = _comparisons(results, compare, version)
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
-    beside = comparisons(results, compare, version)
-    intervals = results.intervals()
-    with tqdm(total=len(results.tasks), unit=" tasks", desc="Gallery", disable=not show) as bar:
-        data = None if data_dir is None else Path(data_dir)
-        found = examples(results, data, queries=queries, candidates=candidates, offline=offline, bar=bar)
-        pictures = gallery(found, len(results.tasks), per_kind=queries, bytes_in_all=int(1e6 * max_megabytes))
-    sections = [
-        heading(results, intervals["overall"]),
-        averages(results, intervals, beside),
-        compared(beside),
-        task_table(results, intervals, beside),
-        failures(results),
-        pictures,
-        provenance(results),
-    ]
-    write_text(Path(path), _page(f"{results.model} on MMEB-V2", [part for part in sections if part]))
+    data = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
+    remembered = Digests(None if results.folder is None else results.folder / "digests.json")
+    thumbnails = Thumbnails(int(1e6 * max_megabytes))
+    found = examples(results.tasks, data, remembered, thumbnails, queries=queries, candidates=candidates)
+    shown = list(tqdm(found, total=len(results.tasks), unit=" tasks", desc="Gallery", disable=not show))
+    made_of = results.tasks[0].made_of
+    known = {name: value for name, value in made_of.items() if name not in ("data", "model", "compat")}
+    write_page(
+        Path(path),
+        "report.html",
+        title=f"{results.model} on MMEB-V2",
+        footer=f"Written by vlm2vec {__version__}.",
+        results=results,
+        mini=results.benchmark == list_tasks("mini"),
+        odd=[one.task for one in results.tasks if one.queries != one.expected_queries],
+        tasks={result.task: get_task(result.task).as_of(results.compat) for result in results.tasks},
+        intervals=results.intervals(),
+        averages=(OVERALL, *MODALITIES),
+        counts=coverage(results.scores, tasks=results.benchmark),
+        comparisons=beside,
+        remarks=_remarks(beside),
+        notes=_notes(results.scores, beside),
+        per_kind=queries,
+        shown=[one for one in shown if not one.reason],
+        not_shown=[one for one in shown if one.reason],
+        thumbnails=thumbnails,
+        made_of=list(_flat(known)),
+        # What is nested deeper is read less.
+        depends=sorted(_flat(made_of.get("model", {})), key=lambda line: line[0].count(".")),
+    )
 
 
-def _page(title: str, sections: Sequence[str]) -> str:
-    style = files("vlm2vec").joinpath("assets", "html", "page.css").read_text(encoding="utf-8")
-    body = "\n".join(sections)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-{body}
-<footer>Written by vlm2vec {escape(__version__)}.</footer>
-</body>
-</html>
-"""
+def _comparisons(results: _Results, names: Sequence[str], version: str | None) -> tuple[Comparison, ...]:
+    """The results beside each of some published models, on the tasks of the 78 that there are."""
+    for name in names:
+        published(name, version)  # a wrong name is an error, also where nothing is compared
+    known = {task.name for task in list_tasks("all")}
+    scores = {task: score for task, score in results.scores.items() if task in known}
+    if not scores:
+        return ()
+    data = results.data_version
+    return tuple(
+        compare(scores, name, version=version or data, data=data, model=results.model) for name in names
+    )
+
+
+def _remarks(comparisons: Sequence[Comparison]) -> list[str]:
+    """Sources, and tasks that are left out, each once."""
+    lines = [source for one in comparisons for source in one.sources]
+    for one in comparisons:
+        lines += [f"Not compared: {task}, {reason}" for task, reason in one.left_out.items()]
+    return list(dict.fromkeys(lines))
+
+
+def _notes(tasks: Iterable[str], comparisons: Sequence[Comparison]) -> list[str]:
+    """What is odd about published scores, each once, in the order of the tasks."""
+    rows = [one.tasks[task] for task in tasks for one in comparisons if task in one.tasks]
+    return list(dict.fromkeys(row.note for row in rows if row.note))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as lines; what is empty or not set has none."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else str(key))
+    elif value not in (None, "", [], ()):
+        yield name, str(value)

@@ -48,10 +48,12 @@ def report(
 
     Exit codes: 0 written, 1 an error, 2 wrong usage.
     """
-    from vlm2vec.mmeb.results import BESIDE, Results
+    from vlm2vec import mmeb
+    from vlm2vec.mmeb.show import BESIDE
 
     checked_output(output, "--output", replace=True)
-    Results.load(results).report(
+    mmeb.write_report(
+        mmeb.Results.load(results),
         output,
         data_dir=data,
         compare=compare or BESIDE,

@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vlm2vec.mmeb import metrics
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vlm2vec.mmeb.data import check, download
     from vlm2vec.mmeb.evaluation import evaluate
     from vlm2vec.mmeb.results import Results
+    from vlm2vec.mmeb.show import write_report
 
 __all__ = [
     "Results",
@@ -35,21 +37,21 @@ __all__ = [
     "published",
     "published_names",
     "summarize",
+    "write_report",
 ]
 
 
+# These need torch, or other libraries that take long, which are not loaded before they are needed.
+_HOMES = {
+    "Results": "vlm2vec.mmeb.results",
+    "check": "vlm2vec.mmeb.data",
+    "download": "vlm2vec.mmeb.data",
+    "evaluate": "vlm2vec.mmeb.evaluation",
+    "write_report": "vlm2vec.mmeb.show",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # These need torch, or other libraries that take long, which are not loaded before they are needed.
-    if name in ("check", "download"):
-        from vlm2vec.mmeb import data
-
-        return getattr(data, name)
-    if name == "evaluate":
-        from vlm2vec.mmeb.evaluation import evaluate
-
-        return evaluate
-    if name == "Results":
-        from vlm2vec.mmeb.results import Results
-
-        return Results
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,10 +26,7 @@ from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BESIDE", "Results"]
-
-BESIDE = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B")
-"""Published models that stand beside results in a report where none are named."""
+__all__ = ["Results"]
 
 
 @dataclass(frozen=True)
@@ -206,52 +204,16 @@ class Results:
         means = [summarize(row, tasks=self.benchmark) for row in same]
         plot_averages(dict(zip(scores, means, strict=True)), path)
 
-    def report(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        data_dir: str | os.PathLike[str] | None = None,
-        compare: Sequence[str] = BESIDE,
-        version: str | None = None,
-        queries: int = 2,
-        candidates: int = 5,
-        max_megabytes: float = 10.0,
-        offline: bool = False,
-        show_progress_bar: bool | None = None,
-    ) -> None:
-        """Write a page: scores beside published ones, failures, and queries beside what they found.
-
-        It is one HTML file with thumbnails in it, which fetches nothing.
-
-        Args:
-            path: The file; one that exists is replaced.
-            data_dir: The data that were scored, to show queries and candidates; "mini" needs none. A task
-                whose data are other than they were is not shown.
-            compare: Names of published models.
-            version: Which publication of their scores; by default the one that is of the same data.
-            queries: How many misses, and how many hits, of each task are shown.
-            candidates: How many of the first candidates of each.
-            max_megabytes: What all thumbnails may take together.
-            offline: Never ask the hub for annotations that are not in `data_dir`.
-            show_progress_bar: By default only in a terminal.
-
-        Raises:
-            InputError: There is no such published model or version, or nothing is to be shown.
-        """
+    def report(self, path: str | os.PathLike[str], **settings: Any) -> None:
+        """Deprecated name of `vlm2vec.mmeb.write_report(results, path)`."""
         from vlm2vec.mmeb.show import write_report
 
-        write_report(
-            self,
-            path,
-            data_dir=data_dir,
-            compare=compare,
-            version=version,
-            queries=queries,
-            candidates=candidates,
-            max_megabytes=max_megabytes,
-            offline=offline,
-            show_progress_bar=show_progress_bar,
+        warnings.warn(
+            "Results.report will go with the next release: call vlm2vec.mmeb.write_report(results, path)",
+            DeprecationWarning,
+            stacklevel=2,
         )
+        write_report(self, path, **settings)
 
     def save(self, path: str | os.PathLike[str], **metadata: Any) -> None:
         """Write the leaderboard's file.

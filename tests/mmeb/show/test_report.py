@@ -16,6 +16,7 @@ from small_data import LABELS, TASKS, scored, write
 
 from vlm2vec.cli import main
 from vlm2vec.errors import InputError
+from vlm2vec.mmeb import write_report
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.task_result import Failure
 
@@ -69,7 +70,7 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def page_of(results: Results, folder: Path, **arguments: object) -> Element:
-    results.report(folder / "r.html", offline=True, **arguments)  # type: ignore[arg-type]
+    write_report(results, folder / "r.html", offline=True, **arguments)  # type: ignore[arg-type]
     return tree((folder / "r.html").read_text(encoding="utf-8"))
 
 
@@ -111,8 +112,8 @@ def test_whatever_comes_from_outside_is_escaped(tmp_path: Path) -> None:
 
 
 def test_equal_results_give_equal_pages(results: Results, data: Path, tmp_path: Path) -> None:
-    results.report(tmp_path / "1.html", data_dir=data, offline=True)
-    results.report(tmp_path / "2.html", data_dir=data, offline=True)
+    write_report(results, tmp_path / "1.html", data_dir=data, offline=True)
+    write_report(results, tmp_path / "2.html", data_dir=data, offline=True)
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
@@ -187,7 +188,7 @@ def test_no_queries_no_gallery(results: Results, data: Path, tmp_path: Path) -> 
     assert "No queries were asked for" in page.section("gallery").text
     for wrong in ({"queries": -1}, {"candidates": 0}):
         with pytest.raises(InputError, match="cannot be shown"):
-            results.report(tmp_path / "r.html", **wrong)  # type: ignore[arg-type]
+            write_report(results, tmp_path / "r.html", **wrong)  # type: ignore[arg-type]
 
 
 def test_the_head_has_the_day_on_which_results_were_written(results: Results, tmp_path: Path) -> None:
@@ -214,8 +215,15 @@ def test_provenance_has_model_and_data(results: Results, tmp_path: Path) -> None
     assert all(str(result.made_of["data"]) in provenance.text for result in results.tasks)
 
 
+def test_the_old_method_warns_and_writes_the_same_page(results: Results, tmp_path: Path) -> None:
+    write_report(results, tmp_path / "1.html", compare=["GME-2B"])
+    with pytest.warns(DeprecationWarning, match="mmeb.write_report"):
+        results.report(tmp_path / "2.html", compare=["GME-2B"])
+    assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
+
+
 def test_the_command_writes_the_same_page(results: Results, data: Path, tmp_path: Path) -> None:
-    results.report(tmp_path / "1.html", data_dir=data, offline=True, compare=["GME-2B"])
+    write_report(results, tmp_path / "1.html", data_dir=data, offline=True, compare=["GME-2B"])
     arguments = ["mmeb", "report", str(results.folder), "-o", str(tmp_path / "2.html"), "--data", str(data)]
     with pytest.raises(SystemExit) as end:
         main([*arguments, "--offline", "--compare", "GME-2B"])

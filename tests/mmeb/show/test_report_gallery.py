@@ -26,7 +26,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="module")
 def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Element:
     path = tmp_path_factory.mktemp("page") / "r.html"
-    results.report(path, queries=3, candidates=4)
+    mmeb.write_report(results, path, queries=3, candidates=4)
     return tree(path.read_text(encoding="utf-8"))
 
 

@@ -36,7 +36,7 @@ def results(selection: str, compat: str | None = None) -> Results:
 
 
 def page_of(results: Results, folder: Path, **arguments: object) -> Element:
-    results.report(folder / "r.html", **arguments)  # type: ignore[arg-type]
+    mmeb.write_report(results, folder / "r.html", **arguments)  # type: ignore[arg-type]
     return tree((folder / "r.html").read_text(encoding="utf-8"))
 
 
@@ -132,5 +132,5 @@ def test_another_number_of_queries_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("selection", ["V-RET", "mini"])
 def test_a_model_without_published_scores_is_refused(tmp_path: Path, selection: str) -> None:
     with pytest.raises(InputError, match="no scores were published"):
-        results(selection).report(tmp_path / "r.html", compare=["GME-2B", "nobody"])
+        mmeb.write_report(results(selection), tmp_path / "r.html", compare=["GME-2B", "nobody"])
     assert not (tmp_path / "r.html").exists()

@@ -24,16 +24,16 @@ from PIL import Image
 
 from vlm2vec import VLM2Vec, mmeb
 from vlm2vec.errors import InputError, MediaError, NonFiniteError
-from vlm2vec.mmeb import embedding
-from vlm2vec.mmeb.embedding_store import EmbeddingStore
+from vlm2vec.mmeb import store
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.evaluation import evaluate
 from vlm2vec.mmeb.loaders import DataFolder, MissingDataError, load
 from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.mini import write_mini
+from vlm2vec.mmeb.processes import spread
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.mmeb.store import EmbeddingStore
 from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
-from vlm2vec.mmeb.worker_pool import spread
 
 TASKS = ["mini-I-CLS", "mini-V-MR", "mini-VD"]
 
@@ -449,7 +449,7 @@ def run_and_die(folder: Path, die_at: int) -> None:
         return by_number(contents, role)
 
     tempfile.tempdir = str(folder)
-    embedding._BLOCK = 4
+    store._BLOCK = 4
     (folder / "out").mkdir(exist_ok=True)
     sys.addaudithook(watch)
     evaluate(counted, KILL_TASKS, data_dir=folder / "data", output_dir=folder / "out", name="n", offline=True)
@@ -598,7 +598,7 @@ def test_workers_of_several_devices_start_once_and_end_with_the_run(
         return start(self, devices)
 
     monkeypatch.setattr(VLM2Vec, "start_multi_process_pool", counted)
-    monkeypatch.setattr(embedding, "_BLOCK", 4)  # three blocks of queries, and three of candidates
+    monkeypatch.setattr(store, "_BLOCK", 4)  # three blocks of queries, and three of candidates
 
     def run(name: str, **settings: Any) -> TaskResult:
         output = {"data_dir": tmp_path / "data", "output_dir": tmp_path / name, "offline": True}

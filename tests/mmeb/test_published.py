@@ -9,7 +9,7 @@ import pytest
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import summarize
 from vlm2vec.mmeb.published import disagreements, published, published_names, version_names
-from vlm2vec.mmeb.published.versions import version_of
+from vlm2vec.mmeb.published.scores import version_of
 from vlm2vec.mmeb.tasks import list_tasks
 
 PAGES = {"ViDoSeek-page", "MMLongBench-page"}

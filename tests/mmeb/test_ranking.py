@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb import ranking
-from vlm2vec.mmeb.late_interaction import max_sim
-from vlm2vec.mmeb.ranking import rank
+from vlm2vec.mmeb.ranking import max_sim, rank
 
 
 def naive_max_sim(query, candidate):

@@ -12,7 +12,7 @@ import numpy as np
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import MODALITIES, OVERALL, TaskGroup, groups, members, summarize
 from vlm2vec.mmeb.published import PublishedScores, published
-from vlm2vec.mmeb.published.versions import version_of
+from vlm2vec.mmeb.published.scores import version_of
 from vlm2vec.mmeb.tasks import list_tasks
 
 __all__ = ["Comparison", "MeanDifference", "TaskDifference", "compare"]

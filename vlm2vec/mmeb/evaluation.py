@@ -14,11 +14,10 @@ from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.loaders import DataFolder
 from vlm2vec.mmeb.mini import write_mini
-from vlm2vec.mmeb.processes import Processes
+from vlm2vec.mmeb.processes import Processes, spread
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.run import Run
 from vlm2vec.mmeb.tasks import list_tasks
-from vlm2vec.mmeb.worker_pool import spread
 
 __all__ = ["evaluate"]
 

@@ -1,20 +1,22 @@
-"""`Processes`: those of a run, which go step by step together and end together."""
+"""The processes of a run: those that a launcher started, and workers for the devices of one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from vlm2vec.errors import VLM2VecError
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.mmeb.encoders import Encoder
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "spread"]
 
 T = TypeVar("T")
 
@@ -100,3 +102,34 @@ class Processes:
 
     def _name(self, rank: int) -> str:
         return f"process {rank} of {self.count}"
+
+
+@contextmanager
+def spread(encoder: Encoder, devices: Sequence[Any]) -> Iterator[Encoder]:
+    """The same encoder on worker processes, which end with the block, however it ends.
+
+    Args:
+        encoder: One that wraps a model of sentence-transformers.
+        devices: One for each worker, such as "cuda:0" and "cuda:1"; none leaves the encoder as it is.
+
+    Raises:
+        InputError: It is no such encoder.
+    """
+    if not devices:
+        yield encoder
+        return
+    model = getattr(encoder, "model", None)
+    if not (
+        is_dataclass(encoder) and hasattr(encoder, "settings") and hasattr(model, "stop_multi_process_pool")
+    ):
+        raise InputError(
+            f"{encoder.name} cannot be spread over devices",
+            fix="Leave out devices, and start the script with `accelerate launch`.",
+        )
+    home = model.device
+    pool = model.start_multi_process_pool([str(device) for device in devices])
+    try:
+        yield replace(encoder, settings={**encoder.settings, "pool": pool})
+    finally:
+        model.stop_multi_process_pool(pool)
+        model.to(home)  # the pool has taken it to the CPU

@@ -1,4 +1,4 @@
-"""Which candidates are nearest to each query: the first places of its ranking."""
+"""What each query finds: candidates in order, by dot product or by late interaction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.late_interaction import max_sim, token_vectors
+from vlm2vec.mmeb.samples import Key, TaskData
 
-__all__ = ["rank"]
+__all__ = ["max_sim", "token_vectors", "rank", "rank_task"]
+
+
+def token_vectors(items: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    """Items of several vectors each, in float32, as an array `(n,)` of arrays `(tokens, dim)`.
+
+    Raises:
+        InputError: An item is not of shape `(tokens, dim)`, has no token, or another dim than the first.
+
+    Example:
+        >>> token_vectors([[[1, 0]], [[0, 1], [1, 1]]])[1].shape
+        (2, 2)
+    """
+    arrays = np.empty(len(items), dtype=object)
+    for index, item in enumerate(items):
+        array = np.asarray(item, dtype=np.float32)
+        if array.ndim != 2 or not len(array):
+            raise InputError(
+                f"vectors have the shape {array.shape}",
+                fix="Pass (tokens, dim) with at least one token, or one array (n, dim) of all items.",
+                index=index,
+            )
+        if index and array.shape[1] != arrays[0].shape[1]:
+            raise InputError(
+                f"vectors have {array.shape[1]} dimensions, those of the first item {arrays[0].shape[1]}",
+                fix="Encode all items with one model and one truncation.",
+                index=index,
+            )
+        arrays[index] = array
+    return arrays
+
+
+def max_sim(queries: Sequence[Any] | NDArray[Any], candidates: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    """For each token of a query its best dot product with a token of the candidate, summed over the query.
+
+    Equation 1 of ColBERT (Khattab and Zaharia, 2020), which ColPali follows. All products of tokens are in
+    memory at once, 8 bytes each: `rank` calls it with a block of items at a time.
+
+    Args:
+        queries: Arrays `(tokens, dim)`, without padding.
+        candidates: The same.
+
+    Returns:
+        Scores `(n queries, n candidates)` in float32, each the sum in float64 rounded once.
+
+    Raises:
+        InputError: As `token_vectors`.
+
+    Example:
+        >>> max_sim([[[1, 0], [0, 1]]], [[[1, 0]], [[1, 0], [0, 2]]])
+        array([[1., 3.]], dtype=float32)
+    """
+    (query_tokens, query_starts), (candidate_tokens, candidate_starts) = _joined(queries), _joined(candidates)
+    products = query_tokens @ candidate_tokens.T
+    best = np.maximum.reduceat(products, candidate_starts, axis=1)
+    return np.add.reduceat(best, query_starts, axis=0).astype(np.float32)
+
+
+def _joined(items: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """All tokens `(tokens, dim)` in float64, and where each item begins."""
+    arrays = token_vectors(items)
+    ends = np.cumsum([len(array) for array in arrays])
+    return np.concatenate(arrays, dtype=np.float64), np.concatenate([[0], ends[:-1]])
+
 
 # Vectors, or tokens, that are scored at once: at most 2**22 products, 32 MiB, and 64 MiB of candidates
 # of 2,048 dimensions.
@@ -146,3 +209,50 @@ def _blocks(lengths: NDArray[Any], most: int) -> Iterator[slice]:
         stop = max(start + 1, int(np.searchsorted(ends, done + most, side="right")))
         yield slice(start, stop)
         start, done = stop, int(ends[stop - 1])
+
+
+_TOP = 10
+"""Places that metrics look at."""
+
+
+def rank_task(
+    data: TaskData,
+    queries: Sequence[np.ndarray | None],
+    candidates: Sequence[np.ndarray | None],
+    *,
+    late_interaction: bool,
+) -> list[tuple[Key, ...]]:
+    """Keys of the first candidates of each query, best first.
+
+    Args:
+        data: The task.
+        queries: A vector for each query, or `None`: it finds nothing.
+        candidates: A vector for each candidate, or `None`: it is not found.
+        late_interaction: Whether there is a vector for each token instead.
+    """
+    keys = list(data.candidates)
+    there = [place for place, vector in enumerate(candidates) if vector is not None]
+    asking = [place for place, vector in enumerate(queries) if vector is not None]
+    found: list[tuple[Key, ...]] = [()] * len(queries)
+    if not there or not asking:
+        return found
+    position = {keys[place]: number for number, place in enumerate(there)}
+    pools = None
+    if any(query.candidates is not None for query in data.queries):
+        # In the order of the task's pool: in a row's own list the right one often stands first, and would win
+        # all ties.
+        pools = [
+            np.array(
+                sorted(position[key] for key in (data.queries[place].candidates or keys) if key in position),
+                dtype=np.int64,
+            )
+            for place in asking
+        ]
+    asked, known = [queries[place] for place in asking], [candidates[place] for place in there]
+    if late_interaction:
+        ranked = rank(asked, known, pools, k=_TOP)
+    else:
+        ranked = rank(np.stack(asked), np.stack(known), pools, k=_TOP)  # type: ignore[arg-type]  # all are there
+    for place, row in zip(asking, ranked, strict=True):
+        found[place] = tuple(keys[there[int(number)]] for number in row)
+    return found

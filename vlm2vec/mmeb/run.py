@@ -16,13 +16,12 @@ from tqdm.auto import tqdm
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.data.record import revisions_of
 from vlm2vec.mmeb.digests import Digests, digest_of
-from vlm2vec.mmeb.embedding import embed, vectors_of
-from vlm2vec.mmeb.embedding_store import EmbeddingStore
 from vlm2vec.mmeb.encoders import Encoder
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.metrics import mean_scores, query_scores
 from vlm2vec.mmeb.processes import Processes
-from vlm2vec.mmeb.task_ranking import rank_task
+from vlm2vec.mmeb.ranking import rank_task
+from vlm2vec.mmeb.store import EmbeddingStore, embed, vectors_of
 from vlm2vec.mmeb.task_result import Failure, TaskResult
 from vlm2vec.mmeb.task_samples import Samples, TaskSamples, task_samples
 from vlm2vec.mmeb.tasks import Task

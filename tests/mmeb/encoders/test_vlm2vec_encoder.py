@@ -16,8 +16,8 @@ from vlm2vec.errors import InputError
 from vlm2vec.inputs.video import Video
 from vlm2vec.mmeb.encoders import Encoder, Role, encoder_of
 from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
+from vlm2vec.mmeb.processes import spread
 from vlm2vec.mmeb.samples import Content
-from vlm2vec.mmeb.worker_pool import spread
 
 USER = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 TURN = "<|im_end|>\n<|im_start|>assistant\n"

@@ -11,9 +11,7 @@ Example:
 from __future__ import annotations
 
 from vlm2vec.mmeb.published.disagreement import Disagreement, disagreements
-from vlm2vec.mmeb.published.names import published_names
-from vlm2vec.mmeb.published.scores import PublishedScores, published
-from vlm2vec.mmeb.published.versions import Version, version_names
+from vlm2vec.mmeb.published.scores import PublishedScores, Version, published, published_names, version_names
 
 __all__ = [
     "published",

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vlm2vec.mmeb.averages import summarize
-from vlm2vec.mmeb.published.names import published_names
-from vlm2vec.mmeb.published.scores import read, table
-from vlm2vec.mmeb.published.versions import version_of
+from vlm2vec.mmeb.published.scores import published_names, read, table, version_of
 
 __all__ = ["Disagreement", "disagreements"]
 

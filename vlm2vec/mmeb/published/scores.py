@@ -1,18 +1,164 @@
-"""`published`: the scores of one model in one publication."""
+"""`published`: the scores of one model in one publication; which models and publications there are."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-from vlm2vec.mmeb.published.names import model_name, published_names
-from vlm2vec.mmeb.published.versions import version_of
+from vlm2vec.errors import InputError
 
-__all__ = ["PublishedScores", "published", "table"]
+__all__ = [
+    "model_name",
+    "published_names",
+    "Version",
+    "version_names",
+    "version_of",
+    "PublishedScores",
+    "published",
+    "table",
+]
+
+# The columns of the tables. Aliases: name of the score file, of the repository on the hub, of Table 2.
+_MODELS = {
+    "ColPali v1.3": ("colpali-v1.3", "ColPali", "ColPali v1.3 (3B)"),
+    "GME-2B": ("gme-Qwen2-VL-2B-Instruct", "GME (2B)"),
+    "GME-7B": ("gme-Qwen2-VL-7B-Instruct", "GME (7B)"),
+    "LamRA-Qwen2": ("LamRA-Ret", "LamRA-Qwen2 (7B)"),
+    "LamRA-Qwen2.5": ("LamRA-Ret-Qwen2.5VL-7b", "LamRA-Qwen2.5 (7B)"),
+    "VLM2Vec-2B": ("VLM2Vec-V1-Qwen2VL-2B", "VLM2Vec-Qwen2VL-2B", "VLM2Vec-Qwen2VL (2B)"),
+    "VLM2Vec-7B": ("VLM2Vec-V1-Qwen2VL-7B", "VLM2Vec-Qwen2VL-7B", "VLM2Vec-Qwen2VL (7B)"),
+    "VLM2Vec-V2.0": ("VLM2Vec-V2.0-Qwen2VL-2B", "VLM2Vec-V2", "VLM2Vec-V2 (2B)"),
+}
+_NAMES = {
+    alias.lower(): name for name, aliases in _MODELS.items() for alias in (name, *aliases)
+}  # without regard to case
+
+
+def published_names() -> list[str]:
+    """The models whose scores were published, in the order of the paper's Table 6.
+
+    Example:
+        >>> published_names()[-1]
+        'VLM2Vec-V2.0'
+    """
+    return list(_MODELS)
+
+
+def model_name(name: str) -> str:
+    """The readable name of a published model.
+
+    Args:
+        name: Readable, of a score file, or of a repository on the hub with or without its owner.
+
+    Raises:
+        InputError: There is no such model.
+
+    Example:
+        >>> model_name("Alibaba-NLP/gme-Qwen2-VL-7B-Instruct")
+        'GME-7B'
+    """
+    bare = name.rsplit("/", 1)[-1].strip().lower()
+    if bare not in _NAMES:
+        close = _NAMES[get_close_matches(bare, _NAMES, n=1, cutoff=0.0)[0]]
+        raise InputError(
+            f"no scores were published for {name!r}",
+            fix=f"Did you mean {close!r}? There are {', '.join(_MODELS)}.",
+        )
+    return _NAMES[bare]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One publication of the scores of all eight models.
+
+    Attributes:
+        name: What it is asked for by.
+        source: Where the numbers come from, and what is odd about them.
+        moment_seeker: Queries of MomentSeeker: 1,800 with 413 pairs of duplicates, or 1,602 without.
+        pages_fixed: Whether the labels of ViDoSeek-page and MMLongBench-page name the right pages; in older
+            data they are off by one page.
+    """
+
+    name: str
+    source: str
+    moment_seeker: int
+    pages_fixed: bool
+
+    def data(self, task: str) -> str:
+        """Which data of a task its scores are of; "" where there is only one.
+
+        Example:
+            >>> version_of("v2.0.0").data("MomentSeeker")
+            '1,800 queries'
+        """
+        if task == "MomentSeeker":
+            return f"{self.moment_seeker:,} queries"
+        if task in {"ViDoSeek-page", "MMLongBench-page"}:
+            return "page labels fixed" if self.pages_fixed else "page labels off by one"
+        return ""
+
+
+_VERSIONS = {
+    version.name: version
+    for version in (
+        Version(
+            "table6",
+            "Table 6 of the VLM2Vec-V2 paper (one decimal): the scores of v2.0.0, MomentSeeker's of v2.0.1",
+            1602,
+            False,
+        ),
+        Version("v2.0.0", "public score files v2.0.0 (June 2025)", 1800, False),
+        Version("v2.0.1", "public score files v2.0.1 (August 2025): all run anew", 1602, False),
+        Version(
+            "v2.1",
+            "public score files v2.1-baselines-visdoc-page-fixed (December 2025): v2.0.1 with the two page "
+            "tasks run on fixed labels, without ViDoSeek-doc and MMLongBench-doc",
+            1602,
+            True,
+        ),
+        Version(
+            "newest",
+            "public score files v2.1-baselines-visdoc-page-fixed (December 2025), ViDoSeek-doc and "
+            "MMLongBench-doc from v2.0.1",
+            1602,
+            True,
+        ),
+    )
+}
+_VERSION_ALIASES = {"paper": "table6", "table 6": "table6", "v2.1-baselines-visdoc-page-fixed": "v2.1"}
+
+
+def version_names() -> list[str]:
+    """The publications that `published` knows, oldest first.
+
+    Example:
+        >>> version_names()
+        ['table6', 'v2.0.0', 'v2.0.1', 'v2.1', 'newest']
+    """
+    return list(_VERSIONS)
+
+
+def version_of(name: str) -> Version:
+    """The publication of that name.
+
+    Raises:
+        InputError: There is none.
+
+    Example:
+        >>> version_of("v2.1-baselines-visdoc-page-fixed").name
+        'v2.1'
+    """
+    key = _VERSION_ALIASES.get(name.lower(), name.lower())
+    if key not in _VERSIONS:
+        raise InputError(
+            f"there is no published version {name!r}", fix=f"Choose one of {', '.join(_VERSIONS)}."
+        )
+    return _VERSIONS[key]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from vlm2vec.mmeb import store
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.evaluation import evaluate
 from vlm2vec.mmeb.loaders import DataFolder, MissingDataError, load
-from vlm2vec.mmeb.loaders.text_candidate import text_candidate
+from vlm2vec.mmeb.loaders.contents import text_candidate
 from vlm2vec.mmeb.mini import write_mini
 from vlm2vec.mmeb.processes import spread
 from vlm2vec.mmeb.samples import Content

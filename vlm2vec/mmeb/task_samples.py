@@ -9,7 +9,7 @@ from typing import Any
 from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.digests import Digests, digest_of
 from vlm2vec.mmeb.encoders.protocol import Role
-from vlm2vec.mmeb.loaders.missing_data import MissingDataError
+from vlm2vec.mmeb.loaders.data_folder import MissingDataError
 from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 

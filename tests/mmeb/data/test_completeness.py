@@ -16,8 +16,8 @@ from vlm2vec.errors import InputError
 from vlm2vec.mmeb import get_task
 from vlm2vec.mmeb.data import Record, check
 from vlm2vec.mmeb.data.completeness import TaskCompleteness, completeness_of
-from vlm2vec.mmeb.loaders import beir_documents, visrag_documents
 from vlm2vec.mmeb.loaders.annotation_files import tables_of
+from vlm2vec.mmeb.loaders.documents import beir_file, visrag_file
 from vlm2vec.mmeb.mini import write_mini
 
 
@@ -26,7 +26,7 @@ def written(folder: Path, task: mmeb.Task, *, pages: bool = True) -> None:
     if task.modality == "video":
         write_video_task(folder, task)
         return
-    names = {"beir_documents": beir_documents.page_file, "visrag_documents": visrag_documents.page_file}
+    names = {"beir_documents": beir_file, "visrag_documents": visrag_file}
     write_task(folder, task, names.get(task.layout) if pages else None)
 
 

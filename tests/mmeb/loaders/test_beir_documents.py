@@ -11,7 +11,7 @@ from public_layout import encoded_picture, mirror, picture, write_documents, wri
 
 from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.loaders import DataFolder, MissingDataError, load
-from vlm2vec.mmeb.loaders.beir_documents import page_file
+from vlm2vec.mmeb.loaders.documents import beir_file
 from vlm2vec.mmeb.tasks import get_task, list_tasks
 
 EXAMPLES = Path(__file__).parents[2] / "data/mmeb/prompt_examples.json"
@@ -38,7 +38,7 @@ def test_there_are_18_tasks():
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_a_small_copy_of_every_task_loads_with_the_prompts_of_the_facts(tmp_path, task):
-    write_task(tmp_path, task, page_file)
+    write_task(tmp_path, task, beir_file)
     data = load(task, DataFolder(tmp_path, offline=True))
     example = json.loads(EXAMPLES.read_text(encoding="utf-8"))[task.name]
     assert data.queries[0].content.prompt == example["query"].replace("<query>", "what is in figure 3")

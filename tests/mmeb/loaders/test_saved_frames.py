@@ -1,4 +1,4 @@
-"""Frames that are looked at, of those saved of a clip (`vlm2vec.mmeb.loaders.frames`)."""
+"""Frames that are looked at, of those saved of a clip (`vlm2vec.mmeb.loaders.contents`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from video_layout import draw_frames, names
 
-from vlm2vec.mmeb.loaders.frames import clip, saved_frames
+from vlm2vec.mmeb.loaders.contents import clip, saved_frames
 
 
 @pytest.mark.parametrize("saved", [1, 7, 8, 9, 20, 64])

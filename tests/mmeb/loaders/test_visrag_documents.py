@@ -9,7 +9,7 @@ import pytest
 from public_layout import encoded_picture, write_documents, write_task
 
 from vlm2vec.mmeb.loaders import DataFolder, load
-from vlm2vec.mmeb.loaders.visrag_documents import page_file
+from vlm2vec.mmeb.loaders.documents import visrag_file
 from vlm2vec.mmeb.tasks import get_task, list_tasks
 
 EXAMPLES = Path(__file__).parents[2] / "data/mmeb/prompt_examples.json"
@@ -36,7 +36,7 @@ def test_there_are_6_tasks_and_they_are_splits_of_training_sets():
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_a_small_copy_of_every_task_loads_with_the_prompts_of_the_facts(tmp_path, task):
-    write_task(tmp_path, task, page_file)
+    write_task(tmp_path, task, visrag_file)
     data = load(task, DataFolder(tmp_path, offline=True))
     example = json.loads(EXAMPLES.read_text(encoding="utf-8"))[task.name]
     assert data.queries[1].content.prompt == example["query"].replace("<query>", "how much")
@@ -50,7 +50,7 @@ def test_a_small_copy_of_every_task_loads_with_the_prompts_of_the_facts(tmp_path
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_files_are_shortened(name):
-    assert page_file(name) == NAMES[name]
+    assert visrag_file(name) == NAMES[name]
 
 
 def test_long_ids_keep_their_full_key(tmp_path):

@@ -22,7 +22,7 @@ from vlm2vec.mmeb.loaders import load
 from vlm2vec.mmeb.loaders.annotation_files import tables_of
 from vlm2vec.mmeb.loaders.annotation_rows import Rows, check_columns
 from vlm2vec.mmeb.loaders.data_folder import DataFolder, column_names
-from vlm2vec.mmeb.loaders.pages import Pages
+from vlm2vec.mmeb.loaders.documents import Pages
 from vlm2vec.mmeb.samples import Content, TaskData
 from vlm2vec.mmeb.tasks import Task, list_tasks
 

@@ -1,13 +1,19 @@
-"""From the public layouts of the benchmark's data to `TaskData`; one module for each layout."""
+"""From the public layouts of the benchmark's data to `TaskData`: a function for each layout."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Protocol
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.missing_data import MissingDataError
+from vlm2vec.mmeb.loaders import (
+    documents,
+    image_rows,
+    moment_retrieval,
+    multiple_choice,
+    video_classification,
+    video_retrieval,
+)
+from vlm2vec.mmeb.loaders.data_folder import DataFolder, MissingDataError
 from vlm2vec.mmeb.samples import TaskData
 from vlm2vec.mmeb.tasks.task import Task
 
@@ -30,11 +36,15 @@ class Loader(Protocol):
         ...
 
 
-_LAYOUTS = (
-    *("image_rows", "video_classification", "video_retrieval", "moment_retrieval", "multiple_choice"),
-    *("beir_documents", "visrag_documents"),
-)
-"""Layouts; each is read by the module of that name, which is imported when a task needs it."""
+_LAYOUTS: dict[str, Loader] = {
+    "image_rows": image_rows.load,
+    "video_classification": video_classification.load,
+    "video_retrieval": video_retrieval.load,
+    "moment_retrieval": moment_retrieval.load,
+    "multiple_choice": multiple_choice.load,
+    "beir_documents": documents.load,
+    "visrag_documents": documents.load,
+}
 
 
 def loader_of(layout: str) -> Loader:
@@ -49,8 +59,7 @@ def loader_of(layout: str) -> Loader:
     """
     if layout not in _LAYOUTS:
         raise InputError(f'there is no layout "{layout}"', fix=f"Choose one of {', '.join(_LAYOUTS)}.")
-    loader: Loader = import_module(f"{__name__}.{layout}").load
-    return loader
+    return _LAYOUTS[layout]
 
 
 def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm2vec.errors import InputError
+from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.mmeb.loaders.annotation_files import annotation_files, missing_shards
 from vlm2vec.mmeb.loaders.annotation_rows import Rows, check_columns, encoded, read_rows
-from vlm2vec.mmeb.loaders.missing_data import MissingDataError
 from vlm2vec.mmeb.tasks.task import Task
 
-__all__ = ["DataFolder", "column_names"]
+__all__ = ["DataFolder", "MissingDataError", "column_names"]
+
+
+class MissingDataError(VLM2VecError):
+    """Annotations of a task, the folder of its media, or too many files in it are not there."""
 
 
 @dataclass(frozen=True)

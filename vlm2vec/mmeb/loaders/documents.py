@@ -1,33 +1,126 @@
-"""Queries, a corpus of pages, and qrels between them; layouts differ in how a page's file is called."""
+"""Visual documents: queries, a corpus of pages, and qrels; layouts differ in how a page's file is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from vlm2vec.encoding.prompt import IMAGE_TOKEN
 from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.loaders.annotation_rows import Rows
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.pages import Pages
-from vlm2vec.mmeb.loaders.qrels import Qrels, read_qrels
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 
-__all__ = ["load_documents"]
+__all__ = ["Pages", "beir_file", "load", "visrag_file"]
 
 _WRONG_REVISION = "Queries, qrels and corpus must be of one revision: download the repository again."
 
+Qrels: TypeAlias = dict[Key, dict[Key, float]]
+"""Grades by query and page, both in the order of the table."""
 
-def load_documents(task: Task, data: DataFolder, file_name: Callable[[Key], str]) -> TaskData:
+
+def read_qrels(rows: Iterable[Mapping[str, Any]]) -> Qrels:
+    """Grades above 0; of several for one pair the highest.
+
+    Example:
+        >>> rows = [(1, "a", 1), (1, "b", 0), (1, "a", 2)]
+        >>> read_qrels({"query-id": q, "corpus-id": c, "score": s} for q, c, s in rows)
+        {1: {'a': 2.0}}
+    """
+    qrels: Qrels = {}
+    for row in rows:
+        grade = float(row["score"])
+        if grade > 0:
+            grades = qrels.setdefault(row["query-id"], {})
+            page = row["corpus-id"]
+            grades[page] = max(grade, grades.get(page, 0.0))
+    return qrels
+
+
+@dataclass(frozen=True)
+class Pages(Mapping[Key, Content]):
+    """Pages by key, as files or as pictures in a table, of which there may be more than memory holds.
+
+    Attributes:
+        files: Of each page where its file is, or would be.
+        rows: Of each page without a file its row in the table.
+        table: Rows with the column "image"; empty if all pages should be files.
+        instruction: What is asked of a page.
+    """
+
+    files: Mapping[Key, Path]
+    rows: Mapping[Key, int]
+    table: Rows
+    instruction: str
+
+    def __getitem__(self, key: Key) -> Content:
+        prompt = f"{IMAGE_TOKEN} {self.instruction}"
+        image = self._stored(key) or self.files[key]
+        return Content(prompt, instruction=self.instruction, image=image)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def _stored(self, key: Key) -> bytes | None:
+        """The picture in the table, if there is one."""
+        if key not in self.rows or not self.table:
+            return None
+        cell = self.table[self.rows[key]]["image"]
+        picture = cell.get("bytes") if isinstance(cell, Mapping) else cell
+        return picture if isinstance(picture, bytes) else None
+
+
+def beir_file(page: Key) -> str:
+    """Name of a page's file in ViDoRe and its like.
+
+    Example:
+        >>> beir_file(12)
+        '12.png'
+    """
+    return f"{page}.png"
+
+
+def visrag_file(page: Key) -> str:
+    """Name of a page's file in VisRAG, where ids are names of files that some file systems cannot hold.
+
+    It is 50 characters of the id, 8 digits of the id's MD5, and the id's extension.
+
+    TIGER-AI-Lab/VLM2Vec, commit 6e1e1d4, `src/data/eval_dataset/visrag_dataset.py`, lines 30 to 33.
+
+    Example:
+        >>> visrag_file("1301.3781_3.jpg")
+        '1301.3781_3_f688bdeb.jpg'
+    """
+    name = str(page)
+    stem, suffix = posixpath.splitext(name)
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    return f"{stem[:50]}_{digest[:8]}{suffix}"
+
+
+_FILE_NAMES: dict[str, Callable[[Key], str]] = {
+    "beir_documents": beir_file,
+    "visrag_documents": visrag_file,
+}
+
+
+def load(task: Task, data: DataFolder, *, compat: str | None = None) -> TaskData:
     """Queries, each of which ranks all pages.
 
     Candidates are the pages that are right for some query, as queries come, then the rest of the corpus. A
     page is the file in the media's folder, and where there is none the picture in the corpus.
 
     Args:
-        task: Whose.
+        task: Of the layout "beir_documents" or "visrag_documents"; ids stay numbers where they are.
         data: Where tables and pages lie.
-        file_name: Of a page, by its key.
+        compat: Makes no difference here.
 
     Raises:
         MissingDataError: Tables are not there.
@@ -35,6 +128,8 @@ def load_documents(task: Task, data: DataFolder, file_name: Callable[[Key], str]
         InputError: A column is missing, or a query has no right page: scored as a miss it would lower the
             mean, left out it would raise it, and none of the published sets has one.
     """
+    del compat
+    file_name = _FILE_NAMES[task.layout]
     qrels = read_qrels(data.rows(task, "qrels", columns=("query-id", "corpus-id", "score")))
     rows = data.rows(task, "queries", columns=("query-id", "query"))
     _check_answered(task, [row["query-id"] for row in rows], qrels)

@@ -13,8 +13,8 @@ from typing import Any
 
 from vlm2vec.encoding.prompt import IMAGE_TOKEN
 from vlm2vec.errors import InputError
+from vlm2vec.mmeb.loaders.contents import text_candidate
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 

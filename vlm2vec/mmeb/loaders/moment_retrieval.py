@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlm2vec.errors import InputError
+from vlm2vec.mmeb.loaders.contents import clip, saved_frames, video_name
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.frames import clip, saved_frames, video_name
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 

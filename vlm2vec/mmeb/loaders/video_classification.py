@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlm2vec.errors import InputError, VLM2VecWarning
+from vlm2vec.mmeb.loaders.contents import clip, columns_in, saved_frames, text_candidate
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
-from vlm2vec.mmeb.loaders.frames import clip, columns_in, saved_frames
-from vlm2vec.mmeb.loaders.text_candidate import text_candidate
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
 

@@ -1,4 +1,4 @@
-"""Clips of the benchmark, which come as folders of frames saved beforehand."""
+"""What rows of the benchmark show and say: clips, which are folders of saved frames, and texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm2vec.media.frames import image_files
 from vlm2vec.media.sampling import uniform_indices
 from vlm2vec.mmeb.samples import Content
 
-__all__ = ["clip", "columns_in", "saved_frames", "video_name"]
+__all__ = ["clip", "columns_in", "saved_frames", "video_name", "text_candidate"]
 
 
 def saved_frames(folder: Path, count: int | None) -> tuple[Path, ...]:
@@ -61,3 +61,19 @@ def columns_in(template: str) -> list[str]:
         ['subset', 'video']
     """
     return [name for _, name, _, _ in Formatter().parse(template) if name]
+
+
+_NOTHING = "  "
+"""What the original's collators give the model in place of nothing (TIGER-AI-Lab/VLM2Vec, commit 6e1e1d4,
+`src/data/collator`). A text without any character would have no token there, and would spoil its batch."""
+
+
+def text_candidate(text: str) -> Content:
+    """A text as a candidate, which has no instruction; of an empty one two blanks.
+
+    Example:
+        >>> text_candidate("two cats").prompt, text_candidate("").prompt
+        ('two cats', '  ')
+    """
+    said = text or _NOTHING
+    return Content(said, text=said)

@@ -1,10 +1,11 @@
-"""`Results`: scores of a model, by task and in the mean."""
+"""`Results`: scores of a model, by task and in the mean; and the leaderboard's file of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +20,13 @@ from vlm2vec.mmeb.comparison import Comparison, compare
 from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.plots import plot_averages, plot_tasks
 from vlm2vec.mmeb.published import published
-from vlm2vec.mmeb.submission import submission, write_submission
 from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Results"]
+__all__ = ["METADATA", "Results", "submission", "write_submission"]
 
 
 @dataclass(frozen=True)
@@ -264,3 +264,52 @@ def _how_many(counts: Mapping[str, tuple[int, int]], name: str) -> str:
     if present < of:
         return f"mean of {present} of {of} tasks"
     return "its one task" if of == 1 else f"mean of {of} tasks"
+
+
+METADATA = (
+    *("model_name", "model_backbone", "model_size", "embedding_dimension", "max_length_tokens"),
+    *("model_release_date", "data_source", "url"),
+)
+"""What the leaderboard wants to know of a model (TIGER-AI-Lab/VLM2Vec, report_score_v2.py)."""
+
+_MISSING = "FILE_N/A"
+
+
+def submission(name: str, results: Iterable[TaskResult], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's content; a task without a result is marked as the original marks it.
+
+    Args:
+        name: Of the model.
+        results: Of its tasks.
+        metadata: Any of `METADATA`.
+
+    Raises:
+        InputError: A name in the metadata is unknown.
+    """
+    if unknown := set(metadata) - set(METADATA):
+        raise InputError(
+            f"unknown metadata: {', '.join(sorted(unknown))}", fix=f"There are {', '.join(METADATA)}."
+        )
+    by_task = {result.task: result for result in results}
+    metrics: dict[str, dict[str, Any]] = {"image": {}, "video": {}, "visdoc": {}}
+    for task in list_tasks("all"):
+        result = by_task.get(task.name)
+        metrics[task.modality][task.submission_name] = _MISSING if result is None else _scores(result)
+    about = {"model_name": name, "data_source": "Self-Reported", **metadata}
+    return {
+        "metadata": {
+            **{key: about.get(key) for key in METADATA},
+            "report_generated_date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+        "metrics": metrics,
+    }
+
+
+def write_submission(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write it where the leaderboard's upload expects a file."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _scores(result: TaskResult) -> dict[str, Any]:
+    return {**result.scores, "num_pred": result.queries, "num_data": result.queries}

@@ -4,8 +4,9 @@ import torch
 from media_making import random_picture
 
 from vlm2vec.errors import InputError, LimitError
-from vlm2vec.media.image import image_size, load_image
+from vlm2vec.media.image import load_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.probe import image_size
 
 RGB = np.asarray(random_picture(40, 30))
 

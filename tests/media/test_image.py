@@ -11,9 +11,10 @@ from media_making import image_bytes, random_picture
 from PIL import Image, ImageOps
 
 from vlm2vec.errors import InputError, LimitError, MediaError
-from vlm2vec.media.image import image_size, load_image, load_picture
+from vlm2vec.media.image import load_image, load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.probe import image_size
 from vlm2vec.media.resize import fit
 from vlm2vec.media.source import Source
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media import source as source_module
+from vlm2vec.media.probe import kind as kind_of
 from vlm2vec.media.source import Source
 
 
@@ -19,40 +20,40 @@ def moving_image(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_the_kind_of_a_still_image_is_image(kind):
-    assert Source.from_bytes(image_bytes(random_picture(), kind)).kind == "image"
+    assert kind_of(Source.from_bytes(image_bytes(random_picture(), kind))) == "image"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_the_kind_of_an_image_that_moves_is_video(kind):
-    assert Source.from_bytes(moving_image(kind)).kind == "video"
+    assert kind_of(Source.from_bytes(moving_image(kind))) == "video"
 
 
 @pytest.mark.parametrize(
     "container", ["mp4", "mov", "matroska", "avi", "mpegts", "flv", "asf", "nut", "h264"]
 )
 def test_the_kind_of_a_video_file_is_video(container):
-    assert Source.from_bytes(clip_bytes(container, count=3)).kind == "video"
+    assert kind_of(Source.from_bytes(clip_bytes(container, count=3))) == "video"
 
 
 def test_the_kind_of_a_pdf_is_pdf_even_behind_leading_bytes():
-    assert Source.from_bytes(pdf_bytes((100, 100))).kind == "pdf"
-    assert Source.from_bytes(b"\n" * 1000 + pdf_bytes((100, 100))).kind == "pdf"
+    assert kind_of(Source.from_bytes(pdf_bytes((100, 100)))) == "pdf"
+    assert kind_of(Source.from_bytes(b"\n" * 1000 + pdf_bytes((100, 100)))) == "pdf"
 
 
 def test_the_kind_comes_from_the_content_and_not_from_the_name(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(image_bytes(random_picture()))
-    assert Source.from_path(path).kind == "image"
+    assert kind_of(Source.from_path(path)) == "image"
 
 
 def test_text_is_known_by_its_name(tmp_path):
     for name in ("a.txt", "B.MD"):
         (tmp_path / name).write_text("hello")
-        assert Source.from_path(tmp_path / name).kind == "text"
+        assert kind_of(Source.from_path(tmp_path / name)) == "text"
 
 
 def test_a_folder_is_a_video(tmp_path):
-    assert Source.from_path(tmp_path).kind == "video"
+    assert kind_of(Source.from_path(tmp_path)) == "video"
 
 
 @pytest.mark.parametrize(
@@ -70,14 +71,14 @@ def test_a_folder_is_a_video(tmp_path):
 )
 def test_what_cannot_be_embedded_has_no_kind(data, words):
     with pytest.raises(MediaError, match=words):
-        _ = Source.from_bytes(data).kind
+        _ = kind_of(Source.from_bytes(data))
 
 
 def test_an_empty_file_is_an_error(tmp_path):
     path = tmp_path / "a.jpg"
     path.touch()
     with pytest.raises(MediaError, match="empty"):
-        _ = Source.from_path(path).kind
+        _ = kind_of(Source.from_path(path))
     with pytest.raises(MediaError, match="no bytes"):
         Source.from_bytes(b"")
 
@@ -110,7 +111,7 @@ def test_all_kinds_of_bytes_are_taken_and_later_changes_do_not_matter():
     source = Source.from_bytes(buffer)
     assert source == Source.from_bytes(memoryview(bytes(buffer)))
     buffer[:] = bytes(len(buffer))
-    assert source.kind == "pdf"
+    assert kind_of(source) == "pdf"
 
 
 def test_a_source_is_hashable_and_pickles(tmp_path):
@@ -129,16 +130,11 @@ def test_the_description_never_holds_the_bytes(tmp_path):
     assert len(Source(Path("x" * 100)).describe()) == 48
 
 
-def test_size_is_the_encoded_size(tmp_path):
-    (tmp_path / "a.bin").write_bytes(b"12345")
-    assert Source.from_path(tmp_path / "a.bin").size == Source.from_bytes(b"12345").size == 5
-
-
 def test_a_data_uri_gives_its_bytes():
     data = image_bytes(random_picture())
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
     assert Source.from_string(uri) == Source.from_bytes(data)
-    assert Source.from_string("DATA:image/png;name=a;BASE64," + uri.split(",")[1]).kind == "image"
+    assert kind_of(Source.from_string("DATA:image/png;name=a;BASE64," + uri.split(",")[1])) == "image"
 
 
 @pytest.mark.parametrize(
@@ -191,20 +187,31 @@ def test_strings_that_are_neither_path_nor_data_are_refused(text, words):
 
 def test_a_missing_path_in_a_string_is_an_error():
     with pytest.raises(MediaError, match="does not exist"):
-        Source.from_string("no/such/file.jpg")
+        Source.from_string("no/such/file.jpg").check_exists()
 
 
-def test_urls_are_fetched_where_allowed(monkeypatch):
-    monkeypatch.setattr(source_module, "fetch", lambda url, **_: b"%PDF-" + url.encode())
-    assert Source.from_string("https://example.org/a", allow_urls=True).data == b"%PDF-https://example.org/a"
+def test_a_url_is_fetched_once_when_it_is_read_and_again_once_it_was_let_go(monkeypatch):
+    fetched = []
+    monkeypatch.setattr(
+        source_module, "fetch", lambda url, **_: fetched.append(url) or b"%PDF-" + url.encode()
+    )
+    source = Source.from_url("https://example.org/a?token=secret")
+    assert (source.describe(), fetched) == ("https://example.org/a", [])
+    assert "secret" not in repr(source)
+    assert source.read() == b"%PDF-https://example.org/a?token=secret"
+    assert kind_of(source) == "pdf"
+    assert len(fetched) == 1
+    source.release()
+    assert b"secret" in source.read()
+    assert len(fetched) == 2
 
 
 def test_an_mp4_with_sound_only_is_no_image():
-    assert Source.from_bytes(audio_bytes()).kind == "video"
+    assert kind_of(Source.from_bytes(audio_bytes())) == "video"
 
 
 def test_a_gif_with_one_frame_is_an_image():
-    assert Source.from_bytes(image_bytes(Image.new("P", (4, 4)), "GIF")).kind == "image"
+    assert kind_of(Source.from_bytes(image_bytes(Image.new("P", (4, 4)), "GIF"))) == "image"
 
 
 @pytest.mark.parametrize("name", ["data", "http", "file"])
@@ -213,4 +220,4 @@ def test_a_file_may_be_named_like_a_scheme(
 ) -> None:
     (tmp_path / name).write_bytes(b"%PDF-1.7 ...")
     monkeypatch.chdir(tmp_path)
-    assert Source.from_string(name).kind == "pdf"
+    assert kind_of(Source.from_string(name)) == "pdf"

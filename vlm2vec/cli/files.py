@@ -11,6 +11,7 @@ from typing import Any
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.pdf import pdf_pages
+from vlm2vec.media import probe
 from vlm2vec.media.source import Source
 
 __all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "printable", "reason"]
@@ -90,7 +91,7 @@ def items_of(path: Path, name: str, *, pages: bool = True) -> list[Item]:
     Raises:
         MediaError: The file is missing, empty, broken or of no known kind.
     """
-    kind = Source.from_path(path).kind
+    kind = probe.kind(Source.from_path(path))
     if kind != "pdf" or not pages:
         return [Item(name, path, kind, path)]
     return [Item(name, path, kind, page, page=page.page) for page in pdf_pages(path)]

@@ -1,8 +1,9 @@
 """Decoding ahead of the model: worker threads prepare the next batches while it computes.
 
 Decoders, Pillow and numpy let other threads run while they work, so threads suffice. A bounded number of
-batches is in the air. Whatever ends the iteration (its end, an error, Ctrl-C, a caller who stops reading)
-calls off what is being decoded and leaves no thread behind.
+batches is in the air, and a bounded number of URLs: what they lead to is fetched beside the model too, before
+it is planned, and let go of when it is decoded. Whatever ends the iteration (its end, an error, Ctrl-C, a
+caller who stops reading) calls off what is being fetched or decoded and leaves no thread behind.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,6 +19,8 @@ from vlm2vec.encoding.batches import Batch
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.parse import fetched, release
+from vlm2vec.inputs.parts import Input, sources_of
 from vlm2vec.media.cores import core_count
 from vlm2vec.media.deadline import Cancelled, cancellable
 
@@ -25,9 +28,11 @@ __all__ = ["Workers"]
 
 T = TypeVar("T")
 Decoded: TypeAlias = "dict[Hashable, Future[Visual | VLM2VecError]]"
+Item: TypeAlias = "Input | VLM2VecError"
 
 _BATCHES_AHEAD = 2
 _MOST_THREADS = 16
+_URLS_AT_ONCE = 16  # of inputs that are planned together; as many are fetched ahead of them
 
 
 class Workers:
@@ -43,6 +48,8 @@ class Workers:
         self._stop = threading.Event()
         # Threads start when there is something to do.
         self._pool = ThreadPoolExecutor(min(_MOST_THREADS, core_count()), "vlm2vec") if ahead else None
+        # These wait for servers and take no core.
+        self._fetchers = ThreadPoolExecutor(_URLS_AT_ONCE, "vlm2vec-fetch") if ahead else None
 
     def __enter__(self) -> Workers:
         return self
@@ -50,12 +57,31 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         # When the interpreter ends, it has waited for the threads itself, and taken the pool's modules apart.
-        if self._pool is not None and not sys.is_finalizing():
-            self._pool.shutdown(cancel_futures=True)
+        for pool in (self._pool, self._fetchers):
+            if pool is not None and not sys.is_finalizing():
+                pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
         """`work` on each item, in order."""
         return [future.result() for future in [self._submit(work, item) for item in items]]
+
+    def fetched(self, items: Sequence[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
+        """Inputs to be planned together, with what their URLs lead to; the next ones' is fetched meanwhile.
+
+        Args:
+            items: The inputs, or what was found wrong with them, each with its place.
+            size: How many at most.
+
+        Yields:
+            Them in order, an error in place of an input whose URL leads nowhere.
+        """
+        waiting: deque[list[tuple[int, Item | Future[Item]]]] = deque()
+        for some in _with_few_urls(items, size):
+            waiting.append([(place, self._fetch(item)) for place, item in some])
+            if len(waiting) > min(1, self._ahead):
+                yield _arrived(waiting.popleft())
+        while waiting:
+            yield _arrived(waiting.popleft())
 
     def prepared(
         self, batches: Iterable[Batch], preparer: Preparer
@@ -79,9 +105,15 @@ class Workers:
         while waiting:
             yield _finished(*waiting.popleft(), preparer)
 
-    def _submit(self, work: Callable[[Any], T], item: Any) -> Future[T]:
-        if self._pool is not None:
-            return self._pool.submit(self._stoppable, work, item)
+    def _fetch(self, item: Item) -> Item | Future[Item]:
+        return self._submit(fetched, item, self._fetchers) if _url_count(item) else item
+
+    def _submit(
+        self, work: Callable[[Any], T], item: Any, pool: ThreadPoolExecutor | None = None
+    ) -> Future[T]:
+        pool = pool or self._pool
+        if pool is not None:
+            return pool.submit(self._stoppable, work, item)
         future: Future[T] = Future()
         future.set_result(work(item))
         return future
@@ -97,7 +129,33 @@ def _finished(
     batch: Batch, decoded: Decoded, preparer: Preparer
 ) -> tuple[int, list[tuple[int, Prepared | VLM2VecError]]]:
     visuals = {key: future.result() for key, future in decoded.items()}
+    for one in batch.inputs:
+        if isinstance(one, Planned):
+            release(one.item)
     return batch.cost, [
         (one.place, one.error if isinstance(one, Failed) else preparer.lay_out(one, visuals))
         for one in batch.inputs
     ]
+
+
+def _with_few_urls(items: Iterable[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
+    """Parts of at most `size` inputs and `_URLS_AT_ONCE` URLs; an input alone may have more."""
+    part: list[tuple[int, Item]] = []
+    urls = 0
+    for one in items:
+        own = _url_count(one[1])
+        if part and (len(part) == size or urls + own > _URLS_AT_ONCE):
+            yield part
+            part, urls = [], 0
+        part.append(one)
+        urls += own
+    if part:
+        yield part
+
+
+def _url_count(item: Item) -> int:
+    return 0 if isinstance(item, VLM2VecError) else sum(source.url is not None for source in sources_of(item))
+
+
+def _arrived(part: list[tuple[int, Item | Future[Item]]]) -> list[tuple[int, Item]]:
+    return [(place, item.result() if isinstance(item, Future) else item) for place, item in part]

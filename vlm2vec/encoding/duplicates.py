@@ -164,6 +164,8 @@ def _look(content: Content) -> _Look:
     if content.data is not None:
         some = _sample(np.frombuffer(content.data, np.uint8))
         return _Look(_Itself(content.data), ("bytes", len(content.data), some))
+    if content.url is not None:  # which leads to one content for all who ask for it in one call
+        return _Look(("url", content.url), ("url", content.url))
     try:
         return _Look(itself, itself) if content.path is None else _look_at_path(content.path)
     except (OSError, ValueError):

@@ -135,7 +135,7 @@ class Engine:
                     copies.setdefault(part[first][0], []).append((place, item))
             unique = [one for number, one in enumerate(part) if firsts[number] == number]
             least, most = _PLANNED_AT_ONCE
-            for some in _parts(unique, min(max(least, self.budget.cost // _SHORT), most)):
+            for some in workers.fetched(unique, min(max(least, self.budget.cost // _SHORT), most)):
                 yield from self._cut(some, workers)
             yield Batch([], 0)  # rows of this window come before more inputs are read
 

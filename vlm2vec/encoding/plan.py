@@ -19,10 +19,11 @@ from vlm2vec.encoding.duplicates import media_key
 from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
 from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
+from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
-from vlm2vec.media.image import image_size
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf import page_size_in_pixels
+from vlm2vec.media.probe import image_size
 from vlm2vec.media.resize import target_size
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.shape import clip_shape
@@ -165,14 +166,16 @@ class Planner:
             if isinstance(layout, VLM2VecError):
                 planned.append(Failed(place, layout))
                 continue
-            pieces = [
-                known[media[id(segment)].key] if isinstance(segment, Media) else texts[segment]
-                for segment in layout
-            ]
             try:
-                good = [_good(piece) for piece in pieces]
+                good = [
+                    _own(segment, known[media[id(segment)].key])
+                    if isinstance(segment, Media)
+                    else texts[segment]
+                    for segment in layout
+                ]
                 shown = self._shown(good, truncate=truncate)
             except VLM2VecError as error:
+                release(item)
                 planned.append(Failed(place, error.at(item.index, item.describe())))
             else:
                 tokens = sum(piece.tokens for piece in shown)
@@ -195,6 +198,7 @@ class Planner:
         try:
             return lay_out(expand_documents(item, self.limits), self.profile)
         except VLM2VecError as error:
+            release(item)
             return error.at(item.index, item.describe()).without_frames()
 
     def _tokenised(self, segments: Sequence[Segment]) -> dict[Segment, TextPiece]:
@@ -266,11 +270,13 @@ def _uncut(text: Plain | Control) -> tuple[str, str]:
     return text.text[: text.uncut], text.text[len(text.text) - text.uncut_end :]
 
 
-def _good(piece: Piece | VLM2VecError) -> Piece:
+def _own(part: Media, piece: MediaPiece | VLM2VecError) -> MediaPiece:
+    """The piece for a medium that is equal to one whose piece is known, or cannot be measured."""
     if isinstance(piece, VLM2VecError):
         # Another input may show the same broken file: each has an error of its own.
         raise piece.copy() from piece.__cause__
-    return piece
+    # What the URLs of an input lead to is held by its own parts, until its batch is decoded.
+    return replace(piece, part=part)
 
 
 def sampling_of(clip: Clip, profile: Profile) -> Sampling:

@@ -20,6 +20,7 @@ from vlm2vec.encoding.plan import (
 )
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.parse import fetched, release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
 from vlm2vec.media.clip import Frames
 from vlm2vec.media.frames import sample_frames
@@ -101,10 +102,12 @@ class Preparer:
             VLM2VecError: The first that an input gave, with its index and source.
         """
         prepared = []
-        for planned in self.planner.plan(list(enumerate(items)), truncate=truncate, measure=False):
+        arrived = [fetched(item) for item in items]
+        for planned in self.planner.plan(list(enumerate(arrived)), truncate=truncate, measure=False):
             if isinstance(planned, Failed):
                 raise planned.error
             visuals = {key: self.see(piece.part) for key, piece in planned.media.items()}
+            release(planned.item)
             ready = self.lay_out(planned, visuals)
             if isinstance(ready, VLM2VecError):
                 raise ready

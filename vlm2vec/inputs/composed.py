@@ -53,18 +53,18 @@ class Content(NamedTuple):
     bare_tokens: bool = False
 
 
-def parse_dict(value: Mapping[Any, Any], *, allow_urls: bool) -> Content:
+def parse_dict(value: Mapping[Any, Any]) -> Content:
     """The content of a dict; the order of its keys is the order of its parts.
 
     Raises:
         InputError: A key is unknown, a value has the wrong form, or an option has nothing to apply to.
-        MediaError: A file is missing or of an unknown format.
+        MediaError: Bytes are of an unknown format.
     """
     instruction = value.get("instruction")
     if instruction is not None:
         instruction = check_text(instruction, '"instruction"')
     if "prompt" not in value:
-        parts = parse_parts(value, KEYS, allow_urls=allow_urls)
+        parts = parse_parts(value, KEYS)
         if not parts:
             raise InputError(
                 "the dict holds no text and no media", fix='Add "text", "image", "video" or "pdf".'
@@ -79,10 +79,10 @@ def parse_dict(value: Mapping[Any, Any], *, allow_urls: bool) -> Content:
     prompt = check_text(value["prompt"], '"prompt"')
     if not prompt:
         raise InputError("the prompt is empty", fix="Write the prompt, with <|image_pad|> for each image.")
-    return Content(parse_parts(value, KEYS, allow_urls=allow_urls), prompt=prompt)
+    return Content(parse_parts(value, KEYS), prompt=prompt)
 
 
-def parse_parts(value: Mapping[Any, Any], allowed: tuple[str, ...], *, allow_urls: bool) -> tuple[Part, ...]:
+def parse_parts(value: Mapping[Any, Any], allowed: tuple[str, ...]) -> tuple[Part, ...]:
     """The parts of a dict whose keys are all among `allowed`, with the options that stand beside them."""
     unknown = [key for key in value if key not in allowed]
     if unknown:
@@ -94,7 +94,7 @@ def parse_parts(value: Mapping[Any, Any], allowed: tuple[str, ...], *, allow_url
             texts = item if isinstance(item, (list, tuple)) and item else [item]
             parts += [Text(check_text(text, '"text"')) for text in texts]
         elif key in MEDIA_KEYS:
-            parts += keyed_parts(key, item, allow_urls=allow_urls)
+            parts += keyed_parts(key, item)
     for name, option in _options(value).items():
         parts = _apply(parts, name, option)
     for part in parts:

@@ -40,26 +40,25 @@ def is_content_part(value: object) -> bool:
     return isinstance(value, Mapping) and "type" in value
 
 
-def parse_conversation(messages: Sequence[Any], *, allow_urls: bool) -> Content:
+def parse_conversation(messages: Sequence[Any]) -> Content:
     """The content of a conversation: its turns in order, the system message being the instruction.
 
     Args:
         messages: Dicts with `role` and `content`; a content is a string or a list of content parts.
-        allow_urls: Whether strings of media may be URLs.
 
     Raises:
         InputError: A message or one of its parts has a wrong form, or there is nothing to embed.
 
     Example:
         >>> turns = [{"role": "system", "content": "Find it."}, {"role": "user", "content": "a cat"}]
-        >>> parse_conversation(turns, allow_urls=False)
+        >>> parse_conversation(turns)
         Content(parts=(Text(text='a cat'),), instruction='Find it.', prompt=None, bare_tokens=False)
     """
     parts: list[Part] = []
     instruction: str | None = None
     for message in messages:
         role, content = _check_message(message)
-        new = _parse_content(content, allow_urls)
+        new = _parse_content(content)
         if role in _CONTENT_ROLES:
             parts += new
         elif instruction is None:
@@ -71,7 +70,7 @@ def parse_conversation(messages: Sequence[Any], *, allow_urls: bool) -> Content:
     return Content(tuple(parts), instruction)
 
 
-def parse_content_part(part: Mapping[Any, Any], *, allow_urls: bool) -> tuple[Part, ...]:
+def parse_content_part(part: Mapping[Any, Any]) -> tuple[Part, ...]:
     """The part for one content part, such as `{"type": "image_url", "image_url": {"url": "data:..."}}`.
 
     Raises:
@@ -89,7 +88,7 @@ def parse_content_part(part: Mapping[Any, Any], *, allow_urls: bool) -> tuple[Pa
         raise InputError(f'the content part of type {kind} has no "{holders[0]}"', fix=f'Add "{holders[0]}".')
     rest = {name: value for name, value in part.items() if name not in ("type", holder)}
     value = _inner_url(part[holder], kind) if kind.endswith("_url") or kind == "input_image" else part[holder]
-    return parse_parts({key: value, **rest}, (key, *OPTIONS), allow_urls=allow_urls)
+    return parse_parts({key: value, **rest}, (key, *OPTIONS))
 
 
 def _check_message(message: Any) -> tuple[str, Any]:
@@ -112,7 +111,7 @@ def _check_message(message: Any) -> tuple[str, Any]:
     return role, message["content"]
 
 
-def _parse_content(content: Any, allow_urls: bool) -> list[Part]:
+def _parse_content(content: Any) -> list[Part]:
     if isinstance(content, str):
         return [Text(check_text(content, "the content"))]
     if not isinstance(content, (list, tuple)):
@@ -125,7 +124,7 @@ def _parse_content(content: Any, allow_urls: bool) -> list[Part]:
         if isinstance(part, str):
             parts.append(Text(check_text(part, "the content")))
         elif is_content_part(part):
-            parts += parse_content_part(part, allow_urls=allow_urls)
+            parts += parse_content_part(part)
         else:
             raise InputError(
                 f"{describe_value(part)} stands among content parts",

@@ -6,19 +6,21 @@ import io
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
-from vlm2vec.inputs.describe import describe_value, shorten
-from vlm2vec.inputs.media import bare_part, is_media
+from vlm2vec.inputs.describe import describe_media, describe_value, shorten
+from vlm2vec.inputs.media import bare_part, is_media, opened
 from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
-from vlm2vec.inputs.parts import Input, Part, Text
+from vlm2vec.inputs.parts import Input, Part, Text, sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
+from vlm2vec.media.source import url_refusal
 
-__all__ = ["is_single", "parse_input", "parse_batch"]
+__all__ = ["fetched", "is_single", "parse_batch", "parse_input", "release"]
 
 _FORMS = (
     "Pass a string, a pathlib.Path, a PIL image, a uint8 array, bytes, a dict, a Video, or a list of these."
@@ -45,7 +47,12 @@ def is_single(inputs: Any) -> bool:
 
 
 def parse_input(
-    item: Any, *, index: int | None = None, instruction: str | None = None, allow_urls: bool = False
+    item: Any,
+    *,
+    index: int | None = None,
+    instruction: str | None = None,
+    allow_urls: bool = False,
+    open_files: bool = True,
 ) -> Input:
     """Understand one input.
 
@@ -54,7 +61,10 @@ def parse_input(
             what this function has returned.
         index: Its position in the batch.
         instruction: Used unless the input brings its own.
-        allow_urls: Whether a string under a media key may be a URL.
+        allow_urls: Whether a string under a media key may be a URL. None is fetched here: see `fetched`.
+        open_files: Look into files: whether they are there, and of the kind that their key says. Without,
+            they are taken to be so, and a file that no key names is not known to be anything yet; giving
+            the result to this function again opens them.
 
     Raises:
         InputError: It has a form that cannot be embedded.
@@ -65,7 +75,11 @@ def parse_input(
         'text "what is this?" + array (56, 56, 3) uint8'
     """
     try:
-        content = _parse(item, allow_urls)
+        content = _parse(item)
+        if not allow_urls:
+            _refuse_urls(content)
+        if open_files:
+            content = content._replace(parts=tuple(opened(part) for part in content.parts))
         _check_not_empty(content)
         if instruction is not None:
             instruction = check_text(instruction, "the instruction")
@@ -80,6 +94,27 @@ def parse_input(
         raise
     own = content.instruction if content.instruction is not None else instruction
     return Input(content.parts, own, content.prompt, index, content.bare_tokens)
+
+
+def fetched(item: Input) -> Input | VLM2VecError:
+    """The input with what its URLs lead to, held until `release`; or what is wrong with it.
+
+    Raises:
+        Cancelled: The work was called off.
+    """
+    if all(source.url is None for source in sources_of(item)):
+        return item
+    try:
+        return replace(item, parts=tuple(opened(part, fetch=True) for part in item.parts))
+    except VLM2VecError as error:
+        release(item)
+        return error.at(item.index, item.describe()).without_frames()
+
+
+def release(item: Input) -> None:
+    """Let go of what the URLs of an input led to."""
+    for source in sources_of(item):
+        source.release()
 
 
 def parse_batch(
@@ -111,7 +146,7 @@ def parse_batch(
     if is_single(inputs):
         inputs = [inputs]
     if instruction is None or isinstance(instruction, str):
-        return _parse_each(zip(inputs, itertools.repeat(instruction)), allow_urls, on_error)
+        return _parse_each(zip(inputs, itertools.repeat(instruction)), on_error, allow_urls=allow_urls)
     if isinstance(instruction, (bytes, Mapping, set, frozenset)) or not isinstance(instruction, Iterable):
         raise InputError(
             f"instruction is {describe_value(instruction)}",
@@ -119,21 +154,19 @@ def parse_batch(
         )
     if isinstance(inputs, Sized) and isinstance(instruction, Sized) and len(inputs) != len(instruction):
         raise _unequal(f"{len(instruction)} instructions", f"{len(inputs)} inputs")
-    return _parse_each(_pair(inputs, instruction), allow_urls, on_error)
+    return _parse_each(_pair(inputs, instruction), on_error, allow_urls=allow_urls)
 
 
 def _parse_each(
-    pairs: Iterable[tuple[Any, str | None]], allow_urls: bool, on_error: object
+    pairs: Iterable[tuple[Any, str | None]], on_error: object, **settings: Any
 ) -> Iterator[Input | VLM2VecError]:
     for index, (item, instruction) in enumerate(pairs):
-        yield _parse_one(item, index, instruction, allow_urls, on_error)
+        yield _parse_one(item, on_error, index=index, instruction=instruction, **settings)
 
 
-def _parse_one(
-    item: Any, index: int, instruction: str | None, allow_urls: bool, on_error: object
-) -> Input | VLM2VecError:
+def _parse_one(item: Any, on_error: object, **settings: Any) -> Input | VLM2VecError:
     try:
-        return parse_input(item, index=index, instruction=instruction, allow_urls=allow_urls)
+        return parse_input(item, **settings)
     except VLM2VecError as error:
         if on_error == "raise":
             raise
@@ -158,45 +191,56 @@ def _unequal(instructions: str, inputs: str) -> InputError:
     )
 
 
-def _parse(item: Any, allow_urls: bool) -> Content:
+def _parse(item: Any) -> Content:
+    """What the form of an input says; no file is opened."""
     if isinstance(item, Input):
+        # What was read of its files in another call may have changed.
+        item = with_sources(item, lambda source: replace(source, facts={}))
         return Content(item.parts, item.instruction, item.prompt, item.bare_tokens)
     if isinstance(item, str) or is_media(item):
-        return Content(_parse_part(item, allow_urls))
+        return Content(_parse_part(item))
     if is_message(item):
-        return parse_conversation([item], allow_urls=allow_urls)
+        return parse_conversation([item])
     if is_content_part(item):
         raise InputError(
             "a content part is not an input by itself",
             fix="Put it into the content of a message, or the parts of one input into a nested list.",
         )
     if isinstance(item, Mapping):
-        return parse_dict(item, allow_urls=allow_urls)
+        return parse_dict(item)
     if not isinstance(item, (list, tuple)):
         raise _refusal(item)
     if any(is_message(part) for part in item):
-        return parse_conversation(item, allow_urls=allow_urls)
-    return Content(tuple(part for entry in item for part in _parse_part(entry, allow_urls)))
+        return parse_conversation(item)
+    return Content(tuple(part for entry in item for part in _parse_part(entry)))
 
 
-def _parse_part(item: Any, allow_urls: bool) -> tuple[Part, ...]:
+def _parse_part(item: Any) -> tuple[Part, ...]:
     """The parts for one entry of an interleaved list."""
     if isinstance(item, str):
         text = check_text(item)
         mention_file_name(text)
         return (Text(text),)
     if is_media(item):
-        return (bare_part(item, allow_urls=allow_urls),)
+        return (bare_part(item),)
     if is_content_part(item):
-        return parse_content_part(item, allow_urls=allow_urls)
+        return parse_content_part(item)
     if isinstance(item, Mapping):
-        return parse_parts(item, PART_KEYS, allow_urls=allow_urls)
+        return parse_parts(item, PART_KEYS)
     if isinstance(item, (list, tuple)):
         raise InputError(
             "a list stands inside the list of one input",
             fix="Pass its parts in one flat list; several frames of a clip as Video(frames).",
         )
     raise _refusal(item)
+
+
+def _refuse_urls(content: Content) -> None:
+    for source in sources_of(Input(content.parts)):
+        if source.url is not None:
+            error = url_refusal()
+            error.source = describe_media(source.url)
+            raise error
 
 
 def _check_not_empty(content: Content) -> None:

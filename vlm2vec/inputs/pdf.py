@@ -12,7 +12,7 @@ from vlm2vec.inputs.describe import describe_media, shorten
 from vlm2vec.inputs.options import check_option
 from vlm2vec.inputs.sources import kind_of, source_of
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.source import Source
+from vlm2vec.media.source import Source, url_refusal
 
 __all__ = ["PdfPage", "pdf_pages"]
 
@@ -83,6 +83,9 @@ def pdf_pages(
     max_pixels = check_option("max_pixels", max_pixels)
     source = source_of(path, key="pdf")
     try:
+        if source.url is not None:
+            raise url_refusal()
+        source.check_exists()
         kind = kind_of(source, path)
         if kind != "pdf":
             raise InputError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")

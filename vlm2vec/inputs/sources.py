@@ -10,7 +10,8 @@ from typing import Any
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.describe import describe_media, describe_value
 from vlm2vec.inputs.text import check_text
-from vlm2vec.media.source import Source
+from vlm2vec.media import probe
+from vlm2vec.media.source import Source, is_url
 
 __all__ = ["BYTES", "source_of", "kind_of", "mismatch", "read_text"]
 
@@ -26,26 +27,25 @@ _FORMS = {
 }
 
 
-def source_of(value: Any, *, key: str = "image", allow_urls: bool = False) -> Source:
-    """The source of a path, a string or bytes.
+def source_of(value: Any, *, key: str = "image") -> Source:
+    """The source of a path, a string or bytes. No file is looked up, and no URL fetched.
 
     Args:
         value: What the caller passed.
-        key: The media key it stands under, for the error.
-        allow_urls: Whether a string may be a URL.
+        key: The media key it stands under.
 
     Raises:
         InputError: It is none of those.
-        MediaError: Nothing is there.
     """
     try:
         if isinstance(value, str):
             _check_length(value)
-            return Source.from_string(str.__str__(value), allow_urls=allow_urls)
+            text = str.__str__(value)
+            return Source.from_url(text) if is_url(text) else Source.from_string(text)
         if isinstance(value, os.PathLike):
             path = os.fsdecode(value)
             _check_length(path)
-            return Source.from_path(Path(path))
+            return Source(path=Path(path))
         if isinstance(value, BYTES):
             return Source.from_bytes(value)
     except VLM2VecError as error:
@@ -68,9 +68,9 @@ def kind_of(source: Source, value: object, *, still: bool = False) -> str:
         MediaError: It is of no kind that can be embedded.
     """
     try:
-        return "image" if still and _is_picture(source) else source.kind
+        return "image" if still and _is_picture(source) else probe.kind(source)
     except MediaError as error:
-        if source.data is not None and source.signature is None and _is_text(source.data):
+        if source.path is None and source.signature is None and _is_text(source.read()):
             raise InputError(
                 "the bytes are text", fix="Decode them first: data.decode('utf-8').", source=source.describe()
             ) from None

@@ -13,6 +13,7 @@ from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.image import Alpha, decoding_errors, open_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.modes import to_rgb
+from vlm2vec.media.probe import kind
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
@@ -27,7 +28,7 @@ def is_animation(source: Source) -> bool:
     signature = source.signature
     if signature is None or signature.kind != "image":
         return False
-    return signature.label == "GIF" or source.kind == "video"
+    return signature.label == "GIF" or kind(source) == "video"
 
 
 def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: Limits) -> Frames:

@@ -8,15 +8,18 @@ import ipaddress
 import socket
 import ssl
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.media.deadline import raise_if_cancelled
 
 __all__ = ["fetch"]
 
 _MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
+_PATIENCE = 0.2  # seconds that a silent server keeps this thread from hearing that it is called off
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -169,8 +172,11 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(_remaining(self._end))
-        return self._sock.recv_into(buffer)
+        while True:
+            raise_if_cancelled()
+            self._sock.settimeout(min(_remaining(self._end), _PATIENCE))
+            with suppress(TimeoutError):
+                return self._sock.recv_into(buffer)
 
 
 def _remaining(end: float) -> float:

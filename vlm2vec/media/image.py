@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import (
@@ -30,16 +31,23 @@ from vlm2vec.media.array import array_size, array_to_rgb, as_array
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.modes import to_rgb
+from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
 
 __all__ = [
     "Alpha",
+    "check_area",
+    "check_bytes",
+    "check_single",
     "decoding_errors",
-    "image_size",
-    "is_animated",
+    "has_late_exif",
     "load_image",
     "load_picture",
+    "moves",
     "open_image",
+    "picture_in",
+    "picture_size",
+    "upright_size",
 ]
 
 Alpha = Literal["drop", "white"]
@@ -73,33 +81,21 @@ _TURNS = {
 _PIL_LOCK = threading.Lock()
 
 
-def image_size(image: Source | Image.Image | Any, *, limits: Limits | None = None) -> tuple[int, int]:
-    """Size of an image as (height, width), upright, without decoding it.
-
-    Args:
-        image: A `Source`, a PIL image or an array, as for `load_image`.
-        limits: Upper limits.
+def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]:
+    """Size of a PIL image or an array as (height, width), upright, without decoding it.
 
     Raises:
-        InputError: An array or PIL image has a form that is no image.
-        MediaError: The file is no image.
+        InputError: It has a form that is no image.
         LimitError: It is larger than a limit.
     """
-    limits = limits or Limits()
-    if isinstance(image, Source):
-        with open_image(image, limits=limits) as picture:
-            _check_single(picture)
-            if picture.format == "PNG" and "exif" not in picture.info and _has_exif(image):
-                picture.load()  # the orientation may stand behind the pixels
-            return _upright_size(picture)
     if isinstance(image, Image.Image):
-        _check_area(image.width, image.height, limits)
+        check_area(image.width, image.height, limits)
         with _PIL_LOCK, decoding_errors():
-            _check_single(image)
+            check_single(image)
             image.getexif()
-            return _upright_size(image)
+            return upright_size(image)
     height, width = array_size(as_array(image))
-    _check_area(width, height, limits)
+    check_area(width, height, limits)
     return height, width
 
 
@@ -137,29 +133,23 @@ def load_picture(
     limits = limits or Limits()
     if isinstance(image, Source):
         with open_image(image, limits=limits) as picture:
-            _check_single(picture)
+            check_single(picture)
             _decode_in_place(picture)
             picture.load()
             turn = _turn(picture)
             return to_rgb(picture if turn is None else picture.transpose(turn), alpha)
     if isinstance(image, Image.Image):
-        _check_area(image.width, image.height, limits)
+        check_area(image.width, image.height, limits)
         with _PIL_LOCK, decoding_errors():
-            _check_single(image)
+            check_single(image)
             image.load()
             turn = _turn(image)
         with decoding_errors():
             return to_rgb(image if turn is None else image.transpose(turn), alpha)
     array = as_array(image)
     height, width = array_size(array)
-    _check_area(width, height, limits)
+    check_area(width, height, limits)
     return array_to_rgb(array, alpha)
-
-
-def is_animated(source: Source) -> bool:
-    """Whether an image file moves: a GIF, PNG, WebP or AVIF with more than one frame."""
-    with open_image(source, limits=None) as picture:
-        return _moves(picture)
 
 
 @contextmanager
@@ -172,21 +162,26 @@ def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image
     """
     if source.is_folder:
         raise MediaError("this is a folder, not an image", fix="Pass it as a video.")
-    signature = source.signature
-    if limits is not None and source.size > limits.max_image_bytes:
-        raise LimitError(
-            f"the image file has {source.size:,} bytes, more than {limits.max_image_bytes:,}",
-            fix="Raise Limits.max_image_bytes.",
-        )
+    with source.open() as file, picture_in(file, source.signature_of(file), limits=limits) as picture:
+        yield picture
+
+
+@contextmanager
+def picture_in(
+    file: BinaryIO, signature: Signature | None, *, limits: Limits | None
+) -> Iterator[Image.Image]:
+    """The same for the content of a file that is open already."""
+    if limits is not None:
+        check_bytes(file.seek(0, io.SEEK_END), limits)
     if signature is None or signature.kind != "image" or signature.label.upper() not in Image.OPEN:
         what = "an unknown format" if signature is None else signature.label
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
-    formats = [signature.label.upper()]
-    with source.open() as file, decoding_errors(), Image.open(file, formats=formats) as picture:
+    file.seek(0)
+    with decoding_errors(), Image.open(file, formats=[signature.label.upper()]) as picture:
         if limits is not None:
-            _check_area(picture.width, picture.height, limits)
+            check_area(picture.width, picture.height, limits)
         yield picture
 
 
@@ -219,7 +214,8 @@ def _decode_in_place(picture: Image.Image) -> None:
         picture.tile = [tile._replace(args=("RGBX", "")) for tile in picture.tile]
 
 
-def _upright_size(picture: Image.Image) -> tuple[int, int]:
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Height and width once it is turned upright, without decoding."""
     width, height = picture.size
     # Pillow itself swaps the sides of a TIFF, and turns it when it loads.
     if picture.format != "TIFF" and _orientation(picture) >= 5:
@@ -238,24 +234,33 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _has_exif(source: Source) -> bool:
-    """Whether a PNG has an EXIF chunk anywhere, from its chunks' headers alone."""
-    with source.open() as file:
+def has_late_exif(picture: Image.Image) -> bool:
+    """Whether a PNG, just opened, has an EXIF chunk behind its pixels, from its chunks' headers alone."""
+    if picture.format != "PNG" or "exif" in picture.info:
+        return False
+    assert isinstance(picture, ImageFile.ImageFile)  # noqa: S101  # it was opened, not made
+    file: Any = picture.fp
+    place = file.tell()
+    try:
         file.seek(8)
         while len(header := file.read(8)) == 8:
             length, name = struct.unpack(">I4s", header)
             if name == b"eXIf":
                 return True
             file.seek(length + 4, 1)
+    finally:
+        file.seek(place)
     return False
 
 
-def _moves(picture: Image.Image) -> bool:
+def moves(picture: Image.Image) -> bool:
+    """Whether a GIF, PNG, WebP or AVIF has more than one frame."""
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def _check_single(picture: Image.Image) -> None:
-    if _moves(picture):
+def check_single(picture: Image.Image) -> None:
+    """Raises MediaError where there are several pictures."""
+    if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
     if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
         raise MediaError(
@@ -263,7 +268,17 @@ def _check_single(picture: Image.Image) -> None:
         )
 
 
-def _check_area(width: int, height: int, limits: Limits) -> None:
+def check_bytes(size: int, limits: Limits) -> None:
+    """Raises LimitError for an image file of too many bytes."""
+    if size > limits.max_image_bytes:
+        raise LimitError(
+            f"the image file has {size:,} bytes, more than {limits.max_image_bytes:,}",
+            fix="Raise Limits.max_image_bytes.",
+        )
+
+
+def check_area(width: int, height: int, limits: Limits) -> None:
+    """Raises LimitError for too many pixels, and InputError for none."""
     if width < 1 or height < 1:
         raise InputError(f"the image is {width} x {height} pixels", fix="Pass one with at least one pixel.")
     if width * height > limits.max_image_pixels:

@@ -174,10 +174,11 @@ def _document(source: Source, password: str | None, limits: Limits) -> Iterator[
     if signature is None or signature.kind != "pdf":
         what = "an unknown format" if signature is None else signature.label
         raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
+    content = source.path or source.read()
     with PDFIUM_LOCK:
         raise_if_cancelled()  # others may have stood before us
         try:
-            document = pypdfium2.PdfDocument(source.path or source.data, password=password)
+            document = pypdfium2.PdfDocument(content, password=password)
         except (pypdfium2.PdfiumError, OSError) as error:
             raise _opening_error(error, password) from error
         try:

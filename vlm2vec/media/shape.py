@@ -12,8 +12,9 @@ from vlm2vec.media.animation import frame_count, frame_times, is_animation
 from vlm2vec.media.container import ClipFile
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.frames import as_pictures, image_files
-from vlm2vec.media.image import image_size, open_image
+from vlm2vec.media.image import open_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.probe import image_size
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 

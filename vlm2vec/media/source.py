@@ -1,4 +1,4 @@
-"""Where an input's bytes are: a file, a folder of frames, or memory."""
+"""Where an input's bytes are: a file, a folder of frames, memory, or an address on the web."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import io
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.fetch import fetch
-from vlm2vec.media.signature import HEAD_BYTES, Kind, Signature, recognise
+from vlm2vec.media.signature import HEAD_BYTES, Signature, recognise
 
-__all__ = ["Source"]
+__all__ = ["Source", "is_url", "url_refusal"]
 
-_TEXT_SUFFIXES = {".txt", ".md"}
-_READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
 _URI_TYPES = ("image/", "video/", "application/pdf", "application/octet-stream")
 # Room is left in 60 characters for what stands beside it, such as a page.
 _DESCRIPTION = 48
@@ -28,22 +26,29 @@ _DOWNLOAD_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, a folder of frames, or bytes. Build one with `from_path`, `from_bytes` or `from_string`.
+    """A file, a folder of frames, bytes, or a URL: one of the first three attributes says which.
 
-    Nothing is read until asked for, except what the constructors say. Hashable, and cheap to pickle for a
-    path.
+    Build one with `from_path`, `from_bytes`, `from_string` or `from_url`. Nothing is read or fetched until
+    asked for, except what the constructors say. Hashable, and cheap to pickle for a path and a URL.
 
     Attributes:
-        path: The file or folder; `None` for bytes.
-        data: The bytes; `None` for a path.
+        path: The file or folder.
+        data: The bytes.
+        url: The address. What it leads to is fetched when it is first read, and held until `release`.
+        key: The media key it stands under, or "file" for a bare file, while nobody has looked whether it is
+            of that kind; `None` once that is known.
+        facts: What has been read of it so far, each once: its signature, its header, what its URL led to.
 
     Example:
-        >>> Source.from_bytes(b"%PDF-1.7 ...").kind
-        'pdf'
+        >>> Source.from_bytes(b"%PDF-1.7 ...").describe()
+        '12 bytes of PDF'
     """
 
     path: Path | None = None
     data: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, compare=False, repr=False)
+    facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def from_path(cls, path: Path) -> Source:
@@ -52,18 +57,9 @@ class Source:
         Raises:
             MediaError: Nothing is there, or it is neither a regular file nor a folder.
         """
-        try:
-            mode = path.stat().st_mode
-        except FileNotFoundError:
-            fix = "Path.expanduser() resolves a leading ~." if path.parts[:1] == ("~",) else "Check the path."
-            raise MediaError("the file does not exist", fix=fix, source=str(path)) from None
-        except (OSError, ValueError) as error:
-            raise MediaError(f"the file cannot be reached ({error})", source=str(path)) from error
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise MediaError(
-                "this is a device, a pipe or a socket", fix="Pass a file or a folder.", source=str(path)
-            )
-        return cls(path=path)
+        source = cls(path=path)
+        source.check_exists()
+        return source
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Source:
@@ -110,69 +106,54 @@ class Source:
         return cls.from_bytes(data)
 
     @classmethod
-    def from_string(cls, text: str, *, allow_urls: bool = False) -> Source:
-        """What a string under a media key means: a data-URI or a path, or a URL where those are allowed.
-
-        Args:
-            text: The string.
-            allow_urls: Download http and https URLs (at most 256 MiB in 30 s, public addresses only).
+    def from_string(cls, text: str) -> Source:
+        """What a string under a media key means: a data-URI, or a path, which is not looked up.
 
         Raises:
-            InputError: It is empty, or a URL that is not allowed.
-            MediaError: The file does not exist, or the download failed.
+            InputError: It is empty, or a URL.
         """
         if not text.strip():
             raise InputError("the path is empty", fix="Pass a path or a data-URI.")
-        scheme, colon, _ = text[:12].lower().partition(":")
-        scheme = scheme if colon else ""  # a file may be named data or http
+        scheme = _scheme(text)
         if scheme == "data":
             return cls.from_data_uri(text)
         if scheme == "file":
             raise InputError("file:// URLs are not read", fix="Pass the path itself.")
-        if scheme in ("http", "https") or "://" in text[:32]:
-            if not allow_urls:
-                raise InputError(
-                    "this is a URL, and URLs are not fetched",
-                    fix="Download it and pass the path or bytes, or build the model with allow_urls=True.",
-                )
-            return cls.from_bytes(fetch(text, max_bytes=_MAX_DOWNLOAD_BYTES, seconds=_DOWNLOAD_SECONDS))
+        if is_url(text):
+            raise url_refusal()
         if "\0" in text:
             raise InputError("the path holds a null character", fix="Pass a path or a data-URI.")
-        return cls.from_path(Path(text))
+        return cls(path=Path(text))
+
+    @classmethod
+    def from_url(cls, url: str) -> Source:
+        """What is fetched when it is read: at most 256 MiB in 30 s, from public addresses alone.
+
+        Whether URLs may be fetched at all is for the caller to decide.
+        """
+        return cls(url=url)
+
+    def check_exists(self) -> None:
+        """Raises MediaError if this is the path of nothing, or of neither a file nor a folder."""
+        if self.path is None:
+            return
+        try:
+            mode = self.path.stat().st_mode
+        except FileNotFoundError:
+            from_home = self.path.parts[:1] == ("~",)
+            fix = "Path.expanduser() resolves a leading ~." if from_home else "Check the path."
+            raise MediaError("the file does not exist", fix=fix, source=str(self.path)) from None
+        except (OSError, ValueError) as error:
+            raise MediaError(f"the file cannot be reached ({error})", source=str(self.path)) from error
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise MediaError(
+                "this is a device, a pipe or a socket", fix="Pass a file or a folder.", source=str(self.path)
+            )
 
     @property
     def is_folder(self) -> bool:
         """Whether this is a folder of frames."""
         return self.path is not None and self.path.is_dir()
-
-    @property
-    def size(self) -> int:
-        """Encoded size, in bytes."""
-        if self.data is not None:
-            return len(self.data)
-        with self.open() as file:
-            return file.seek(0, io.SEEK_END)
-
-    @property
-    def kind(self) -> Kind:
-        """What this is, from its first bytes; a GIF, WebP or PNG that moves is a video.
-
-        Raises:
-            MediaError: It is empty, or of no kind that can be embedded.
-        """
-        if self.is_folder:
-            return "video"
-        if self.path is not None and self.path.suffix.lower() in _TEXT_SUFFIXES:
-            return "text"
-        signature = self.signature
-        if signature is None or signature.kind is None:
-            what = "is not a known format" if signature is None else f"is {_article(signature.label)} file"
-            raise MediaError(f"the content {what}", fix=_READABLE, source=self._name)
-        if signature.kind == "image":
-            from vlm2vec.media.image import is_animated
-
-            return "video" if is_animated(self) else "image"
-        return signature.kind
 
     @property
     def signature(self) -> Signature | None:
@@ -181,10 +162,23 @@ class Source:
         Raises:
             MediaError: There are no bytes.
         """
-        head = self.data[:HEAD_BYTES] if self.data is not None else self._read_head()
+        if "signature" not in self.facts:
+            with self.open() as file:
+                self.signature_of(file)
+        signature: Signature | None = self.facts["signature"]
+        return signature
+
+    def signature_of(self, file: BinaryIO) -> Signature | None:
+        """The signature, from the content just opened.
+
+        Raises:
+            MediaError: There are no bytes.
+        """
+        head = file.read(HEAD_BYTES)
         if not head:
-            raise MediaError("the file is empty", fix="Check that it was written.", source=self._name)
-        return recognise(head)
+            raise MediaError("the file is empty", fix="Check that it was written.", source=self.name)
+        self.facts["signature"] = signature = recognise(head)
+        return signature
 
     def open(self) -> BinaryIO:
         """The content as a binary file; close it.
@@ -192,41 +186,79 @@ class Source:
         Raises:
             MediaError: The file cannot be opened.
         """
-        if self.data is not None:
-            return io.BytesIO(self.data)
         if self.path is None:
-            raise MediaError("the source has neither a path nor bytes", fix="Use Source.from_path.")
+            return io.BytesIO(self.read())
         try:
             return self.path.open("rb")
         except OSError as error:
             raise MediaError(
-                f"the file cannot be opened ({error.strerror or error})", source=self._name
+                f"the file cannot be opened ({error.strerror or error})", source=self.name
             ) from error
 
+    def read(self) -> bytes:
+        """The content as a whole; what a URL leads to is fetched once, until it is released.
+
+        Raises:
+            InputError: The URL is malformed, or leads to an address that is not public.
+            LimitError: What it leads to is too large, or takes too long.
+            MediaError: The file cannot be opened, or the download failed.
+        """
+        if self.data is not None:
+            return self.data
+        if self.path is not None:
+            with self.open() as file:
+                return file.read()
+        if self.url is None:
+            raise MediaError("the source has neither a path nor bytes", fix="Use Source.from_path.")
+        fetched: bytes | None = self.facts.get("fetched")
+        if fetched is None:
+            fetched = fetch(self.url, max_bytes=_MAX_DOWNLOAD_BYTES, seconds=_DOWNLOAD_SECONDS)
+            self.facts["fetched"] = fetched
+        return fetched
+
+    def release(self) -> None:
+        """Let go of what the URL led to."""
+        self.facts.pop("fetched", None)
+
     def describe(self) -> str:
-        """Short text for messages: the path (its end, if it is long), or how many bytes of what.
+        """Short text for messages: the path or URL (its end, if it is long), or how many bytes of what.
 
         Example:
             >>> Source.from_bytes(b"%PDF-1.7").describe()
             '8 bytes of PDF'
         """
         if self.data is None:
-            return self._name or "nothing"
+            return self.name or "nothing"
         signature = recognise(self.data[:HEAD_BYTES])
         return f"{len(self.data):,} bytes of {signature.label if signature else 'an unknown format'}"
 
     @property
-    def _name(self) -> str | None:
-        if self.path is None:
+    def name(self) -> str | None:
+        """The path, or the URL without its query, which may be secret; `None` for bytes."""
+        if self.path is None and self.url is None:
             return None
-        text = str(self.path)
+        text = str(self.path) if self.url is None else self.url.partition("?")[0]
         # Of a long path the end says more.
         return text if len(text) <= _DESCRIPTION else f"...{text[3 - _DESCRIPTION :]}"
 
-    def _read_head(self) -> bytes:
-        with self.open() as file:
-            return file.read(HEAD_BYTES)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Source, (self.path, self.data, self.url, self.key)  # another process reads for itself
 
 
-def _article(label: str) -> str:
-    return f"an {label}" if label[0] in "AEFHILMNORSX" and label[:2].isupper() else f"a {label}"
+def is_url(text: str) -> bool:
+    """Whether a string under a media key is an address on the web; of those, http and https are fetched."""
+    scheme = _scheme(text)
+    return scheme not in ("data", "file") and (scheme in ("http", "https") or "://" in text[:32])
+
+
+def url_refusal() -> InputError:
+    """The error for a URL where none is fetched."""
+    return InputError(
+        "this is a URL, and URLs are not fetched",
+        fix="Download it and pass the path or bytes, or build the model with allow_urls=True.",
+    )
+
+
+def _scheme(text: str) -> str:
+    scheme, colon, _ = text[:12].lower().partition(":")
+    return scheme if colon else ""  # a file may be named data or http

@@ -30,6 +30,7 @@ from vlm2vec.encoding.pack import Packed, pack
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.parse import fetched
 from vlm2vec.inputs.parts import Input
 from vlm2vec.modeling.device import to_device
 from vlm2vec.modeling.packed import draws
@@ -185,7 +186,8 @@ class GradCacheLoss(nn.Module):
 
     def _planned(self, items: Sequence[Input], workers: Workers) -> list[Planned]:
         planned: list[Planned] = []
-        for one in self.model[0].preparer.planner.plan(list(enumerate(items)), run=workers.map):
+        arrived = workers.map(fetched, items)
+        for one in self.model[0].preparer.planner.plan(list(enumerate(arrived)), run=workers.map):
             if isinstance(one, Failed):
                 raise one.error
             planned.append(one)

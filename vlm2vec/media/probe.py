@@ -1,0 +1,120 @@
+"""What a source is, by its first bytes and its header. Each is read once and kept with the source."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from vlm2vec.errors import MediaError
+from vlm2vec.media.image import (
+    check_area,
+    check_bytes,
+    check_single,
+    decoding_errors,
+    has_late_exif,
+    moves,
+    open_image,
+    picture_in,
+    picture_size,
+    upright_size,
+)
+from vlm2vec.media.limits import Limits
+from vlm2vec.media.signature import Kind
+from vlm2vec.media.source import Source
+
+__all__ = ["image_size", "kind"]
+
+_TEXT_SUFFIXES = {".txt", ".md"}
+_READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an image file with one picture says of itself.
+
+    Attributes:
+        bytes: Its encoded size.
+        width: As it is stored, in pixels.
+        height: The same.
+        upright: (height, width) once it is turned upright.
+    """
+
+    bytes: int
+    width: int
+    height: int
+    upright: tuple[int, int]
+
+
+def kind(source: Source) -> Kind:
+    """What a source is, from its first bytes; a GIF, WebP or PNG that moves is a video.
+
+    Raises:
+        MediaError: It is empty, or of no kind that can be embedded.
+
+    Example:
+        >>> kind(Source.from_bytes(b"%PDF-1.7 ..."))
+        'pdf'
+    """
+    if "kind" not in source.facts:
+        source.facts["kind"] = _kind(source)
+    known: Kind = source.facts["kind"]
+    return known
+
+
+def image_size(image: Source | Any, *, limits: Limits | None = None) -> tuple[int, int]:
+    """Size of an image as (height, width), upright, without decoding it.
+
+    Args:
+        image: A `Source`, a PIL image or an array, as for `load_image`.
+        limits: Upper limits.
+
+    Raises:
+        InputError: An array or PIL image has a form that is no image.
+        MediaError: The file is no image.
+        LimitError: It is larger than a limit.
+    """
+    limits = limits or Limits()
+    if not isinstance(image, Source):
+        return picture_size(image, limits=limits)
+    header: _Header | None = image.facts.get("header")
+    if header is not None:
+        check_bytes(header.bytes, limits)
+        check_area(header.width, header.height, limits)
+        return header.upright
+    with open_image(image, limits=limits) as picture:
+        check_single(picture)
+        if has_late_exif(picture):
+            picture.load()  # the orientation stands behind the pixels
+        return upright_size(picture)
+
+
+def _kind(source: Source) -> Kind:
+    if source.is_folder:
+        return "video"
+    if source.path is not None and source.path.suffix.lower() in _TEXT_SUFFIXES:
+        return "text"
+    with source.open() as file:
+        signature = source.signature_of(file)
+        if signature is None or signature.kind is None:
+            what = "is not a known format" if signature is None else f"is {_article(signature.label)} file"
+            raise MediaError(f"the content {what}", fix=_READABLE, source=source.name)
+        if signature.kind != "image":
+            return signature.kind
+        with picture_in(file, signature, limits=None) as picture:
+            if moves(picture):
+                return "video"
+            # Of these, the size is known only once limits have been checked: it takes more than the header.
+            if picture.format != "TIFF" and not has_late_exif(picture):
+                _keep_header(source, file, picture)
+    return "image"
+
+
+def _keep_header(source: Source, file: BinaryIO, picture: Any) -> None:
+    with suppress(MediaError), decoding_errors():  # a broken orientation is an error of `image_size`
+        upright = upright_size(picture)
+        source.facts["header"] = _Header(file.seek(0, 2), picture.width, picture.height, upright)
+
+
+def _article(label: str) -> str:
+    return f"an {label}" if label[0] in "AEFHILMNORSX" and label[:2].isupper() else f"a {label}"

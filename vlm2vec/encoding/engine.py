@@ -17,12 +17,12 @@ import torch
 
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch, batches
-from vlm2vec.encoding.duplicates import first_of_each
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import OutOfMemoryError, VLM2VecError
 from vlm2vec.inputs.parts import Input
+from vlm2vec.sameness import first_of_each
 
 __all__ = ["Budget", "Engine", "Item", "in_order"]
 

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
-from vlm2vec.encoding.duplicates import media_key
 from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
 from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
@@ -29,6 +28,7 @@ from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.shape import clip_shape
 from vlm2vec.media.source import Source
 from vlm2vec.profiles import Profile
+from vlm2vec.sameness import media_key
 
 __all__ = [
     "Failed",

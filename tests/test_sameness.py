@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm2vec.encoding import duplicates
-from vlm2vec.encoding.duplicates import first_of_each, media_key
+from vlm2vec import sameness
 from vlm2vec.errors import MediaError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Text
 from vlm2vec.media.source import Source
+from vlm2vec.sameness import first_of_each, media_key
 
 
 def same(*parts: Part) -> bool:
@@ -54,8 +54,8 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this was read to find that nothing is equal")
 
-    monkeypatch.setattr(duplicates, "_file_digest", refuse)
-    monkeypatch.setattr(duplicates, "_digest", refuse)
+    monkeypatch.setattr(sameness, "_file_digest", refuse)
+    monkeypatch.setattr(sameness, "_digest", refuse)
 
 
 def test_the_index_does_not_matter_and_everything_else_does() -> None:
@@ -244,8 +244,8 @@ def test_a_file_is_read_once_however_many_inputs_show_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    digest = duplicates._file_digest
-    monkeypatch.setattr(duplicates, "_file_digest", lambda path: read.append(path) or digest(path))
+    digest = sameness._file_digest
+    monkeypatch.setattr(sameness, "_file_digest", lambda path: read.append(path) or digest(path))
     pictures = [written(tmp_path / name, encoded()) for name in ("a.bmp", "b.bmp")]
     items = [Input((picture, Text(str(i)))) for i in range(3) for picture in pictures]
     assert first_of_each(items) == [0, 0, 2, 2, 4, 4]

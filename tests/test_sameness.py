@@ -54,7 +54,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this was read to find that nothing is equal")
 
-    monkeypatch.setattr(sameness, "_file_digest", refuse)
+    monkeypatch.setattr(sameness, "file_digest", refuse)
     monkeypatch.setattr(sameness, "_digest", refuse)
 
 
@@ -244,8 +244,8 @@ def test_a_file_is_read_once_however_many_inputs_show_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    digest = sameness._file_digest
-    monkeypatch.setattr(sameness, "_file_digest", lambda path: read.append(path) or digest(path))
+    digest = sameness.file_digest
+    monkeypatch.setattr(sameness, "file_digest", lambda path: read.append(path) or digest(path))
     pictures = [written(tmp_path / name, encoded()) for name in ("a.bmp", "b.bmp")]
     items = [Input((picture, Text(str(i)))) for i in range(3) for picture in pictures]
     assert first_of_each(items) == [0, 0, 2, 2, 4, 4]

@@ -1,4 +1,9 @@
-"""Which inputs are the same, and which of their media: equal work is done once.
+"""Is it the same? By content, by state, or by name: the more is at stake, the more is read.
+
+`first_of_each` compares inputs by content, and reads files that look alike: equal work is done once.
+`media_key` knows a file by its path and state, and is asked for each medium of a batch. `identity` knows it
+by its path alone, and is asked for millions of training rows. `digest` and `file_digest` are of content, for
+what is kept between runs.
 
 Taking two things for the same would give a wrong vector, missing that they are the same costs only time. So
 what cannot be told without decoding it, or cannot be read, is the same as itself alone.
@@ -9,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Hashable, Sequence
+import weakref
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +31,7 @@ from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Input, Part, Text
 from vlm2vec.media.image import Alpha, decoding_errors, load_image
 from vlm2vec.media.source import Source
 
-__all__ = ["first_of_each", "media_key"]
+__all__ = ["digest", "file_digest", "first_of_each", "identity", "media_key"]
 
 Content: TypeAlias = "Frame | tuple[Frame, ...]"
 
@@ -90,6 +97,46 @@ def media_key(part: Part) -> Hashable:
     """
     content = None if isinstance(part, Text) else _content_key(part.content)
     return type(part), _settings(part), content
+
+
+def identity(item: Input) -> Hashable:
+    """What two inputs have in common when they are surely the same; nothing is read or decoded.
+
+    An instruction is no part of it, and pictures are the same as a clip of them. A file or URL is known by
+    its name, what is in memory by its content, and a picture that is still to be decoded by the file it was
+    opened from, or by being the same object: then it stays the same once it is decoded. Keys hold no array,
+    and are the same in every process but for such objects.
+
+    Args:
+        item: An input; its files need not have been opened.
+
+    Example:
+        >>> path = Image(Source(path=Path("cat.jpg")))
+        >>> identity(Input((path,))) == identity(Input((Clip(path.content),), "Find it."))
+        True
+        >>> identity(Input((path,))) == identity(Input((Text("cat.jpg"),)))
+        False
+    """
+    names = [_name(part) for part in item.parts]
+    return _joined(names) if item.prompt is None else ("prompt", item.prompt, _joined(names))
+
+
+def digest(blocks: Iterable[Any]) -> str:
+    """32 hexadecimal digits of some bytes, in one block or several."""
+    found = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's content.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return digest(iter(lambda: file.read(_BLOCK), b""))
 
 
 @dataclass(frozen=True)
@@ -217,7 +264,7 @@ def _read(content: Frame, look: _Look) -> Hashable:
     if content.path is None or look.rough == look.identity:
         return look.identity
     try:
-        return look.rough, _file_digest(content.path)
+        return look.rough, file_digest(content.path)
     except OSError:
         return look.identity
 
@@ -259,13 +306,50 @@ def _some_pixels(picture: PIL.Image.Image) -> Hashable:
     return "picture", picture.mode, picture.size, tuple(some)
 
 
-def _digest(array: npt.NDArray[Any]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array).data).digest()
+def _digest(array: npt.NDArray[Any]) -> str:
+    return digest([np.ascontiguousarray(array).data])
 
 
-def _file_digest(path: Path) -> bytes:
-    hashed = hashlib.blake2b()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            hashed.update(block)
-    return hashed.digest()
+def _name(part: Part) -> Hashable:
+    """What a part is called: its content, and the options that were given."""
+    if isinstance(part, Text):
+        return "text", part.text
+    content, options = _name_of(part.content), []
+    for setting in _SETTINGS[type(part)]:
+        value = getattr(part, setting)
+        if value is not None:
+            alone = setting == "pages" and isinstance(value, int)
+            options.append((setting, (value,) if alone else value))
+    return (content, tuple(options)) if options else content
+
+
+def _joined(names: list[Hashable]) -> Hashable:
+    return names[0] if len(names) == 1 else ("parts", tuple(names))
+
+
+def _name_of(content: Content) -> Hashable:
+    if isinstance(content, tuple):
+        return _joined([_name_of(frame) for frame in content])
+    if isinstance(content, np.ndarray):
+        return "array", content.shape, content.dtype.str, _digest(content)
+    if isinstance(content, PIL.Image.Image):
+        return _name_of_picture(content)
+    if content.data is not None:
+        return "bytes", content.data  # which are not copied, and remember their own hash
+    return "file", str(content.path) if content.url is None else content.url
+
+
+# Of PIL images that were not decoded when they were named, by their address, while they live.
+_NAMES: dict[int, Hashable] = {}
+
+
+def _name_of_picture(picture: PIL.Image.Image) -> Hashable:
+    name = _NAMES.get(id(picture))
+    if name is None and getattr(picture, "fp", None) is not None:
+        path = getattr(picture, "filename", None)
+        name = _NAMES[id(picture)] = ("file", path) if path else ("object", uuid4().hex)
+        weakref.finalize(picture, _NAMES.pop, id(picture), None)
+    if name is not None:
+        return name
+    palette = picture.getpalette() if picture.mode == "P" else None
+    return "picture", picture.mode, picture.size, digest([picture.tobytes(), bytes(palette or ())])

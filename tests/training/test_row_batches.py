@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from vlm2vec.errors import MediaError, VLM2VecError
+from vlm2vec.inputs import Input
+from vlm2vec.inputs import parse as parsing
 from vlm2vec.training import Mixture, SubBatchSampler, TrainingSource
 from vlm2vec.training.batches import RowBatch, RowBatches, RowParser
 
@@ -83,3 +86,25 @@ def test_an_iterator_may_be_closed_in_the_thread_that_reads() -> None:  # where 
     used.set()
     assert closed.wait(60)
     assert errors == []
+
+
+def test_a_row_is_parsed_once_each_time_it_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[Any] = []
+    parse = parsing._parse
+
+    def noted(item: Any) -> Any:
+        if not isinstance(item, Input):
+            parsed.append(item)
+        return parse(item)
+
+    monkeypatch.setattr(parsing, "_parse", noted)
+    Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
+    rows = [
+        {"query": f"question {number}", "document": {"image": str(tmp_path / "a.png"), "text": f"{number}"}}
+        for number in range(10)
+    ]
+    source = TrainingSource("pictures", rows, num_frames=4)
+    sampler = SubBatchSampler([len(rows)], batch_size=10, sub_batch_size=0)
+    batches = RowBatches(Mixture([source]), sampler, RowParser())
+    batches._read([(0, number) for number in range(10)])
+    assert len(parsed) == 20

@@ -20,7 +20,8 @@ from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
-from vlm2vec.inputs.parts import Input, sources_of
+from vlm2vec.inputs.parts import Input
+from vlm2vec.inputs.replace import sources_of
 from vlm2vec.media.cores import core_count
 from vlm2vec.media.deadline import Cancelled, cancellable
 

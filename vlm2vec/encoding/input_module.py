@@ -22,7 +22,6 @@ from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.errors import ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
 from vlm2vec.modeling import inference
@@ -173,8 +172,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         if prompt is not None:
             check_text(prompt, "the prompt")
         items = [
-            item if isinstance(item, Input) else parse_input(item, index=index, allow_urls=self.allow_urls)
-            for index, item in enumerate(inputs)
+            parse_input(item, index=index, allow_urls=self.allow_urls) for index, item in enumerate(inputs)
         ]
         items = [with_default_instruction(item, prompt) for item in items]
         return pad(self.preparer.prepare_all(items, truncate=truncate))

@@ -16,7 +16,8 @@ from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
 from vlm2vec.inputs.describe import describe_media, describe_value, shorten
 from vlm2vec.inputs.media import bare_part, is_media, opened
 from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
-from vlm2vec.inputs.parts import Input, Part, Text, sources_of, with_sources
+from vlm2vec.inputs.parts import Input, Part, Text
+from vlm2vec.inputs.replace import sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
 from vlm2vec.media.source import url_refusal
 
@@ -90,7 +91,7 @@ def parse_input(
                 )
     except VLM2VecError as error:
         error.source = shorten(error.source or "") or None
-        error.at(index, describe_value(item))
+        error.at(index, item.describe() if isinstance(item, Input) else describe_value(item))
         raise
     own = content.instruction if content.instruction is not None else instruction
     return Input(content.parts, own, content.prompt, index, content.bare_tokens)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,6 @@ __all__ = [
     "Part",
     "Frame",
     "Input",
-    "sources_of",
-    "with_media",
-    "with_sources",
 ]
 
 Frame: TypeAlias = "Source | PIL.Image.Image | npt.NDArray[Any]"
@@ -145,36 +141,6 @@ class Input:
         names = [f"prompt {quote(self.prompt, 30)}"] if self.prompt is not None else []
         names += [part.describe() for part in self.parts[:4]]
         return shorten(" + ".join(names))
-
-
-def sources_of(item: Input) -> Iterator[Source]:
-    """The files, bytes and URLs of an input, in order."""
-    for part in item.parts:
-        if not isinstance(part, Text):
-            contents = part.content if isinstance(part.content, tuple) else (part.content,)
-            yield from (content for content in contents if isinstance(content, Source))
-
-
-def with_sources(item: Input, change: Callable[[Source], Source]) -> Input:
-    """The input with each of its sources replaced by what `change` makes of it.
-
-    Example:
-        >>> item = Input((Text("a cat"), Image(Source.from_bytes(b"one"))))
-        >>> with_sources(item, lambda source: Source.from_bytes(b"other")).parts[1].content.data
-        b'other'
-    """
-
-    def changed(content: Any) -> Any:
-        if isinstance(content, tuple):
-            return tuple(changed(frame) for frame in content)
-        return change(content) if isinstance(content, Source) else content
-
-    return with_media(item, lambda part: replace(cast("Any", part), content=changed(part.content)))
-
-
-def with_media(item: Input, change: Callable[[Image | Clip | Document], Part]) -> Input:
-    """The input with each medium replaced by what `change` makes of it."""
-    return replace(item, parts=tuple(part if isinstance(part, Text) else change(part) for part in item.parts))
 
 
 def _describe_content(content: Frame) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.sameness import digest, file_digest
 
 __all__ = ["Digests", "digest_of", "weights_digest"]
 
-_BLOCK = 2**20
 _DIGEST = re.compile("[0-9a-f]{32}")
 
 
@@ -27,7 +27,7 @@ def digest_of(value: Any) -> str:
         True
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return _hash([text.encode()])
+    return digest([text.encode()])
 
 
 def weights_digest(tensors: Mapping[str, Any]) -> str:
@@ -65,7 +65,7 @@ class Digests:
         """
         media: list[str] = []
         if isinstance(content.image, bytes):
-            media.append(_hash([content.image]))
+            media.append(digest([content.image]))
         elif content.image is not None:
             media.append(self._of_file(content.image))
         media += [self._of_file(frame) for frame in content.frames]
@@ -93,9 +93,7 @@ class Digests:
             name = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
             known = self._known.get(name)
             if known is None:
-                with path.open("rb") as file:
-                    known = _hash(iter(lambda: file.read(_BLOCK), b""))
-                self._known[name] = self._untold[name] = known
+                known = self._known[name] = self._untold[name] = file_digest(path)
                 self._changed = True
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -119,10 +117,3 @@ def _unreadable(path: Path, error: OSError) -> MediaError:
     if isinstance(error, IsADirectoryError):  # it stands for frames, or for a picture, that are not there
         return MediaError(f"there are no pictures in {path}")
     return MediaError(f"{path} cannot be read ({error.strerror or error})")
-
-
-def _hash(blocks: Iterable[bytes]) -> str:
-    found = hashlib.blake2b(digest_size=16)
-    for block in blocks:
-        found.update(block)
-    return found.hexdigest()

@@ -7,17 +7,15 @@ import logging
 import threading
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.parse import parse_input
-from vlm2vec.inputs.parts import Input
+from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
-from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import Row, check_row, placed, read_row
 from vlm2vec.training.loss.grad_cache import Pairs
 from vlm2vec.training.protocol import BatchSampler
@@ -60,6 +58,7 @@ class RowBatches:
         replace: Whether a row that cannot be used is replaced by another of its source; otherwise its error
             ends the iteration.
         seed: Of the replacements.
+        allow_urls: Whether a string under a media key may be a URL.
         bad: Source and place of each row that was replaced.
     """
 
@@ -68,6 +67,7 @@ class RowBatches:
     parser: RowParser
     replace: bool = False
     seed: int = 0
+    allow_urls: bool = False
     bad: set[tuple[int, int]] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[dict[str, RowBatch | VLM2VecError]]:
@@ -107,11 +107,7 @@ class RowBatches:
             return error
 
     def _parsed(self, drawn: Sequence[_Drawn]) -> RowBatch:
-        while True:
-            try:
-                return RowBatch(drawn, self.parser([each.row for each in drawn]))
-            except VLM2VecError as error:
-                drawn = self._mended(drawn, error)
+        return RowBatch(drawn, self.parser([each.row for each in drawn]))
 
     def _mended(self, drawn: Sequence[_Drawn], error: VLM2VecError) -> list[_Drawn]:
         if error.index is None:
@@ -153,7 +149,7 @@ class RowBatches:
             row = read_row(origin, index)
         except VLM2VecError as error:
             raise placed(error, name, number) from error
-        return check_row(row, source=name, number=number, allow_urls=self.parser.allow_urls)
+        return check_row(row, source=name, number=number, open_files=True, allow_urls=self.allow_urls)
 
     def _leave_out(self, source: int, index: int, error: VLM2VecError) -> None:
         if not self.replace:
@@ -168,55 +164,53 @@ class RowParser:
 
     Args:
         prompts: The model's default instructions, under `query` and `document`, for rows without.
-        allow_urls: Whether a string under a media key may be a URL.
 
     Example:
-        >>> rows = [Row("a cat", "a picture of a cat"), Row("a dog", "a picture of a dog", ("a wolf",))]
-        >>> pairs = RowParser({"query": "Find it."})(rows)
+        >>> from vlm2vec.training.data.rows import check_row
+        >>> cat = {"query": "a cat", "document": "a picture of a cat"}
+        >>> dog = {"query": "a dog", "document": "a picture of a dog", "negatives": ["a wolf"]}
+        >>> pairs = RowParser({"query": "Find it."})([check_row(cat), check_row(dog)])
         >>> [item.instruction for item in pairs.queries], len(pairs.documents), list(pairs.positives)
         (['Find it.', 'Find it.'], 3, [0, 1])
     """
 
-    def __init__(self, prompts: dict[str, str | None] | None = None, *, allow_urls: bool = False) -> None:
+    def __init__(self, prompts: dict[str, str | None] | None = None) -> None:
         self._prompts = prompts or {}
-        self.allow_urls = allow_urls
 
     def __call__(self, rows: Sequence[Row]) -> Pairs:
         """The batch: all queries, their documents in the same order, then all negatives.
 
-        Raises:
-            VLM2VecError: An input cannot be understood. Its index counts queries, documents and negatives in
-                that order, as do the indices of errors that come up later; `owner_of` has the row.
+        The index of an input counts queries, documents and negatives in that order, as do the indices of
+        errors that come up later; `owner_of` has the row.
         """
-        negatives = [(row, negative) for row in rows for negative in row.negatives]
-        queries = [("query", row.query, row.query_instruction) for row in rows]
-        documents = [("document", row.document, row.document_instruction) for row in rows]
-        documents += [("document", negative, row.document_instruction) for row, negative in negatives]
-        parsed = [self._parse(index, *each) for index, each in enumerate([*queries, *documents])]
-        contents = [identity(value) for _, value, _ in [*queries, *documents]]
+        queries = [("query", row.query) for row in rows]
+        documents = [("document", row.document) for row in rows]
+        documents += [("document", negative) for row in rows for negative in row.negatives]
+        items = [
+            with_default_instruction(replace(item, index=index), self._prompts.get(role))
+            for index, (role, item) in enumerate([*queries, *documents])
+        ]
+        contents = [identity(item) for item in items]
         questions = [
-            (content, item.instruction) for content, item in zip(contents, parsed[: len(rows)], strict=False)
+            (content, item.instruction) for content, item in zip(contents, items[: len(rows)], strict=False)
         ]
         return Pairs(
-            queries=parsed[: len(rows)],
-            documents=parsed[len(rows) :],
+            queries=items[: len(rows)],
+            documents=items[len(rows) :],
             positives=range(len(rows)),
             query_ids=[_number(each) for each in questions],
             query_contents=[_number(each) for each in contents[: len(rows)]],
             document_ids=[_number(each) for each in contents[len(rows) :]],
         )
 
-    def _parse(self, index: int, role: str, value: Any, instruction: str | None) -> Input:
-        item = parse_input(value, index=index, allow_urls=self.allow_urls)
-        default = instruction if instruction is not None else self._prompts.get(role)
-        return with_default_instruction(item, default)
-
 
 def owner_of(place: int, rows: Sequence[Row]) -> int:
     """Which of the rows brought the input at this index of the batch.
 
     Example:
-        >>> rows = [Row("q", "d", ("n",)), Row("r", "e"), Row("s", "f", ("m", "o"))]
+        >>> from vlm2vec.inputs import Input, Text
+        >>> one = Input((Text("one"),))
+        >>> rows = [Row(one, one, (one,)), Row(one, one), Row(one, one, (one, one))]
         >>> [owner_of(place, rows) for place in range(9)]
         [0, 1, 2, 0, 1, 2, 0, 2, 2]
     """

@@ -9,10 +9,9 @@ from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvalu
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from vlm2vec.errors import VLM2VecError
-from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
+from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
-from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_row, placed, read_row
 from vlm2vec.training.sources.lazy_rows import Records
 
@@ -73,11 +72,11 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
         except VLM2VecError as error:
             raise placed(error, source, number) from error
         row = check_row(read, source=source, number=number, allow_urls=allow_urls)
-        query = _added(queries, row.query, row.query_instruction, allow_urls)
-        document = _added(corpus, row.document, row.document_instruction, allow_urls)
+        query = _added(queries, row.query)
+        document = _added(corpus, row.document)
         relevant.setdefault(query, set()).add(document)
         for negative in row.negatives:
-            _added(corpus, negative, row.document_instruction, allow_urls)
+            _added(corpus, negative)
     return InformationRetrievalEvaluator(
         dict(queries.values()),
         dict(corpus.values()),
@@ -90,7 +89,6 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
     )
 
 
-def _added(known: _Known, value: Any, instruction: str | None, allow_urls: bool) -> str:
+def _added(known: _Known, item: Input) -> str:
     """The number of an input among those that are known, which it joins if it is new."""
-    item = parse_input(value, instruction=instruction, allow_urls=allow_urls)
-    return known.setdefault((identity(value), item.instruction), (str(len(known)), item))[0]
+    return known.setdefault((identity(item), item.instruction), (str(len(known)), item))[0]

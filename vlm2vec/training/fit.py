@@ -109,9 +109,10 @@ def fit(
         batches = RowBatches(
             mixture,
             _sampler(batch_sampler, mixture, chosen, arguments),
-            RowParser(model.prompts, allow_urls=model[0].allow_urls),
+            RowParser(model.prompts),
             replace=chosen.on_error == "skip",
             seed=chosen.seed,
+            allow_urls=model[0].allow_urls,
         )
         checkpoint = _checkpoint(output_dir, resume)
         resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)

@@ -15,10 +15,11 @@ import pytest
 
 from vlm2vec import Video
 from vlm2vec.errors import InputError, MediaError
+from vlm2vec.inputs import Clip, Input, parse_input
+from vlm2vec.inputs.replace import with_num_frames
 from vlm2vec.training import FitSettings, Mixture, SubBatchSampler
 from vlm2vec.training.data.mixture import MixturePlan, PlannedBatches
 from vlm2vec.training.sources import JsonLines, TrainingSource
-from vlm2vec.training.sources.num_frames import with_num_frames
 
 PETS = [{"query": f"pet {i}", "document": f"photo {i}", "negatives": ["a car"]} for i in range(5)]
 NUMBERS = [{"query": str(i), "document": str(-i), "query_instruction": "Negate."} for i in range(3)]
@@ -102,8 +103,9 @@ def test_a_source_adds_its_settings_and_leaves_the_rows_alone() -> None:
     before = repr(rows)
     source = TrainingSource("clips", rows, query_instruction="Q", document_instruction="D", num_frames=4)
     row = source[0]
-    assert row["query"] == {"video": "a.mp4", "num_frames": 4}
-    assert row["negatives"][0].num_frames == 4
+    assert row["query"].parts[0].num_frames == 4
+    assert row["negatives"][0].parts[0].num_frames == 4
+    assert (row["document"], row["negatives"][1]) == ("a", "b")
     assert (row["query_instruction"], row["document_instruction"]) == ("Q", "D")
     assert repr(rows) == before
     assert TrainingSource("numbers", NUMBERS, query_instruction="Q")[0]["query_instruction"] == "Negate."
@@ -123,24 +125,36 @@ def test_num_frames_reach_every_form_of_clip_and_nothing_else(tmp_path: Path) ->
     clip.write_bytes(b"FLV\x01")
     page.write_bytes(b"%PDF-1.7")
     frames = np.zeros((3, 4, 4, 3), np.uint8)
-    changed = {"video": clip, "num_frames": 4}
-    assert with_num_frames(clip, 4) == changed
-    assert with_num_frames(["what?", clip, page], 4) == ["what?", changed, page]
-    assert with_num_frames(frames, 4)["video"] is frames
-    (given,) = with_num_frames({"video": [Video("a.mp4")]}, 4)["video"]
-    assert given.num_frames == 4
-    kept = [
-        "text",
-        page,
-        frames[0],
-        Path("gone.mp4"),
-        {"image": "a.png"},
-        {"video": "a.mp4", "num_frames": 2},
-        {"video": "a.mp4", "fps": 1},
-        Video("a.mp4", fps=1.0),
-    ]
-    for value in kept:
-        assert with_num_frames(value, 4) is value
+
+    def given(value: Any) -> list[int | None]:
+        """The number of frames of each clip in a row's input, after its files were opened."""
+        row = TrainingSource("clips", [{"query": value, "document": "a"}], num_frames=4)[0]
+        parts = parse_input(row["query"]).parts
+        return [part.num_frames for part in parts if isinstance(part, Clip)]
+
+    for value in (
+        clip,
+        frames,
+        Video(clip),
+        {"video": str(clip)},
+        {"video": [Video(clip)]},
+        [{"role": "user", "content": [{"type": "video", "video": str(clip)}, {"type": "text", "text": "?"}]}],
+        {"role": "user", "content": [{"type": "video_url", "video_url": {"url": str(clip)}}]},
+        {"prompt": "<|video_pad|> what?", "video": clip},
+    ):
+        assert given(value) == [4]
+    assert given(["what?", clip, page]) == [4]
+    assert given([Video(clip), Video(clip, num_frames=3)]) == [4, 3]
+    for value in ("text", page, frames[0], {"pdf": str(page)}):
+        assert given(value) == []
+    assert given({"video": clip, "num_frames": 2}) == [2]
+    assert given(Video(clip, fps=1.0)) == given({"video": clip, "fps": 1}) == [None]
+    item = parse_input(page)
+    assert with_num_frames(item, 4).parts == item.parts
+    missing = {"query": Path("gone.mp4"), "document": {"videoo": "a.mp4"}}
+    row = TrainingSource("clips", [missing], num_frames=4)[0]
+    assert isinstance(row["query"], Input)  # that it is not there is found by the check of rows
+    assert row["document"] is missing["document"]
 
 
 @pytest.mark.parametrize(

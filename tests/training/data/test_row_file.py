@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +15,12 @@ from PIL import Image
 
 from vlm2vec import Video, VLM2Vec, pdf_pages
 from vlm2vec.errors import InputError, MediaError
+from vlm2vec.inputs.replace import sources_of
 from vlm2vec.training import Mixture, mine_hard_negatives, write_rows
 from vlm2vec.world import Sample, write_samples
+
+PICTURE = io.BytesIO()
+Image.new("RGB", (56, 56), "red").save(PICTURE, "PNG")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def test_every_form_with_a_path_is_written(embedded: VLM2Vec, samples: list[Samp
         (clip, {"video": f"media/{clip.name}"}),
         (note, "a note"),
         (Video(clip, num_frames=4, end=1), {"video": f"media/{clip.name}", "num_frames": 4, "end": 1.0}),
-        ({"text": "look", "video": Video(frames)}, {"text": "look", "video": [f"media/{picture.name}"] * 3}),
+        ({"text": "look", "video": Video(frames)}, ["look", {"video": [f"media/{picture.name}"] * 3}]),
         (pdf_pages(pdf)[1], {"pdf": f"media/{pdf.name}", "page": 2}),
         ({"pdf": pdf, "pages": range(1, 3)}, {"pdf": f"media/{pdf.name}", "pages": [1, 2]}),
         (("what?", picture), ["what?", {"image": f"media/{picture.name}"}]),
@@ -80,19 +86,33 @@ def test_every_form_with_a_path_is_written(embedded: VLM2Vec, samples: list[Samp
                     "content": [{"type": "image", "image": str(picture)}, {"type": "text", "text": "?"}],
                 }
             ],
-            [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image", "image": f"media/{picture.name}"},
-                        {"type": "text", "text": "?"},
-                    ],
-                }
-            ],
+            [{"image": f"media/{picture.name}"}, "?"],
         ),
         (
             [{"role": "user", "content": [{"type": "image", "path": str(picture)}]}],
-            [{"role": "user", "content": [{"type": "image", "path": str(picture)}]}],
+            {"image": f"media/{picture.name}"},
+        ),
+        (
+            {"instruction": "Find it.", "video": [Video(clip), Video(clip, num_frames=2)]},
+            [
+                {"role": "system", "content": "Find it."},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "video", "video": f"media/{clip.name}"},
+                        {"type": "video", "video": f"media/{clip.name}", "num_frames": 2},
+                    ],
+                },
+            ],
+        ),
+        (
+            {"image": picture, "video": Video(clip, max_pixels=9000)},
+            [{"image": f"media/{picture.name}"}, {"video": f"media/{clip.name}", "max_pixels": 9000}],
+        ),
+        ({"text": "a", "instruction": "b"}, {"text": "a", "instruction": "b"}),
+        (
+            {"image": (tiny := PICTURE.getvalue())},
+            {"image": f"data:image/png;base64,{base64.b64encode(tiny).decode()}"},
         ),
     ]
     path = tmp_path / "rows.jsonl"
@@ -117,7 +137,8 @@ def test_paths_are_relative_to_the_file_wherever_it_lies(tmp_path: Path, monkeyp
         path = Path(folder, "rows.jsonl")
         write_rows([{"query": "a", "document": {"image": "a.png"}}], path)
         assert json.loads(path.read_text())["document"] == {"image": expected}
-        assert Path(read(path)[0]["document"]["image"]).samefile("a.png")
+        (source,) = sources_of(read(path)[0]["document"])
+        assert source.path.samefile("a.png")
 
 
 @pytest.mark.parametrize(
@@ -141,13 +162,16 @@ def test_media_without_a_path_are_an_error_that_names_the_row(
     assert path.read_text() == "kept"
 
 
-def test_clips_that_json_cannot_hold_side_by_side_are_refused(samples: list[Sample], tmp_path: Path) -> None:
+def test_media_that_json_cannot_hold_beside_a_prompt_are_refused(
+    samples: list[Sample], tmp_path: Path
+) -> None:
     clip, picture = (next(s.path for s in samples if s.path.suffix == suffix) for suffix in (".mp4", ".png"))
-    for value in (
-        {"video": [Video(clip), Video(clip)]},
-        {"image": picture, "video": Video(clip, max_pixels=9000)},
+    prompt = "<|image_pad|><|video_pad|>"
+    for value, message in (
+        ({"prompt": prompt, "image": picture, "video": Video(clip, max_pixels=9000)}, "options of their own"),
+        ({"prompt": "<|video_pad|>" * 2, "video": [Video(clip), Video(clip)]}, "several clips"),
     ):
-        with pytest.raises(InputError, match="a part of its own"):
+        with pytest.raises(InputError, match=message):
             write_rows([{"query": "a", "document": value}], tmp_path / "rows.jsonl")
 
 

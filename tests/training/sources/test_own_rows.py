@@ -9,6 +9,7 @@ import layout_making as making
 import pytest
 
 from vlm2vec.errors import InputError
+from vlm2vec.inputs.replace import sources_of, to_json
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources import get, names
 
@@ -27,14 +28,15 @@ def test_paths_stand_under_media_keys_and_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     rows = get("rows").open(tmp_path, {"file": "rows.jsonl"}, None)
     picture = str(tmp_path / "cats" / "1.png")
-    assert list(rows) == [
-        {
-            "query": "cats/1.png",
-            "query_instruction": "Find it.",
-            "document": {"text": "cats/1.png", "image": picture},
-            "negatives": [["text", {"images": [picture, picture]}], record["negatives"][1]],
-        }
+    (row,) = rows
+    assert list(row) == list(record)
+    assert (row["query"], row["query_instruction"]) == ("cats/1.png", "Find it.")
+    assert [to_json(item, tmp_path / "cats") for item in (row["document"], *row["negatives"])] == [
+        ["cats/1.png", {"image": "1.png"}],
+        ["text", {"image": "1.png"}, {"image": "1.png"}],
+        record["negatives"][1],
     ]
+    assert str(next(sources_of(row["document"])).path) == picture
     assert not check_rows(rows).skipped
 
 

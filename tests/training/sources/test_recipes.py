@@ -13,6 +13,7 @@ import yaml
 
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError
+from vlm2vec.inputs import Clip, parse_input
 from vlm2vec.training import recipes
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.sources import mmeb_train
@@ -53,8 +54,8 @@ def test_a_recipe_opens_and_all_its_rows_are_usable(name: str, root: Path) -> No
     assert isinstance(mixture.training["learning_rate"], float)
     for source in range(len(mixture.sources)):
         for side in mixture[source, 0].values():
-            assert side.get("num_frames", 8) == 8
-            assert ("num_frames" in side) == ("video" in side)
+            for part in parse_input(side).parts:
+                assert not isinstance(part, Clip) or part.num_frames == 8
 
 
 @pytest.mark.parametrize(

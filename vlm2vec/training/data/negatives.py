@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.training.data.row_inputs import identity
+from vlm2vec.sameness import identity
 from vlm2vec.training.data.rows import Row, check_row, read_row
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def _can_have_one(sources: Sequence[TrainingSource], *, alone: bool) -> bool:
             return True
         if alone:
             continue
-        own = row.query.get("instruction") if isinstance(row.query, Mapping) else None
-        queries.add((identity(row.query), own, row.query_instruction))
+        queries.add((identity(row.query), row.query.instruction))
         documents.add(identity(row.document))
         if len(queries) > 1 and len(documents) > 1:
             return True

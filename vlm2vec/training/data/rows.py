@@ -19,7 +19,9 @@ from tqdm import tqdm
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.describe import describe_value, shorten
-from vlm2vec.training.data.row_inputs import check_input, identity
+from vlm2vec.inputs.parts import Input
+from vlm2vec.sameness import identity
+from vlm2vec.training.data.row_inputs import check_input
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows", "placed", "read_row"]
@@ -46,7 +48,7 @@ _MEANT = {  # what other packages and data sets call these
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A training row that was checked.
+    """A training row that was checked, its inputs parsed, with the row's instructions where they have none.
 
     Attributes:
         query: What is looked for.
@@ -56,9 +58,9 @@ class Row:
         document_instruction: The same for the document and the negatives.
     """
 
-    query: Any
-    document: Any
-    negatives: tuple[Any, ...] = ()
+    query: Input
+    document: Input
+    negatives: tuple[Input, ...] = ()
     query_instruction: str | None = None
     document_instruction: str | None = None
 
@@ -114,22 +116,16 @@ def check_row(
         MediaError: A file does not exist.
 
     Example:
-        >>> check_row({"query": "a cat", "document": "a photo of a cat"}).negatives
-        ()
+        >>> check_row({"query": "a cat", "document": "a photo of a cat"}).document.describe()
+        'text "a photo of a cat"'
         >>> check_row({"query": "a cat", "positive": "a photo"}, source="pets", number=7)
         Traceback (most recent call last):
         vlm2vec.errors.InputError: pets, row 7: unknown key "positive". Did you mean "document"? ...
     """
-    problem = _find_problem(row, open_files=open_files, allow_urls=allow_urls)
-    if problem is not None:
-        raise placed(problem.error, source, number)
-    return Row(
-        query=row["query"],
-        document=row["document"],
-        negatives=tuple(row.get("negatives") or ()),
-        query_instruction=row.get("query_instruction"),
-        document_instruction=row.get("document_instruction"),
-    )
+    checked = _checked(row, open_files=open_files, allow_urls=allow_urls)
+    if isinstance(checked, _Problem):
+        raise placed(checked.error, source, number)
+    return checked
 
 
 def check_rows(
@@ -167,14 +163,14 @@ def check_rows(
     disable = None if show_progress_bar else True  # None: silent unless there is a terminal
     for number in tqdm(range(len(rows)), desc=f"Checking {source}", disable=disable, delay=2, leave=False):
         try:
-            problem = _find_problem(read_row(rows, number), open_files=open_files, allow_urls=allow_urls)
+            checked = _checked(read_row(rows, number), open_files=open_files, allow_urls=allow_urls)
         except VLM2VecError as error:
-            problem = _Problem("with an unreadable record", error)
-        if problem is None:
+            checked = _Problem("with an unreadable record", error)
+        if isinstance(checked, Row):
             kept.append(number)
             continue
-        skipped[problem.reason] += 1
-        first_error = first_error or placed(problem.error, source, number)
+        skipped[checked.reason] += 1
+        first_error = first_error or placed(checked.error, source, number)
         if on_error == "raise":
             raise first_error
     report = RowReport(source, len(rows), kept, dict(skipped))
@@ -218,8 +214,8 @@ def placed(error: VLM2VecError, source: str, number: int) -> VLM2VecError:
     return type(error)(what, fix=error.fix, source=f"{source}, row {number}")
 
 
-def _find_problem(row: Any, *, open_files: bool, allow_urls: bool) -> _Problem | None:
-    """What is wrong with a row first of all."""
+def _checked(row: Any, *, open_files: bool, allow_urls: bool) -> Row | _Problem:
+    """The row, or what is wrong with it first of all."""
     if not isinstance(row, Mapping):
         cause = f"a row is {describe_value(row)}, not a dict"
         return _problem("of another form", cause, 'Pass {"query": ..., "document": ...}.')
@@ -231,20 +227,24 @@ def _find_problem(row: Any, *, open_files: bool, allow_urls: bool) -> _Problem |
         return _problem("whose negatives are no list", cause, "Pass a list, [negative].")
     inputs = [("query", row.get("query")), ("document", row.get("document"))]
     inputs += [(f"negative {i}", negative) for i, negative in enumerate(negatives or ())]
+    parsed: list[Input] = []
     for name, value in inputs:
         instruction = row.get("query_instruction" if name == "query" else "document_instruction")
         if problem := _absence(name, value):
             return problem
         try:
-            check_input(value, instruction=instruction, open_files=open_files, allow_urls=allow_urls)
+            parsed.append(
+                check_input(value, instruction=instruction, open_files=open_files, allow_urls=allow_urls)
+            )
         except VLM2VecError as error:
             return _unusable(name, error)
-    document = identity(row["document"]) if negatives else None
-    for i, negative in enumerate(negatives or ()):
-        if identity(negative) == document:
+    query, document, *others = parsed
+    own = identity(document) if others else None
+    for i, negative in enumerate(others):
+        if identity(negative) == own:
             cause = f"negative {i} is the document itself"
             return _problem("whose negative is the document", cause, "Leave it out of the negatives.")
-    return None
+    return Row(query, document, tuple(others), row.get("query_instruction"), row.get("document_instruction"))
 
 
 def _problem(reason: str, cause: str, fix: str) -> _Problem:

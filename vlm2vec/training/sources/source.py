@@ -10,8 +10,10 @@ from typing import Any
 
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.describe import describe_value
+from vlm2vec.inputs.parts import Input
+from vlm2vec.inputs.replace import with_num_frames
 from vlm2vec.training.sources.lazy_rows import KeptRows, Records
-from vlm2vec.training.sources.num_frames import with_num_frames
+from vlm2vec.training.sources.row_sides import with_each_input
 
 __all__ = ["TrainingSource"]
 
@@ -74,7 +76,10 @@ class TrainingSource:
         return len(self.rows) if self.cap is None else min(self.cap, len(self.rows))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The row at a position, with what the source adds to it; the row itself is left as it is."""
+        """The row at a position, with what the source adds to it; the row itself is left as it is.
+
+        Where the source has a number of frames, inputs other than texts are parsed.
+        """
         place, size = operator.index(index), len(self)
         if not -size <= place < size:
             raise IndexError(f'source "{self.name}" has {size:,} rows, and none at {place:,}')
@@ -87,13 +92,10 @@ class TrainingSource:
                 row[name] = instruction
         if not self.negatives:
             row.pop("negatives", None)
-        if self.num_frames is not None:
-            for name in ("query", "document"):
-                if name in row:
-                    row[name] = with_num_frames(row[name], self.num_frames)
-            if isinstance(row.get("negatives"), (list, tuple)):
-                row["negatives"] = [with_num_frames(item, self.num_frames) for item in row["negatives"]]
-        return row
+        return row if self.num_frames is None else with_each_input(row, self._with_num_frames)
+
+    def _with_num_frames(self, item: Input) -> Input:
+        return item if self.num_frames is None else with_num_frames(item, self.num_frames)
 
     def number(self, index: int) -> int:
         """Which record of the data the row at a position is, where bad ones were left out."""

@@ -1,0 +1,128 @@
+"""Digests: what tells whether a sample or a model's weights are still what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm2vec.errors import MediaError
+from vlm2vec.mmeb.atomic_write import write_text
+from vlm2vec.mmeb.samples import Content
+
+__all__ = ["Digests", "digest_of", "weights_digest"]
+
+_BLOCK = 2**20
+_DIGEST = re.compile("[0-9a-f]{32}")
+
+
+def digest_of(value: Any) -> str:
+    """Digest of plain values: numbers, texts, and lists and dicts of them.
+
+    Example:
+        >>> digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _hash([text.encode()])
+
+
+def weights_digest(tensors: Mapping[str, Any]) -> str:
+    """Digest of a `state_dict`: names, types and every element."""
+    import torch
+
+    parts = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        parts.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        parts.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return parts.hexdigest()
+
+
+class Digests:
+    """Digests of samples, each file read once while it stays as it is.
+
+    Args:
+        file: Where digests of files are remembered between runs, by path, size and time of change.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self._known: dict[str, str] = {}
+        self._untold: dict[str, str] = {}
+        self._changed = False
+        if file is not None and file.is_file():
+            self._known = _read(file)
+
+    def content(self, content: Content) -> str:
+        """Digest of all that a model could be given of a sample.
+
+        Raises:
+            MediaError: A file is missing, or cannot be read.
+        """
+        media: list[str] = []
+        if isinstance(content.image, bytes):
+            media.append(_hash([content.image]))
+        elif content.image is not None:
+            media.append(self._of_file(content.image))
+        media += [self._of_file(frame) for frame in content.frames]
+        return digest_of([content.prompt, content.text, content.instruction, media, bool(content.frames)])
+
+    def read_here(self) -> dict[str, str]:
+        """Digests of files that were read here since it was asked last, for other processes to `learn`."""
+        told, self._untold = self._untold, {}
+        return told
+
+    def learn(self, digests: Mapping[str, str]) -> None:
+        """Take over digests of files that another process has read."""
+        self._changed = self._changed or not digests.keys() <= self._known.keys()
+        self._known.update(digests)
+
+    def save(self) -> None:
+        """Remember the digests of files."""
+        if self._file is not None and self._changed:
+            write_text(self._file, json.dumps(self._known))
+            self._changed = False
+
+    def _of_file(self, path: Path) -> str:
+        try:
+            state = path.stat()
+            name = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
+            known = self._known.get(name)
+            if known is None:
+                with path.open("rb") as file:
+                    known = _hash(iter(lambda: file.read(_BLOCK), b""))
+                self._known[name] = self._untold[name] = known
+                self._changed = True
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return known
+
+
+def _read(file: Path) -> dict[str, str]:
+    """The digests in a file; none where it is damaged: what they are of is read once more."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    # Texts of another form would do worse than end the run: two files with one digest share a vector.
+    whole = isinstance(found, dict) and all(_DIGEST.fullmatch(str(digest)) for digest in found.values())
+    return found if whole else {}
+
+
+def _unreadable(path: Path, error: OSError) -> MediaError:
+    if isinstance(error, FileNotFoundError):
+        return MediaError(f"there is no {path}")
+    if isinstance(error, IsADirectoryError):  # it stands for frames, or for a picture, that are not there
+        return MediaError(f"there are no pictures in {path}")
+    return MediaError(f"{path} cannot be read ({error.strerror or error})")
+
+
+def _hash(blocks: Iterable[bytes]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for block in blocks:
+        found.update(block)
+    return found.hexdigest()

@@ -1,4 +1,4 @@
-"""What was the same is the same, over all forms of input; and what is the same now reads the same."""
+"""Training inputs are the same exactly if, written out, they hold the same: over all forms of input."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import old_digests
-import old_duplicates
-import old_identity
 import PIL.Image
 import pytest
 import torch
@@ -24,8 +21,6 @@ from vlm2vec import Video, pdf_pages
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs import Image, Input, Text, parse_input
 from vlm2vec.media.source import Source
-from vlm2vec.mmeb.digests import Digests
-from vlm2vec.mmeb.samples import Content
 from vlm2vec.sameness import first_of_each, media_key
 from vlm2vec.training.data.row_inputs import identity
 
@@ -166,21 +161,17 @@ def _written(content: Any) -> Any:
 ONE = st.tuples(st.sampled_from(sorted(FORMS)), st.integers(0, 1))
 
 
-def check(one: Any, other: Any, *, same_form: bool) -> None:
-    before = old_identity.identity(one) == old_identity.identity(other)
-    now = identity(one) == identity(other)
-    parsed = [naive(parse_input(value, open_files=False, allow_urls=True)) for value in (one, other)]
-    assert now == (parsed[0] == parsed[1])
-    assert now or not before
-    if same_form:
-        assert now == before
+def check(one: Any, other: Any) -> None:
+    same = identity(one) == identity(other)
+    written = [naive(parse_input(value, open_files=False, allow_urls=True)) for value in (one, other)]
+    assert same == (written[0] == written[1])
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations_with_replacement(sorted(FORMS), 2)))
 def test_every_form_beside_every_other(folder: Path, one: str, other: str) -> None:
     for places in itertools.product((0, 1), repeat=2):
         values = [FORMS[form](folder, place) for form, place in zip((one, other), places, strict=True)]
-        check(*values, same_form=one == other)
+        check(*values)
 
 
 @given(st.lists(ONE, min_size=1, max_size=4), st.lists(ONE, min_size=1, max_size=4))
@@ -191,35 +182,10 @@ def test_parts_in_lists(folder: Path, one: Any, other: Any) -> None:
             parse_input(value, open_files=False, allow_urls=True)
         except VLM2VecError:
             return  # of these forms, not all stand in lists
-    check(*values, same_form=[form for form, _ in one] == [form for form, _ in other])
-
-
-@given(st.lists(ONE, max_size=8))
-def test_equal_inputs_and_media_are_found_as_before(folder: Path, made: Any) -> None:
-    items = []
-    for form, place in made:
-        item = parse_input(FORMS[form](folder, place), allow_urls=True)
-        if "example.org" not in item.describe():  # a URL was its content, before it was a source
-            items.append(item)
-    assert first_of_each(items) == old_duplicates.first_of_each(items)
-    for one, other in itertools.combinations(
-        [part for item in items for part in item.parts if not isinstance(part, Text)], 2
-    ):
-        same = old_duplicates.media_key(one) == old_duplicates.media_key(other)
-        assert (media_key(one) == media_key(other)) == same
+    check(*values)
 
 
 def test_one_url_is_one_input() -> None:
     items = [Input((Image(Source.from_url(f"https://example.org/{name}")),)) for name in "aba"]
     assert first_of_each(items) == [0, 1, 0]
     assert media_key(items[0].parts[0]) == media_key(items[2].parts[0]) != media_key(items[1].parts[0])
-
-
-def test_samples_have_the_digests_that_they_had(folder: Path) -> None:
-    contents = [
-        Content("a prompt", "a text", "Find it.", image=PNG[0]),
-        Content("a prompt", "a text", None, image=folder / "1.png"),
-        Content("a prompt", "", None, frames=tuple(sorted((folder / "frames 0").iterdir()))),
-    ]
-    for content in contents:
-        assert Digests().content(content) == old_digests.Digests().content(content)

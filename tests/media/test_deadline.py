@@ -13,9 +13,8 @@ from vlm2vec.media.image import load_image
 from vlm2vec.media.pdf import render_page
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.sampling import Sampling
-from vlm2vec.media.shape import clip_shape
 from vlm2vec.media.source import Source
-from vlm2vec.media.video import read_frames
+from vlm2vec.media.video import clip_shape, read_frames
 
 
 def set_event():

@@ -8,9 +8,8 @@ from vlm2vec.media.container import ClipFile
 from vlm2vec.media.frames import sample_frames
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling
-from vlm2vec.media.shape import ClipShape, clip_shape
 from vlm2vec.media.source import Source
-from vlm2vec.media.video import read_frames
+from vlm2vec.media.video import ClipShape, clip_shape, read_frames
 
 SETTINGS = [
     Sampling(),

@@ -25,8 +25,8 @@ from vlm2vec.media.pdf import page_size_in_pixels
 from vlm2vec.media.probe import image_size
 from vlm2vec.media.resize import target_size
 from vlm2vec.media.sampling import Sampling
-from vlm2vec.media.shape import clip_shape
 from vlm2vec.media.source import Source
+from vlm2vec.media.video import clip_shape
 from vlm2vec.profiles import Profile
 from vlm2vec.sameness import media_key
 

@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image
 
 from vlm2vec.errors import MediaError
-from vlm2vec.media.clip import Frames
 from vlm2vec.media.deadline import Deadline
+from vlm2vec.media.frames import Frames
 from vlm2vec.media.image import Alpha, decoding_errors, open_image
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.modes import to_rgb
 from vlm2vec.media.probe import kind
+from vlm2vec.media.rgb import to_rgb
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 

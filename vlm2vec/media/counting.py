@@ -8,8 +8,8 @@ from typing import Any
 import av.error
 import numpy as np
 
-from vlm2vec.media.clip import Frames, joined
 from vlm2vec.media.container import ClipFile, PacketIndex
+from vlm2vec.media.frames import Frames, joined
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.seeking import picture
 

@@ -1,26 +1,55 @@
-"""Clips that come as pictures: a folder of frames, or a list."""
+"""Frames: what reading a clip gives, and clips that come as pictures: a folder of frames, or a list."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
-from vlm2vec.media.array import as_array, to_levels
-from vlm2vec.media.clip import Frames
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.image import Alpha, load_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.rgb import as_array, to_levels
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
-__all__ = ["as_pictures", "image_files", "is_image_file", "natural_key", "read_frame_folder", "sample_frames"]
+__all__ = [
+    "Frames",
+    "as_pictures",
+    "image_files",
+    "is_image_file",
+    "joined",
+    "natural_key",
+    "read_frame_folder",
+    "sample_frames",
+]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Frames chosen from a clip, in order.
+
+    Attributes:
+        frames: Pictures of shape (H, W, 3), uint8 RGB, upright; a folder's may differ in size.
+        times: Time of each in seconds from the clip's begin; empty for frames without a clock.
+        problem: What of the clip could not be read; `None` when all could.
+    """
+
+    frames: list[np.ndarray]
+    times: list[float] = field(default_factory=list)
+    problem: str | None = None
+
+
+def joined(first: str | None, second: str) -> str:
+    """Two problems as one text."""
+    return second if first is None else f"{first}; {second}"
 
 
 def read_frame_folder(

@@ -27,10 +27,9 @@ from PIL import (
 )
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
-from vlm2vec.media.array import array_size, array_to_rgb, as_array
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.modes import to_rgb
+from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
 

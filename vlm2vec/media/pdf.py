@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,12 +13,14 @@ import numpy as np
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdfium_lock import PDFIUM_LOCK
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import target_size
 from vlm2vec.media.source import Source
 
-__all__ = ["page_count", "page_size_in_pixels", "parse_pages", "render_page"]
+__all__ = ["PDFIUM_LOCK", "page_count", "page_size_in_pixels", "parse_pages", "render_page"]
+
+PDFIUM_LOCK = threading.Lock()
+"""PDFium is not made for several threads, so whoever calls it holds this."""
 
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200

@@ -14,9 +14,9 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import VideoReformatter
 
-from vlm2vec.media.clip import Frames, joined
 from vlm2vec.media.container import ClipFile, Key, PacketIndex
 from vlm2vec.media.cores import share_of_cores
+from vlm2vec.media.frames import Frames, joined
 from vlm2vec.media.sampling import Sampling
 
 __all__ = ["picture", "read_by_seeking"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.media.pdfium_lock import PDFIUM_LOCK
+from vlm2vec.media.pdf import PDFIUM_LOCK
 from vlm2vec.world.fonts import FONTS, text_width
 from vlm2vec.world.page import FIGURE_BOX, PAGE_SIZE, Page
 from vlm2vec.world.page_figures import INK, draw_figure

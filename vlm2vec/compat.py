@@ -28,8 +28,8 @@ from torch import distributed, nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 from transformers.trainer_utils import rotate_checkpoints
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import shorten
 
 __all__ = [
     "STOCK_INPUT_MODULE",

@@ -1,6 +1,6 @@
 """`VLM2Vec`: one embedding space for texts, images, videos and PDF pages.
 
-It is a `SentenceTransformer` of three modules: `encoding.input_module` (inputs to token states), last-token
+It is a `SentenceTransformer` of three modules: `module` (inputs to token states), last-token
 pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `modeling`, what
 differs between checkpoints in `profiles`, the encode engine in `encoding.engine`.
 """
@@ -22,7 +22,6 @@ from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding import rows
 from vlm2vec.encoding.batch_forward import BatchForward
 from vlm2vec.encoding.engine import Budget, Engine, Item
-from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.encoding.policy import (
     ErrorPolicy,
     check_names,
@@ -40,6 +39,7 @@ from vlm2vec.modeling.adapter_methods import AdapterMethods
 from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
 from vlm2vec.modeling.device import check_device
 from vlm2vec.modeling.model_folder import check_path
+from vlm2vec.module import Qwen2VLInput
 from vlm2vec.profiles import Profile
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from embedded_model.world_batches import ItemCounts, WorldCollator
 from embedded_model.world_loss import WorldLoss
 from embedded_model.world_sources import TASKS, WorldRows, world_sources, world_texts
 from vlm2vec import profiles
-from vlm2vec.encoding.input_module import Qwen2VLInput
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
+from vlm2vec.module import Qwen2VLInput
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.sources.source import TrainingSource
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.text import check_text
 from vlm2vec.profiles import Profile
 

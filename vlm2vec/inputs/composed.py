@@ -7,8 +7,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple, cast
 
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.media_forms import MEDIA_KEYS, check_timeless, keyed_parts
 from vlm2vec.inputs.options import OPTIONS, check_option
 from vlm2vec.inputs.parts import Clip, Document, Image, Part, Text

@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 import PIL.Image
 
+from vlm2vec.arrays import is_array, to_array
+from vlm2vec.describe import describe_media
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.arrays import is_array, to_array
-from vlm2vec.inputs.describe import describe_media
 from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Part, Text
 from vlm2vec.inputs.pdf import PdfPage
 from vlm2vec.inputs.sources import BYTES, kind_of, mismatch, read_text, source_of

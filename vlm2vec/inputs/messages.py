@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.composed import Content, parse_parts
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.inputs.options import OPTIONS
 from vlm2vec.inputs.parts import Part, Text
 from vlm2vec.inputs.text import check_text

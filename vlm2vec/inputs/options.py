@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 
 __all__ = ["OPTIONS", "check_option", "check_span"]
 

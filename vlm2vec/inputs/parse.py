@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from vlm2vec.describe import describe_media, describe_value, shorten
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
-from vlm2vec.inputs.describe import describe_media, describe_value, shorten
 from vlm2vec.inputs.media_forms import bare_part, is_media, opened
 from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
 from vlm2vec.inputs.parts import Input, Part, Text

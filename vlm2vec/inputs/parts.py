@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from vlm2vec.inputs.describe import describe_value, quote, shorten
+from vlm2vec.describe import describe_value, quote, shorten
 from vlm2vec.inputs.options import check_span
 from vlm2vec.media.source import Source
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlm2vec.describe import describe_media, shorten
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.describe import describe_media, shorten
 from vlm2vec.inputs.options import check_option
 from vlm2vec.inputs.sources import kind_of, source_of
 from vlm2vec.media.limits import Limits

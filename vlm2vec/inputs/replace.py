@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Input, Part, Text
 from vlm2vec.media.source import Source
 

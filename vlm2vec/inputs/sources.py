@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.describe import describe_media, describe_value
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
-from vlm2vec.inputs.describe import describe_media, describe_value
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media import probe
 from vlm2vec.media.source import Source, is_url

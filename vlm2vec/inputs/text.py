@@ -7,8 +7,8 @@ import math
 import re
 from pathlib import PurePath
 
+from vlm2vec.describe import describe_value, quote
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value, quote
 
 __all__ = ["check_text", "mention_file_name"]
 

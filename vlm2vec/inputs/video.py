@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlm2vec.inputs.describe import describe_media
+from vlm2vec.describe import describe_media
 from vlm2vec.inputs.options import check_option, check_span
 
 __all__ = ["Video"]

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import shorten
 
 __all__ = ["LARGE", "check_device", "default_dtype", "emulates_bfloat16", "has_bfloat16", "to_device"]
 

@@ -17,8 +17,8 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import CheckpointError, InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling import adapter
 from vlm2vec.modeling.adapter import has_adapter
 from vlm2vec.modeling.model_folder import ADAPTER_CONFIG

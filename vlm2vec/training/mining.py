@@ -14,8 +14,8 @@ import torch
 from sentence_transformers.util import dot_score, semantic_search
 from tqdm import tqdm
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.inputs.parse import is_single
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity

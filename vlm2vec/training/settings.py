@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.modeling.device import LARGE
 from vlm2vec.training.lora import LoRA
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.mmeb.encoders.protocol import Encoder
 
 __all__ = ["encoder_of"]

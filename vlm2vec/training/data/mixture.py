@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource

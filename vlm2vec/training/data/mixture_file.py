@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from vlm2vec import profiles
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.training import sources as loaders
 from vlm2vec.training.sources import Loader, TrainingSource
 

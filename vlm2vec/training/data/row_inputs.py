@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec import profiles, sameness
+from vlm2vec.describe import describe_media
 from vlm2vec.encoding.prompt import lay_out
 from vlm2vec.errors import MediaError
-from vlm2vec.inputs.describe import describe_media
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import sources_of

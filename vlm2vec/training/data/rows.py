@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from tqdm import tqdm
 
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
-from vlm2vec.inputs.describe import describe_value, shorten
 from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.row_inputs import check_input

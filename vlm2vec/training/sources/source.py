@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.describe import describe_value
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import with_num_frames
 from vlm2vec.training.sources.lazy_rows import KeptRows, Records

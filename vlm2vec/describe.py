@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from vlm2vec.inputs.arrays import is_tensor
+from vlm2vec.arrays import is_tensor
 
 __all__ = ["MAX_LENGTH", "shorten", "quote", "describe_value", "describe_media"]
 

@@ -66,6 +66,16 @@ class VLM2VecError(ValueError):
             self.source = source
         return self
 
+    def under(self, source: str) -> VLM2VecError:
+        """The same error, about something of this name; what it was about before stands before the cause.
+
+        Example:
+            >>> print(MediaError("the file is empty", source="cat.jpg").under("pets, row 7"))
+            pets, row 7: cat.jpg: the file is empty
+        """
+        cause = f"{self.source}: {self.cause}" if self.source else self.cause
+        return _rebuild(type(self), cause, self.fix, None, source)
+
     def without_frames(self) -> VLM2VecError:
         """The same error, no longer holding what was in memory where it happened."""
         error: BaseException | None = self

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
+from vlm2vec.atomic_write import replacing
 from vlm2vec.cli.files import Item, items_of, printable, reason
 from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import checked_output
@@ -104,10 +105,5 @@ def _end_without_vectors(broken: dict[str, str]) -> NoReturn:
 
 def _save(path: Path, *, vectors: npt.NDArray[np.float32], names: npt.NDArray[np.str_]) -> None:
     """Write the whole file or none of it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, vectors=vectors, names=names)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, vectors=vectors, names=names)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import wraps
-from numbers import Integral
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from vlm2vec.arguments import close_match, whole_number
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.text import check_text
@@ -97,10 +96,8 @@ def check_settings(
         "window": window,
     }
     for name, number in numbers.items():
-        if number is not None and (
-            isinstance(number, bool) or not isinstance(number, Integral) or int(number) < 1
-        ):
-            raise InputError(f"{name} is {describe_value(number)}", fix="Pass a whole number of at least 1.")
+        if number is not None:
+            whole_number(name, number)
     choices = {"precision": (precision, _PRECISIONS), "output_value": (output_value, _OUTPUT_VALUES)}
     for name, (value, allowed) in choices.items():
         if value is not None and value not in allowed:
@@ -141,10 +138,10 @@ def check_names(given: Iterable[str]) -> None:
     """Refuse arguments that `encode` does not have; the nearest that it has is named."""
     for name in given:
         if name not in (*_ARGUMENTS, "processing_kwargs"):  # the latter has an error of its own
-            close = get_close_matches(name, _ARGUMENTS, n=1)
+            close = close_match(name, _ARGUMENTS)
             raise InputError(
                 f'encode has no argument "{name}"',
-                fix=f"Did you mean {close[0]}?" if close else f"There are {', '.join(_ARGUMENTS)}.",
+                fix=f"Did you mean {close}?" if close else f"There are {', '.join(_ARGUMENTS)}.",
             )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, NamedTuple, cast
 
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.media_forms import MEDIA_KEYS, check_timeless, keyed_parts
@@ -143,5 +143,4 @@ def _fix_key(key: object, allowed: tuple[str, ...]) -> str:
         return keys
     if key in _MEANT:
         return f"{_MEANT[key]} {keys}"
-    close = get_close_matches(key[:30].lower(), allowed, n=1)
-    return f'Did you mean "{close[0]}"? {keys}' if close else keys
+    return did_you_mean(key[:30].lower(), allowed, otherwise=keys)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vlm2vec.arguments import is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 
@@ -35,7 +36,7 @@ def check_span(start: float | None, end: float | None) -> None:
 
 
 def _count(name: str, value: Any) -> int:
-    if not _is_integer(value) or value < 1:
+    if not is_whole(value, minimum=1):
         raise InputError(
             f"{name} is {describe_value(value)}, not a whole number of at least 1",
             fix=f"Pass {name} as an int, such as {name}={200_704 if name == 'max_pixels' else 1}.",
@@ -54,7 +55,7 @@ def _pages(name: str, value: Any) -> int | str | tuple[int, ...]:
                 f"{name} selects no page", fix=f"Leave {name} out to take all pages, or name at least one."
             )
         return tuple(_count(name, page) for page in value)
-    if not _is_integer(value):
+    if not is_whole(value):
         raise InputError(
             f"{name} is {describe_value(value)}, not a selection of pages",
             fix="Pass an int, a list of ints, or a string such as '1-3,7'; the first page is 1.",
@@ -96,10 +97,6 @@ def _password(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{name} is not a string but {type(value).__name__}", fix="Pass it as a string.")
     return str.__str__(value)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {

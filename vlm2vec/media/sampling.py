@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlm2vec.arguments import is_number, whole_number
 from vlm2vec.errors import InputError
 
 __all__ = ["Sampling", "uniform_indices"]
@@ -63,15 +64,12 @@ class Sampling:
     end: float | None = None
 
     def __post_init__(self) -> None:
-        num_frames = self.num_frames
-        if num_frames is not None and (isinstance(num_frames, bool) or not isinstance(num_frames, int)):
-            raise InputError(f"num_frames is {num_frames!r}", fix="Pass a whole number.")
-        if num_frames is not None and num_frames < 1:
-            raise InputError(f"num_frames is {num_frames}", fix="Pass at least 1.")
-        if self.fps is not None and not (_is_number(self.fps) and self.fps > 0):
+        if self.num_frames is not None:
+            whole_number("num_frames", self.num_frames)
+        if self.fps is not None and not (_is_finite(self.fps) and self.fps > 0):
             raise InputError(f"fps is {self.fps!r}", fix="Pass a positive number.")
         for name, value in (("start", self.start), ("end", self.end)):
-            if value is not None and not (_is_number(value) and value >= 0):
+            if value is not None and not (_is_finite(value) and value >= 0):
                 raise InputError(f"{name} is {value!r}", fix="Pass a time in seconds, at least 0.")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(
@@ -144,5 +142,5 @@ def _every(times: Sequence[float], chosen: list[int], fps: float, *, begin: floa
     return taken or chosen[:1]
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_finite(value: object) -> bool:
+    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from numbers import Real
 from typing import Protocol
 
+from vlm2vec.arguments import close_match
 from vlm2vec.errors import InputError
 
 __all__ = ["MODALITIES", "OVERALL", "TaskGroup", "coverage", "groups", "members", "summarize"]
@@ -67,10 +67,10 @@ def members(
     known = groups(tasks)
     for task in scored:
         if task not in known[OVERALL]:
-            close = get_close_matches(str(task), known[OVERALL], n=1, cutoff=0.0)
+            close = close_match(task, known[OVERALL], cutoff=0)
             raise InputError(
                 f"there is no task {task!r}",
-                fix=f"Did you mean {close[0]!r}?" if close else "The benchmark has no tasks.",
+                fix=f"Did you mean {close!r}?" if close else "The benchmark has no tasks.",
             )
     return {key: tuple(name for name in names if name in scored) for key, names in known.items()}
 

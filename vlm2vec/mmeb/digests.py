@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import MediaError
-from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.sameness import digest, file_digest
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import numpy as np
 from tqdm.auto import tqdm
 
+from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import MediaError, NonFiniteError, VLM2VecError
-from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.encoders.protocol import Encoder
 from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.task_samples import Samples

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import VLM2VecError
-from vlm2vec.mmeb.atomic_write import write_text
 
 __all__ = ["Failure", "StaleResultError", "TaskResult"]
 

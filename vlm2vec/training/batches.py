@@ -16,7 +16,7 @@ from vlm2vec.encoding.prompt import with_default_instruction
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
-from vlm2vec.training.data.rows import Row, check_row, placed, read_row
+from vlm2vec.training.data.rows import Row, check_row, read_row
 from vlm2vec.training.loss.grad_cache import Pairs
 from vlm2vec.training.protocol import BatchSampler
 
@@ -115,7 +115,7 @@ class RowBatches:
         place = owner_of(error.index, [each.row for each in drawn])
         bad = drawn[place]
         origin = self.mixture.sources[bad.source]
-        self._leave_out(bad.source, bad.place, placed(error, origin.name, origin.number(bad.place)))
+        self._leave_out(bad.source, bad.place, error.under(f"{origin.name}, row {origin.number(bad.place)}"))
         taken = {(each.source, each.place) for each in drawn}
         return [*drawn[:place], self._drawn(bad.source, bad.place, taken), *drawn[place + 1 :]]
 
@@ -148,7 +148,7 @@ class RowBatches:
         try:
             row = read_row(origin, index)
         except VLM2VecError as error:
-            raise placed(error, name, number) from error
+            raise error.under(f"{name}, row {number}") from error
         return check_row(row, source=name, number=number, open_files=True, allow_urls=self.allow_urls)
 
     def _leave_out(self, source: int, index: int, error: VLM2VecError) -> None:

@@ -12,7 +12,7 @@ from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
-from vlm2vec.training.data.rows import check_row, placed, read_row
+from vlm2vec.training.data.rows import check_row, read_row
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["evaluator_of", "row_evaluator"]
@@ -70,7 +70,7 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
         try:
             read = read_row(rows, number)
         except VLM2VecError as error:
-            raise placed(error, source, number) from error
+            raise error.under(f"{source}, row {number}") from error
         row = check_row(read, source=source, number=number, allow_urls=allow_urls)
         query = _added(queries, row.query)
         document = _added(corpus, row.document)

@@ -17,6 +17,7 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
+from vlm2vec.arguments import is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.modeling import adapter
@@ -73,7 +74,7 @@ class LoRA:
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
         for name in ("r", "alpha"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value, minimum=1):
                 raise InputError(
                     f"lora's {name} is {describe_value(value)}", fix="Pass a positive whole number."
                 )

@@ -14,6 +14,7 @@ import torch
 from sentence_transformers.util import dot_score, semantic_search
 from tqdm import tqdm
 
+from vlm2vec.arguments import whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single
@@ -21,7 +22,6 @@ from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.protocol import EmbeddingModel
-from vlm2vec.training.sampler import whole_number
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["MinedRows", "MiningReport", "mine_hard_negatives"]
@@ -211,9 +211,9 @@ class _Choice:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, least in (("num_negatives", 1), ("range_min", 0), ("range_max", 1), ("seed", 0)):
+        for name, minimum in (("num_negatives", 1), ("range_min", 0), ("range_max", 1), ("seed", 0)):
             if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name), least=least)
+                whole_number(name, getattr(self, name), minimum=minimum)
         if self.range_max is not None and self.range_max <= self.range_min:
             raise InputError(
                 f"range_max, {self.range_max}, is not above range_min, {self.range_min}",
@@ -369,7 +369,7 @@ class _Miner:
         names = [name for _, name in inputs.values()]
 
         def note(_: int | None, error: VLM2VecError) -> None:
-            failed.append(_placed(error, names))
+            failed.append(_named(error, names))
 
         try:
             vectors = encode(
@@ -380,7 +380,7 @@ class _Miner:
                 **self.settings,
             )
         except VLM2VecError as error:
-            raise _placed(error, names) from error
+            raise _named(error, names) from error
         if failed:
             self._count(reason, len(failed))
             logger.warning("skipped %s %s; the first is %s", f"{len(failed):,}", reason, failed[0])
@@ -409,9 +409,5 @@ def _identity(value: Any) -> Hashable:
         return "object", id(value)
 
 
-def _placed(error: VLM2VecError, names: Sequence[str]) -> VLM2VecError:
-    """The same error, about an input by its name."""
-    if error.index is None:
-        return error
-    what = f"{error.source}: {error.cause}" if error.source else error.cause
-    return type(error)(what, fix=error.fix, source=names[error.index])
+def _named(error: VLM2VecError, names: Sequence[str]) -> VLM2VecError:
+    return error if error.index is None else error.under(names[error.index])

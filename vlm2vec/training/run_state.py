@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.atomic_write import replacing
 from vlm2vec.errors import CheckpointError, InputError
 
 __all__ = ["RunState", "newest_checkpoint"]
@@ -47,12 +48,10 @@ class RunState:
 
     def save(self, folder: Path) -> None:
         """Write the file, in one go."""
-        part = folder / f"{_NAME}.part"
-        with part.open("w", encoding="utf-8") as file:
+        with replacing(folder / _NAME) as unfinished, unfinished.open("w", encoding="utf-8") as file:
             json.dump(asdict(self), file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(folder / _NAME)
 
     @classmethod
     def load(cls, folder: Path) -> RunState:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from collections.abc import Iterable, Iterator, Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vlm2vec.arguments import is_number, whole_number
 from vlm2vec.errors import InputError
 from vlm2vec.training.source_passes import SourcePasses
 
-__all__ = ["SubBatchSampler", "SubBatchSettings", "whole_number"]
+__all__ = ["SubBatchSampler", "SubBatchSettings"]
 
 _STREAM = 0  # the second number of the seed; the shuffles of the rows have 1
 
@@ -127,7 +126,7 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
             >>> next(resumed) == next(straight)
             True
         """
-        for _ in range(whole_number("steps", steps, least=0)):
+        for _ in range(whole_number("steps", steps, minimum=0)):
             sources, counts = np.unique(self._drawn_sources(), return_counts=True)
             for source, count in zip(sources.tolist(), counts.tolist(), strict=True):
                 self._passes[source].skip(count * self._settings.run)
@@ -165,7 +164,7 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
                     f"the state is of a sampler with other {name}",
                     fix="Resume with the settings and sources that the run began with.",
                 )
-        step = whole_number("the step of the state", state.get("step"), least=0)
+        step = whole_number("the step of the state", state.get("step"), minimum=0)
         if step < self._step:
             self._restart()
         self.advance(step - self._step)
@@ -224,9 +223,9 @@ class SubBatchSettings:
         settings = cls(
             source_sizes=sizes,
             weights=_checked_weights(sizes if weights is None else weights, len(sizes)),
-            batch_size=whole_number("batch_size", batch_size, least=1),
-            sub_batch_size=whole_number("sub_batch_size", sub_batch_size, least=0),
-            seed=whole_number("seed", seed, least=0),
+            batch_size=whole_number("batch_size", batch_size, minimum=1),
+            sub_batch_size=whole_number("sub_batch_size", sub_batch_size, minimum=0),
+            seed=whole_number("seed", seed, minimum=0),
             shuffle=bool(shuffle),
         )
         settings._check_batch()
@@ -243,8 +242,8 @@ class SubBatchSettings:
 
     def part_of(self, rank: int, world_size: int) -> slice:
         """Which rows of the global batch a rank gets: as many as any other, in whole sub-batches."""
-        world = whole_number("world_size", world_size, least=1)
-        rank = whole_number("rank", rank, least=0)
+        world = whole_number("world_size", world_size, minimum=1)
+        rank = whole_number("rank", rank, minimum=0)
         if rank >= world:
             raise InputError(
                 f"rank {rank} does not exist among {world} processes",
@@ -277,27 +276,13 @@ class SubBatchSettings:
             )
 
 
-def whole_number(name: str, value: object, *, least: int) -> int:
-    """The value as an `int`, or an `InputError` that calls it by its name.
-
-    Example:
-        >>> whole_number("rank", 2, least=0)
-        2
-    """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < least:
-        raise InputError(f"{name} is {_short(value)}", fix=f"Pass a whole number, {least} or more.")
-    return number
-
-
 def _checked_sizes(source_sizes: Iterable[int]) -> list[int]:
     given = _listed("source_sizes", source_sizes)
     if not given:
         raise InputError("there are no sources", fix="Pass the size of at least one source.")
-    sizes = [whole_number(f"the size of source {source}", size, least=0) for source, size in enumerate(given)]
+    sizes = [
+        whole_number(f"the size of source {source}", size, minimum=0) for source, size in enumerate(given)
+    ]
     if 0 in sizes:
         empty = f"source {sizes.index(0)}"
         raise InputError("it has no rows", fix="Leave the source out, or give it rows.", source=empty)
@@ -325,7 +310,7 @@ def _checked_weights(weights: Iterable[float], sources: int) -> list[float]:
 
 
 def _as_float(weight: Any) -> float:
-    if not isinstance(weight, Real) or isinstance(weight, bool):
+    if not is_number(weight):
         return math.nan
     try:
         return float(weight)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Literal
 
+from vlm2vec.arguments import close_match, is_number, whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.modeling.device import LARGE
@@ -117,19 +117,19 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_steps", "chunk_size", "max_tokens_per_chunk"):
-            self._check_whole(name, least=1)
+            self._check_whole(name, minimum=1)
         for name in ("sub_batch_size", "kept_tokens", "seed"):
-            self._check_whole(name, least=0)
+            self._check_whole(name, minimum=0)
         for name in ("logging_steps", "eval_steps", "save_steps"):
-            self._check_whole(name, least=1)
+            self._check_whole(name, minimum=1)
         # Two, because the older one goes before the newer one is known to be complete.
-        self._check_whole("save_total_limit", least=2)
+        self._check_whole("save_total_limit", minimum=2)
         for name in ("epochs", "learning_rate", "max_grad_norm"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+            if value is not None and not (is_number(value) and 0 < value < math.inf):
                 raise self._wrong(name, "Pass a number above 0.")
         for name in ("warmup_steps", "weight_decay"):
-            if not (_is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
+            if not (is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
                 raise self._wrong(name, "Pass a number of at least 0.")
         for name in _SWITCHES:
             # A text such as "no" would count as true.
@@ -161,8 +161,8 @@ class FitSettings:
         known = [each.name for each in fields(cls)]
         for name in (name for layer in layers for name in layer):
             if name not in known:
-                close = get_close_matches(str(name), known, n=1)
-                fix = f"Did you mean {close[0]}?" if close else f"There are {', '.join(known)}."
+                close = close_match(name, known)
+                fix = f"Did you mean {close}?" if close else f"There are {', '.join(known)}."
                 raise InputError(f'unknown setting "{name}"', fix=fix)
         given = {name: value for layer in layers for name, value in layer.items()}
         if "max_steps" in layers[-1] or "epochs" in layers[-1]:
@@ -225,14 +225,9 @@ class FitSettings:
             return 1e-3 if parameters < _SMALL else 5e-5
         return 5e-4 if parameters < _SMALL else 2e-5
 
-    def _check_whole(self, name: str, *, least: int) -> None:
-        value = getattr(self, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise self._wrong(name, f"Pass a whole number of at least {least}.")
+    def _check_whole(self, name: str, *, minimum: int) -> None:
+        if getattr(self, name) is not None:
+            whole_number(name, getattr(self, name), minimum=minimum)
 
     def _wrong(self, name: str, fix: str) -> InputError:
         return InputError(f"{name} is {describe_value(getattr(self, name))}", fix=fix)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import InputError
 from vlm2vec.media.frames import is_image_file
-from vlm2vec.mmeb.atomic_write import write_text
 from vlm2vec.mmeb.data.hub import Listing
 from vlm2vec.mmeb.tasks.task import Task
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from vlm2vec.arguments import close_match
 from vlm2vec.errors import InputError
 
 __all__ = [
@@ -64,7 +64,7 @@ def model_name(name: str) -> str:
     """
     bare = name.rsplit("/", 1)[-1].strip().lower()
     if bare not in _NAMES:
-        close = _NAMES[get_close_matches(bare, _NAMES, n=1, cutoff=0.0)[0]]
+        close = _NAMES[close_match(bare, _NAMES, cutoff=0) or ""]
         raise InputError(
             f"no scores were published for {name!r}",
             fix=f"Did you mean {close!r}? There are {', '.join(_MODELS)}.",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vlm2vec import profiles
+from vlm2vec.arguments import close_match
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.training import sources as loaders
@@ -97,16 +98,12 @@ def read_mixture_file(
     planned = []
     for name, settings in _sources_of(content, path.name).items():
         where = f'{path.name}, source "{name}"'
-        try:
+        with _errors_at(where):
             planned.append(_plan(name, settings, base.expanduser(), where))
-        except VLM2VecError as error:
-            raise _placed(error, where) from error
     opened = []
     for plan in planned:
-        try:
+        with _errors_at(f'{path.name}, source "{plan.source.name}"'):
             opened.append(plan.open())
-        except VLM2VecError as error:
-            raise _placed(error, f'{path.name}, source "{plan.source.name}"') from error
     texts = {key: content.get(key) for key in ("model", "profile", "description")}
     return MixtureFile(tuple(opened), content.get("training") or {}, **texts)
 
@@ -181,17 +178,20 @@ def _plan(name: str, settings: Mapping[str, Any], base: Path, where: str) -> _Pl
 def _check_keys(given: Mapping[Any, Any], allowed: tuple[str, ...], where: str) -> None:
     for key in given:
         if key not in allowed:
-            close = get_close_matches(str(key), allowed, n=1)
-            meant = _MEANT.get(key) or (close[0] if close else None)
+            meant = _MEANT.get(key) or close_match(key, allowed)
             fix = f'Did you mean "{meant}"? ' if meant in allowed else ""
             raise InputError(
                 f'unknown key "{key}"', fix=f"{fix}The keys are {', '.join(allowed)}.", source=where
             )
 
 
-def _placed(error: VLM2VecError, where: str) -> VLM2VecError:
-    """The same error, told the source of the mixture that it is about."""
-    return type(error)(error.cause, fix=error.fix, source=where)
+@contextmanager
+def _errors_at(where: str) -> Iterator[None]:
+    """Errors in this block name the source of the mixture that they are about, and nothing else."""
+    try:
+        yield
+    except VLM2VecError as error:
+        raise type(error)(error.cause, fix=error.fix, source=where) from error
 
 
 class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.atomic_write import replacing
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.replace import to_json
@@ -39,14 +40,9 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) 
         '{"query": "a cat", "document": "a photo", "negatives": ["a car"]}\n'
     """
     path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            for number, row in enumerate(rows):
-                file.write(_line(row, path, number) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(rows):
+            file.write(_line(row, path, number) + "\n")
 
 
 def _line(row: Mapping[str, Any], path: Path, number: int) -> str:

@@ -12,11 +12,11 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 from tqdm import tqdm
 
+from vlm2vec.arguments import close_match
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Input
@@ -24,7 +24,7 @@ from vlm2vec.sameness import identity
 from vlm2vec.training.data.row_inputs import check_input
 from vlm2vec.training.sources.lazy_rows import Records
 
-__all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows", "placed", "read_row"]
+__all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows", "read_row"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def check_row(
     """
     checked = _checked(row, open_files=open_files, allow_urls=allow_urls)
     if isinstance(checked, _Problem):
-        raise placed(checked.error, source, number)
+        raise checked.error.under(f"{source}, row {number}")
     return checked
 
 
@@ -170,7 +170,7 @@ def check_rows(
             kept.append(number)
             continue
         skipped[checked.reason] += 1
-        first_error = first_error or placed(checked.error, source, number)
+        first_error = first_error or checked.error.under(f"{source}, row {number}")
         if on_error == "raise":
             raise first_error
     report = RowReport(source, len(rows), kept, dict(skipped))
@@ -201,17 +201,6 @@ def read_row(rows: Records[Any], number: int) -> Any:
         raise
     except (OSError, ValueError) as error:  # of files, of Pillow, of Arrow
         raise MediaError(f"the record cannot be read ({error})", fix="Mend it, or leave it out.") from error
-
-
-def placed(error: VLM2VecError, source: str, number: int) -> VLM2VecError:
-    """The same error, told the row it is about.
-
-    Example:
-        >>> print(placed(MediaError("the file is empty", source="cat.jpg"), "pets", 7))
-        pets, row 7: cat.jpg: the file is empty
-    """
-    what = f"{error.source}: {error.cause}" if error.source else error.cause
-    return type(error)(what, fix=error.fix, source=f"{source}, row {number}")
 
 
 def _checked(row: Any, *, open_files: bool, allow_urls: bool) -> Row | _Problem:
@@ -275,7 +264,6 @@ def _unknown_key(key: Any) -> _Problem:
     reason, fix = "with an unknown key", f"The keys are {', '.join(ROW_KEYS)}."
     if not isinstance(key, str):
         return _problem(reason, f"a key is {describe_value(key)}, not a string", fix)
-    close = get_close_matches(key[:30].lower(), ROW_KEYS, n=1)
-    meant = _MEANT.get(key.lower()) or (close[0] if close else None)
+    meant = _MEANT.get(key.lower()) or close_match(key[:30].lower(), ROW_KEYS)
     fix = f'Did you mean "{meant}"? {fix}' if meant else fix
     return _problem(reason, f'unknown key "{shorten(key, 30)}"', fix)

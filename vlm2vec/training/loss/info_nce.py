@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from vlm2vec.arguments import is_whole
 from vlm2vec.errors import InputError
 
 __all__ = ["InfoNCE"]
@@ -57,7 +58,7 @@ class InfoNCE(nn.Module):
         for name, value in (("hardness", hardness), ("false_negative_margin", false_negative_margin)):
             if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
                 raise InputError(f"{name} is {value!r}", fix="Pass a number.")
-        if any(isinstance(dim, bool) or not isinstance(dim, int) or dim < 1 for dim in matryoshka_dims):
+        if not all(is_whole(dim, minimum=1) for dim in matryoshka_dims):
             raise InputError(f"matryoshka_dims is {matryoshka_dims!r}", fix="Pass positive whole numbers.")
         log_temperature = torch.tensor(math.log(temperature))
         if learn_temperature:

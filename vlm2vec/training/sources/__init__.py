@@ -9,8 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.errors import InputError
 from vlm2vec.training.sources import colpali, llava_hound, mmeb_train, own_rows, visrag
 from vlm2vec.training.sources.json_lines import JsonLines
@@ -43,7 +42,6 @@ def get(name: str) -> Loader:
         {'subset': None, 'split': 'original', 'media': '.'}
     """
     if name not in _LOADERS:
-        close = get_close_matches(str(name), _LOADERS, n=1)
-        meant = f'Did you mean "{close[0]}"? ' if close else ""
-        raise InputError(f'there is no loader "{name}"', fix=f"{meant}There are {', '.join(names())}.")
+        fix = did_you_mean(name, _LOADERS, otherwise=f"There are {', '.join(names())}.")
+        raise InputError(f'there is no loader "{name}"', fix=fix)
     return _LOADERS[name]

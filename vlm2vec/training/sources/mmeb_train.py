@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.encoding.prompt import IMAGE_TOKEN
 from vlm2vec.errors import InputError
 from vlm2vec.training.sources.lazy_rows import LazyRows
@@ -73,9 +73,8 @@ def _open(root: Path, options: Mapping[str, str], limit: int | None) -> LazyRows
         ("split", split, SPLITS),
     ):
         if value not in known:
-            close = get_close_matches(value, known, n=1)
-            fix = f'Did you mean "{close[0]}"? ' if close else ""
-            raise InputError(f'MMEB-train has no {what} "{value}"', fix=f"{fix}There are {', '.join(known)}.")
+            fix = did_you_mean(value, known, otherwise=f"There are {', '.join(known)}.")
+            raise InputError(f'MMEB-train has no {what} "{value}"', fix=fix)
     table = open_table(
         root,
         f"{subset}/{split}-*.parquet",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlm2vec.arguments import is_number, is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Input
@@ -60,11 +61,11 @@ class TrainingSource:
             or isinstance(self.rows, (str, bytes, Mapping))
         ):
             raise self._wrong("rows", "Pass a list of rows, or anything with a length and positions.")
-        if not _is_number(self.weight) or not 0 < self.weight < math.inf:
+        if not is_number(self.weight) or not 0 < self.weight < math.inf:
             raise self._wrong("weight", "Pass a number above 0, or leave the source out.")
         for name in ("cap", "num_frames"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            if value is not None and not is_whole(value, minimum=1):
                 raise self._wrong(name, "Pass a whole number of at least 1, or leave it out.")
         for name in ("query_instruction", "document_instruction"):
             if not isinstance(getattr(self, name), (str, type(None))):
@@ -104,7 +105,3 @@ class TrainingSource:
     def _wrong(self, name: str, fix: str) -> InputError:
         value = describe_value(getattr(self, name))
         return InputError(f'"{name}" is {value}', fix=fix, source=f'source "{self.name}"')
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,76 @@
+"""Checks of arguments that many functions share: whole numbers, numbers, and what a misspelt name means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Integral, Real
+
+from vlm2vec.describe import describe_value
+from vlm2vec.errors import InputError
+
+__all__ = ["close_match", "did_you_mean", "is_number", "is_whole", "whole_number"]
+
+
+def is_whole(value: object, minimum: int | None = None) -> bool:
+    """Whether it is a whole number, numpy's included and `True` not, of at least `minimum`.
+
+    Example:
+        >>> is_whole(3), is_whole(3, minimum=4), is_whole(True), is_whole(3.0)
+        (True, False, False, False)
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and (minimum is None or int(value) >= minimum)  # type: ignore[call-overload, no-any-return]
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, numpy's included and `True` not; NaN and infinity are numbers.
+
+    Example:
+        >>> is_number(2), is_number(0.5), is_number(False), is_number("2")
+        (True, True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def whole_number(name: str, value: object, *, minimum: int = 1) -> int:
+    """The value as an `int`, or an `InputError` that calls it by its name.
+
+    Example:
+        >>> whole_number("rank", 2, minimum=0)
+        2
+        >>> whole_number("batch_size", 0)
+        Traceback (most recent call last):
+        vlm2vec.errors.InputError: batch_size is int 0. Pass a whole number of at least 1.
+    """
+    if not is_whole(value, minimum):
+        raise InputError(
+            f"{name} is {describe_value(value)}", fix=f"Pass a whole number of at least {minimum}."
+        )
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def close_match(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that is closest to another one, if one is close.
+
+    Args:
+        name: What was given.
+        known: The names there are.
+        cutoff: How close, from 0 for any to 1 for equal.
+
+    Example:
+        >>> close_match("learning_rat", ["batch_size", "learning_rate"])
+        'learning_rate'
+    """
+    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(name: object, known: Iterable[str], *, otherwise: str = "") -> str:
+    """A question with the closest known name in quotes, for an error; `otherwise` follows, or stands alone.
+
+    Example:
+        >>> did_you_mean("imgae", ["text", "image"], otherwise="The keys are text, image.")
+        'Did you mean "image"? The keys are text, image.'
+    """
+    close = close_match(name, known)
+    return " ".join(filter(None, (f'Did you mean "{close}"?' if close else "", otherwise)))

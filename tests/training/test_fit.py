@@ -501,7 +501,7 @@ def test_a_sampler_of_ones_own_draws_the_batches_and_resumes(
     compute_loss = ContrastiveTrainer.compute_loss
 
     def seen(self: ContrastiveTrainer, model: Any, inputs: dict[str, Any], *rest: Any, **others: Any) -> Any:
-        embedded.append([each.row.query for each in inputs["batch"].drawn])
+        embedded.append([each.row.query.parts[0].text for each in inputs["batch"].drawn])
         return compute_loss(self, model, inputs, *rest, **others)
 
     monkeypatch.setattr(ContrastiveTrainer, "compute_loss", seen)

@@ -420,7 +420,7 @@ def test_batches_are_bounded_by_tokens_alone_unless_asked(
     monkeypatch.setattr(
         tiny[0],
         "forward",
-        lambda features: sizes.append(len(features["packed"].ends) - 1) or forward(features),
+        lambda features: sizes.append(len(features["packed"].offsets) - 1) or forward(features),
     )
     texts = [f"text number {number}" for number in range(50)]
     getattr(tiny, name)(texts)

@@ -200,9 +200,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
         check_truncation(truncate_dim, self._full_width)
         device = kwargs.get("device")
-        for each in device if isinstance(device, list) else [device]:
-            if each is not None:
-                check_device(each)
+        for device_name in device if isinstance(device, list) else [device]:
+            if device_name is not None:
+                check_device(device_name)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,

@@ -186,14 +186,14 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
                 a packed batch is computed as in training, from `media` where its `media_of` is known.
         """
         if features.get("learn", False):
-            hidden, ends = self._learn(features["packed"], features.get("media"))
+            hidden, offsets = self._learn(features["packed"], features.get("media"))
         elif "packed" in features:
-            hidden, ends = self._encode(features["packed"], features.get("products", AUTO))
+            hidden, offsets = self._encode(features["packed"], features.get("products", AUTO))
         else:
-            hidden, ends = self._train(features)
+            hidden, offsets = self._train(features)
         # In float32 from here on, so that unit length means unit length in half precision too.
         features["token_embeddings"] = hidden.float().unsqueeze(0)
-        features["cu_seq_lens_q"] = ends
+        features["cu_seq_lens_q"] = offsets
         return features
 
     @torch.no_grad()
@@ -204,13 +204,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             else inference.media_features(self.model, packed.vision, products=products)
         )
         states = inference.language_states(self.model, packed.language, media, products=products)
-        return states.index_select(0, packed.rows), packed.ends
+        return states.index_select(0, packed.rows), packed.offsets
 
     def _learn(self, packed: Packed, media: Tensor | None) -> tuple[Tensor, Tensor]:
         states = language_states(
             self.model, packed.language, self.media_of(packed) if media is None else media
         )
-        return states.index_select(0, packed.rows), packed.ends
+        return states.index_select(0, packed.rows), packed.offsets
 
     def media_of(self, packed: Packed) -> Tensor | None:
         """What the language model sees of the media of a batch, as in training: `(media tokens, hidden)`."""

@@ -62,19 +62,21 @@ def first_of_each(items: Sequence[Input | VLM2VecError]) -> list[int]:
         [0, 1, 0]
     """
     firsts = list(range(len(items)))
-    inputs = {place: item for place, item in enumerate(items) if isinstance(item, Input)}
+    inputs = {index: item for index, item in enumerate(items) if isinstance(item, Input)}
     alike: dict[Hashable, dict[Hashable, int]] = {}
-    for place, item in inputs.items():
-        looks = [_look(content) for content in _contents(item)]
-        same = alike.setdefault(_key(item, [look.rough for look in looks]), {})
-        firsts[place] = same.setdefault(_key(item, [look.identity for look in looks]), place)
+    for index, item in inputs.items():
+        fingerprints = [_fingerprint(content) for content in _contents(item)]
+        same = alike.setdefault(_key(item, [fingerprint.rough for fingerprint in fingerprints]), {})
+        firsts[index] = same.setdefault(
+            _key(item, [fingerprint.identity for fingerprint in fingerprints]), index
+        )
     known: dict[Hashable, Hashable] = {}
     for same in alike.values():
         if len(same) > 1:
             equal: dict[Hashable, int] = {}
-            for place in same.values():
-                key = _key(inputs[place], [_exact(content, known) for content in _contents(inputs[place])])
-                firsts[place] = equal.setdefault(key, place)
+            for index in same.values():
+                key = _key(inputs[index], [_exact(content, known) for content in _contents(inputs[index])])
+                firsts[index] = equal.setdefault(key, index)
     return [firsts[first] for first in firsts]
 
 
@@ -140,7 +142,7 @@ def file_digest(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Fingerprint:
     """What is known of a content without reading it.
 
     Attributes:
@@ -168,21 +170,21 @@ class _Itself:
 class _Compared:
     """Equal to what holds the same, which is read only if both look alike."""
 
-    def __init__(self, content: Frame, look: _Look) -> None:
+    def __init__(self, content: Frame, fingerprint: _Fingerprint) -> None:
         self.content = content
-        self.look = look
+        self.fingerprint = fingerprint
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Compared) or self.look.rough != other.look.rough:
+        if not isinstance(other, _Compared) or self.fingerprint.rough != other.fingerprint.rough:
             return False
         return self.content is other.content or self.exact == other.exact
 
     def __hash__(self) -> int:
-        return hash(self.look.rough)
+        return hash(self.fingerprint.rough)
 
     @cached_property
     def exact(self) -> Hashable:
-        return _read(self.content, self.look)
+        return _read(self.content, self.fingerprint)
 
 
 def _contents(item: Input) -> list[Content]:
@@ -199,38 +201,41 @@ def _settings(thing: Input | Part) -> tuple[Any, ...]:
     return tuple(getattr(thing, name) for name in _SETTINGS[type(thing)])
 
 
-def _look(content: Content) -> _Look:
+def _fingerprint(content: Content) -> _Fingerprint:
     if isinstance(content, tuple):
-        looks = [_look(frame) for frame in content]
-        return _Look(tuple(look.identity for look in looks), tuple(look.rough for look in looks))
+        fingerprints = [_fingerprint(frame) for frame in content]
+        return _Fingerprint(
+            tuple(fingerprint.identity for fingerprint in fingerprints),
+            tuple(fingerprint.rough for fingerprint in fingerprints),
+        )
     itself = _Itself(content)
     if isinstance(content, np.ndarray):
-        return _Look(itself, ("array", content.dtype.str, content.shape, _sample(content)))
+        return _Fingerprint(itself, ("array", content.dtype.str, content.shape, _sample(content)))
     if isinstance(content, PIL.Image.Image):
-        return _Look(itself, _some_pixels(content) if _is_decoded(content) else itself)
+        return _Fingerprint(itself, _sample_pixels(content) if _is_decoded(content) else itself)
     if content.data is not None:
-        some = _sample(np.frombuffer(content.data, np.uint8))
-        return _Look(_Itself(content.data), ("bytes", len(content.data), some))
+        sample = _sample(np.frombuffer(content.data, np.uint8))
+        return _Fingerprint(_Itself(content.data), ("bytes", len(content.data), sample))
     if content.url is not None:  # which leads to one content for all who ask for it in one call
-        return _Look(("url", content.url), ("url", content.url))
+        return _Fingerprint(("url", content.url), ("url", content.url))
     try:
-        return _Look(itself, itself) if content.path is None else _look_at_path(content.path)
+        return _Fingerprint(itself, itself) if content.path is None else _path_fingerprint(content.path)
     except (OSError, ValueError):
-        return _Look(itself, itself)
+        return _Fingerprint(itself, itself)
 
 
-def _look_at_path(path: Path) -> _Look:
+def _path_fingerprint(path: Path) -> _Fingerprint:
     status = path.stat()
     # The path belongs to it: some file systems give all files one number and one time.
     identity = ("path", path, *_state(status))
     if stat.S_ISREG(status.st_mode):
         # The suffix, because FFmpeg may choose by it how to read a video.
-        return _Look(identity, ("file", path.suffix.lower(), status.st_size))
+        return _Fingerprint(identity, ("file", path.suffix.lower(), status.st_size))
     # A folder's frames are compared by their state alone. It fails for anything but a folder.
     with os.scandir(path) as entries:
         listing = tuple(sorted((entry.name, *_state(entry.stat())) for entry in entries))
     folder = (identity, listing)
-    return _Look(folder, folder)
+    return _Fingerprint(folder, folder)
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:
@@ -241,32 +246,36 @@ def _exact(content: Content, known: dict[Hashable, Hashable]) -> Hashable:
     """Equal for equal contents, as far as they are compared; `known` holds what has been read so far."""
     if isinstance(content, tuple):
         return tuple(_exact(frame, known) for frame in content)
-    look = _look(content)
-    if look.identity not in known:
-        known[look.identity] = _read(content, look)
-    return known[look.identity]
+    fingerprint = _fingerprint(content)
+    if fingerprint.identity not in known:
+        known[fingerprint.identity] = _read(content, fingerprint)
+    return known[fingerprint.identity]
 
 
 def _content_key(content: Content) -> Hashable:
     if isinstance(content, tuple):
         return tuple(_content_key(frame) for frame in content)
-    look = _look(content)
-    return look.identity if isinstance(content, Source) and content.data is None else _Compared(content, look)
+    fingerprint = _fingerprint(content)
+    return (
+        fingerprint.identity
+        if isinstance(content, Source) and content.data is None
+        else _Compared(content, fingerprint)
+    )
 
 
-def _read(content: Frame, look: _Look) -> Hashable:
+def _read(content: Frame, fingerprint: _Fingerprint) -> Hashable:
     if isinstance(content, np.ndarray):
-        return look.rough, _digest(content)
+        return fingerprint.rough, _digest(content)
     if isinstance(content, PIL.Image.Image):
-        return _pixels(content) if _is_decoded(content) else look.identity
+        return _pixels(content) if _is_decoded(content) else fingerprint.identity
     if content.data is not None:
         return content.data  # which remembers its own hash
-    if content.path is None or look.rough == look.identity:
-        return look.identity
+    if content.path is None or fingerprint.rough == fingerprint.identity:
+        return fingerprint.identity
     try:
-        return look.rough, file_digest(content.path)
+        return fingerprint.rough, file_digest(content.path)
     except OSError:
-        return look.identity
+        return fingerprint.identity
 
 
 def _is_decoded(picture: PIL.Image.Image) -> bool:
@@ -282,10 +291,10 @@ def _pixels(picture: PIL.Image.Image) -> Hashable:
     try:
         with decoding_errors():
             alphas: tuple[Alpha, ...] = ("drop", "white") if picture.has_transparency_data else ("drop",)
-        seen = [load_image(picture, alpha=alpha) for alpha in alphas]
+        decoded = [load_image(picture, alpha=alpha) for alpha in alphas]
     except VLM2VecError:
         return _Itself(picture)
-    return "picture", tuple((pixels.shape, _digest(pixels)) for pixels in seen)
+    return "picture", tuple((pixels.shape, _digest(pixels)) for pixels in decoded)
 
 
 def _sample(array: npt.NDArray[Any]) -> bytes:
@@ -294,16 +303,16 @@ def _sample(array: npt.NDArray[Any]) -> bytes:
     return array.flat[::step].tobytes()
 
 
-def _some_pixels(picture: PIL.Image.Image) -> Hashable:
+def _sample_pixels(picture: PIL.Image.Image) -> Hashable:
     width, height = picture.size
     try:
-        some = [
+        sample = [
             picture.getpixel((i * width // _POINTS, i * 7 % _POINTS * height // _POINTS))
             for i in range(_POINTS)
         ]
     except (ValueError, IndexError):  # closed, or without an area
         return _Itself(picture)
-    return "picture", picture.mode, picture.size, tuple(some)
+    return "picture", picture.mode, picture.size, tuple(sample)
 
 
 def _digest(array: npt.NDArray[Any]) -> str:

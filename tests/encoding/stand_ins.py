@@ -25,11 +25,11 @@ def number_of(part: Image) -> int:
     return int(part.content[0, 0, 0])
 
 
-def planned(place: int, *numbers: int) -> Planned:
+def planned(index: int, *numbers: int) -> Planned:
     """An input that shows these media."""
     pieces = tuple(MediaPiece(picture(number), number, (1, 2, 2), 1) for number in numbers)
-    item = Input(tuple(piece.part for piece in pieces), index=place)
-    return Planned(place, item, pieces, len(pieces), False)
+    item = Input(tuple(piece.part for piece in pieces), index=index)
+    return Planned(index, item, pieces, len(pieces), False)
 
 
 def text(index: int, tokens: int) -> Input:
@@ -52,16 +52,16 @@ class Planner:
         run: Callable[..., Iterable[Any]],
     ) -> list[Planned | Failed]:
         found: list[Planned | Failed] = []
-        for place, item in items:
+        for index, item in items:
             if isinstance(item, VLM2VecError):
-                found.append(Failed(place, item))
+                found.append(Failed(index, item))
                 continue
             first = item.parts[0]
             name = int(first.text) if isinstance(first, Text) else number_of(first)
             letters = len(item.parts[-1].text)
             pieces = [MediaPiece(part, number_of(part)) for part in item.parts if isinstance(part, Image)]
             pieces.append(TextPiece([name * 100 + i for i in range(letters)], 0))
-            found.append(Planned(place, item, tuple(pieces), letters, truncate))
+            found.append(Planned(index, item, tuple(pieces), letters, truncate))
         return found
 
 
@@ -73,7 +73,7 @@ class Preparer:
         self.work = work
         self.decoded: list[int] = []
 
-    def see(self, part: Image) -> Any:
+    def decode(self, part: Image) -> Any:
         number = number_of(part)
         self.decoded.append(number)
         return self.work(number)

@@ -27,7 +27,7 @@ PROMPT = 5.0
 
 
 def batch(*inputs: Planned | Failed) -> Batch:
-    return Batch(inputs, cost=sum(one.place for one in inputs))
+    return Batch(inputs, cost=sum(one.index for one in inputs))
 
 
 def run(preparer: Preparer, batches: list[Batch], *, in_threads: bool = True) -> Iterator[Any]:

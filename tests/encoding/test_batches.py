@@ -36,7 +36,7 @@ def cut(inputs: Sequence[Planned], cost: int, max_inputs: int | None = None) -> 
 
 
 def places(batch: Batch) -> list[int]:
-    return [one.place for one in batch.inputs]
+    return [one.index for one in batch.inputs]
 
 
 def whole_cost(batch: Batch) -> int:

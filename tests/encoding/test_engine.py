@@ -341,7 +341,7 @@ def counted(embedded: VLM2Vec) -> Iterator[list[int]]:
     batches: list[int] = []
 
     def count(_: Any, arguments: tuple[dict[str, Any]]) -> None:
-        batches.append(len(arguments[0]["packed"].ends) - 1)
+        batches.append(len(arguments[0]["packed"].offsets) - 1)
 
     hook = embedded[0].register_forward_pre_hook(count)
     yield batches

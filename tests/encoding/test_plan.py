@@ -134,7 +134,7 @@ def plan(planner: Planner, given_inputs: Sequence[Any], **settings: Any) -> list
 
 
 def prepared_of(preparer: Preparer, planned: Planned) -> prepare.Prepared | VLM2VecError:
-    return preparer.lay_out(planned, {key: preparer.see(one.part) for key, one in planned.media.items()})
+    return preparer.lay_out(planned, {key: preparer.decode(one.part) for key, one in planned.media.items()})
 
 
 def patches(ready: prepare.Prepared) -> int:
@@ -162,7 +162,7 @@ def test_plans_of_a_list_are_those_of_its_inputs(preparer: Preparer, inputs: dic
     together = plan(preparer.planner, list(inputs.values()))
     each = [plan(preparer.planner, [one])[0] for one in inputs.values()]
     assert [one.tokens for one in together] == [one.tokens for one in each]
-    assert [one.place for one in together] == list(range(len(inputs)))
+    assert [one.index for one in together] == list(range(len(inputs)))
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -313,7 +313,7 @@ def test_inputs_with_one_broken_file_have_errors_of_their_own(embedded: VLM2Vec,
 
 def test_what_parsing_refused_stays_in_its_place(embedded: VLM2Vec) -> None:
     found = plan(embedded[0].preparer.planner, ["a", None, "b"])
-    assert [one.place for one in found] == [0, 1, 2]
+    assert [one.index for one in found] == [0, 1, 2]
     assert isinstance(found[1], Failed)
     assert found[1].error.index == 1
 

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm2vec.encoding.prefixes import LEAST_SAVED, Node, paths, shared_prefixes
+from vlm2vec.encoding.prefixes import MIN_SAVED, Node, paths, shared_prefixes
 
 
 def rebuilt(sequences: list[np.ndarray], nodes: list[Node]) -> list[list[int]]:
     """The sequences, read from the tokens of the nodes alone."""
-    tokens = np.concatenate([sequences[node.sequence][node.begin : node.end] for node in nodes])
+    tokens = np.concatenate([sequences[node.sequence][node.start : node.end] for node in nodes])
     return [tokens[rows].tolist() for rows in paths(nodes, [len(some) for some in sequences])]
 
 
 def computed(nodes: list[Node]) -> int:
-    return sum(node.end - node.begin for node in nodes)
+    return sum(node.end - node.start for node in nodes)
 
 
 def array(*tokens: int) -> np.ndarray:
@@ -59,14 +59,14 @@ def test_all_users_of_a_node_have_its_tokens_and_all_before_them(sequences: list
 def test_no_token_is_computed_that_would_not_be_without_sharing(sequences: list[np.ndarray]) -> None:
     nodes = shared_prefixes(sequences)
     assert computed(nodes) <= sum(len(some) for some in sequences)
-    assert all(node.end > node.begin for node in nodes)
+    assert all(node.end > node.start for node in nodes)
 
 
 @given(families())
 def test_a_shared_node_saves_what_its_attention_call_costs(sequences: list[np.ndarray]) -> None:
     for node in shared_prefixes(sequences):
-        saved = (len(node.users) - 1) * (node.end - node.begin)
-        assert len(node.users) == 1 or saved >= LEAST_SAVED
+        saved = (len(node.users) - 1) * (node.end - node.start)
+        assert len(node.users) == 1 or saved >= MIN_SAVED
 
 
 @given(families(), st.integers(0, 2**16))
@@ -79,7 +79,7 @@ def test_what_is_saved_does_not_depend_on_the_order(sequences: list[np.ndarray],
 def test_a_node_lies_behind_its_ancestors(sequences: list[np.ndarray]) -> None:
     """Keys of a node's tokens are computed before, or with, the tokens themselves."""
     nodes = shared_prefixes(sequences)
-    offsets = [0, *accumulate(node.end - node.begin for node in nodes)]
+    offsets = [0, *accumulate(node.end - node.start for node in nodes)]
     for rows in paths(nodes, [len(some) for some in sequences]):
         assert (np.diff(rows) > 0).all()
         assert rows[-1] < offsets[-1]
@@ -87,8 +87,8 @@ def test_a_node_lies_behind_its_ancestors(sequences: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_sequence_that_begins_another_is_computed_once(swapped: bool) -> None:
-    short = np.arange(LEAST_SAVED)
-    long = np.arange(LEAST_SAVED + 5)
+    short = np.arange(MIN_SAVED)
+    long = np.arange(MIN_SAVED + 5)
     sequences = [long, short] if swapped else [short, long]
     nodes = shared_prefixes(sequences)
     assert computed(nodes) == len(long)
@@ -97,7 +97,7 @@ def test_a_sequence_that_begins_another_is_computed_once(swapped: bool) -> None:
 
 def test_equal_sequences_are_one_node() -> None:
     nodes = shared_prefixes([np.arange(20)] * 3)
-    assert [(node.begin, node.end, node.users) for node in nodes] == [(0, 20, (0, 1, 2))]
+    assert [(node.start, node.end, node.users) for node in nodes] == [(0, 20, (0, 1, 2))]
 
 
 def test_prefixes_within_prefixes_are_found() -> None:
@@ -105,7 +105,7 @@ def test_prefixes_within_prefixes_are_found() -> None:
     questions = [np.concatenate([instruction, picture, array(1000 + i)]) for i in range(3)]
     others = [np.append(instruction, 2000 + i) for i in range(2)]
     nodes = shared_prefixes([others[0], questions[0], questions[1], others[1], questions[2]])
-    assert [(node.begin, node.end, node.users) for node in nodes if len(node.users) > 1] == [
+    assert [(node.start, node.end, node.users) for node in nodes if len(node.users) > 1] == [
         (0, 30, (0, 1, 2, 3, 4)),
         (30, 130, (1, 2, 4)),
     ]
@@ -115,10 +115,10 @@ def test_prefixes_within_prefixes_are_found() -> None:
 @pytest.mark.parametrize(
     ("common", "count", "shares"),
     [
-        (LEAST_SAVED - 1, 2, False),
-        (LEAST_SAVED, 2, True),
-        (LEAST_SAVED // 4, 4, False),
-        (LEAST_SAVED // 4, 5, True),
+        (MIN_SAVED - 1, 2, False),
+        (MIN_SAVED, 2, True),
+        (MIN_SAVED // 4, 4, False),
+        (MIN_SAVED // 4, 5, True),
     ],
 )
 def test_sharing_begins_where_it_saves_enough(common: int, count: int, shares: bool) -> None:
@@ -132,4 +132,4 @@ def test_thousands_of_nested_sequences_need_no_deep_stack() -> None:
     sequences = [text[: i + 1] for i in range(len(text))]
     nodes = shared_prefixes(sequences)
     # The few shortest save too little.
-    assert computed(nodes) < len(text) + LEAST_SAVED**2
+    assert computed(nodes) < len(text) + MIN_SAVED**2

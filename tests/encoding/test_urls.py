@@ -100,7 +100,7 @@ def test_urls_are_fetched_beside_the_model_and_let_go_of_with_their_batch(
 
     def noted(_: Any, given: Any) -> None:
         asked.append(len(threads))
-        computed.append(len(given[0]["packed"].ends) - 1)
+        computed.append(len(given[0]["packed"].offsets) - 1)
         left.append(held())
 
     hook = model[0].register_forward_pre_hook(noted)

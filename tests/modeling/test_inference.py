@@ -122,7 +122,7 @@ def test_keys_that_are_gathered_in_parts_give_the_same(
     whole = model.encode(questions)
     parts: list[int] = []
     split = attention.Segments.parts
-    monkeypatch.setattr(attention, "_MOST_KEY_ROWS", 20)
+    monkeypatch.setattr(attention, "_MAX_KEY_ROWS", 20)
 
     def counted(self: attention.Segments, most: int) -> list[tuple[slice, attention.Segments]]:
         cut = list(split(self, most))

@@ -32,7 +32,7 @@ Decoded: TypeAlias = "dict[Hashable, Future[Visual | VLM2VecError]]"
 Item: TypeAlias = "Input | VLM2VecError"
 
 _BATCHES_AHEAD = 2
-_MOST_THREADS = 16
+_MAX_THREADS = 16
 _URLS_AT_ONCE = 16  # of inputs that are planned together; as many are fetched ahead of them
 
 
@@ -48,7 +48,7 @@ class Workers:
         self._ahead = _BATCHES_AHEAD if ahead else 0
         self._stop = threading.Event()
         # Threads start when there is something to do.
-        self._pool = ThreadPoolExecutor(min(_MOST_THREADS, core_count()), "vlm2vec") if ahead else None
+        self._pool = ThreadPoolExecutor(min(_MAX_THREADS, core_count()), "vlm2vec") if ahead else None
         # These wait for servers and take no core.
         self._fetchers = ThreadPoolExecutor(_URLS_AT_ONCE, "vlm2vec-fetch") if ahead else None
 
@@ -77,8 +77,8 @@ class Workers:
             Them in order, an error in place of an input whose URL leads nowhere.
         """
         waiting: deque[list[tuple[int, Item | Future[Item]]]] = deque()
-        for some in _with_few_urls(items, size):
-            waiting.append([(place, self._fetch(item)) for place, item in some])
+        for group in _with_few_urls(items, size):
+            waiting.append([(index, self._fetch(item)) for index, item in group])
             if len(waiting) > min(1, self._ahead):
                 yield _arrived(waiting.popleft())
         while waiting:
@@ -96,11 +96,11 @@ class Workers:
         for batch in batches:
             media = {
                 key: piece.part
-                for one in batch.inputs
-                if isinstance(one, Planned)
-                for key, piece in one.media.items()
+                for planned in batch.inputs
+                if isinstance(planned, Planned)
+                for key, piece in planned.media.items()
             }
-            waiting.append((batch, {key: self._submit(preparer.see, part) for key, part in media.items()}))
+            waiting.append((batch, {key: self._submit(preparer.decode, part) for key, part in media.items()}))
             while len(waiting) > (self._ahead if batch.inputs else 0):
                 yield _finished(*waiting.popleft(), preparer)
         while waiting:
@@ -130,12 +130,12 @@ def _finished(
     batch: Batch, decoded: Decoded, preparer: Preparer
 ) -> tuple[int, list[tuple[int, Prepared | VLM2VecError]]]:
     visuals = {key: future.result() for key, future in decoded.items()}
-    for one in batch.inputs:
-        if isinstance(one, Planned):
-            release(one.item)
+    for planned in batch.inputs:
+        if isinstance(planned, Planned):
+            release(planned.item)
     return batch.cost, [
-        (one.place, one.error if isinstance(one, Failed) else preparer.lay_out(one, visuals))
-        for one in batch.inputs
+        (planned.index, planned.error if isinstance(planned, Failed) else preparer.lay_out(planned, visuals))
+        for planned in batch.inputs
     ]
 
 
@@ -143,12 +143,12 @@ def _with_few_urls(items: Iterable[tuple[int, Item]], size: int) -> Iterator[lis
     """Parts of at most `size` inputs and `_URLS_AT_ONCE` URLs; an input alone may have more."""
     part: list[tuple[int, Item]] = []
     urls = 0
-    for one in items:
-        own = _url_count(one[1])
+    for pair in items:
+        own = _url_count(pair[1])
         if part and (len(part) == size or urls + own > _URLS_AT_ONCE):
             yield part
             part, urls = [], 0
-        part.append(one)
+        part.append(pair)
         urls += own
     if part:
         yield part
@@ -159,4 +159,4 @@ def _url_count(item: Item) -> int:
 
 
 def _arrived(part: list[tuple[int, Item | Future[Item]]]) -> list[tuple[int, Item]]:
-    return [(place, item.result() if isinstance(item, Future) else item) for place, item in part]
+    return [(index, item.result() if isinstance(item, Future) else item) for index, item in part]

@@ -66,9 +66,9 @@ class BatchForward:
         vectors = truncate_embeddings(vectors, self.truncate_dim)
         if self.normalize_embeddings:
             vectors = nn.functional.normalize(vectors, dim=1)
-        started: dict[str, Any] = {"items": [one.item for one in batch]}
+        started: dict[str, Any] = {"items": [prepared.item for prepared in batch]}
         if self.output_value != "sentence_embedding":
-            tokens = output["token_embeddings"][0].split(packed.ends.diff().tolist())
+            tokens = output["token_embeddings"][0].split(packed.offsets.diff().tolist())
             finite &= torch.stack([states.isfinite().all() for states in tokens])
             started["tokens"] = tokens
         # Marked in the vectors, so that they are all that is fetched, and nothing is waited for twice.
@@ -86,9 +86,9 @@ class BatchForward:
                 {"sentence_embedding": vector, "token_embeddings": states}
                 for vector, states in zip(vectors, started["tokens"], strict=True)
             ]
-        for place, failed in enumerate(vectors[:, 0].isnan().tolist()):
+        for index, failed in enumerate(vectors[:, 0].isnan().tolist()):
             if failed:
-                rows[place] = _not_finite(started["items"][place])
+                rows[index] = _not_finite(started["items"][index])
         return rows
 
     @property

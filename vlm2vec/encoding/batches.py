@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from vlm2vec.encoding.plan import Failed, MediaPiece, Planned, TextPiece
-from vlm2vec.encoding.prefixes import LEAST_SAVED
+from vlm2vec.encoding.prefixes import MIN_SAVED
 
 __all__ = ["Batch", "batches"]
 
@@ -45,33 +45,33 @@ def batches(planned: Sequence[Planned], *, budget: HasCost, max_inputs: int | No
     """
     batch: list[Planned] = []
     cost, seen = 0, set[Hashable]()
-    for one, shared in _by_begin(planned):
-        extra = _extra_cost(one, shared, seen)
+    for plan, shared in _by_start(planned):
+        extra = _extra_cost(plan, shared, seen)
         if batch and (cost + extra > budget.cost or len(batch) == max_inputs):
             yield Batch(batch, cost)
             batch, cost, seen = [], 0, set()
-            extra = _extra_cost(one, 0, seen)
-        batch.append(one)
+            extra = _extra_cost(plan, 0, seen)
+        batch.append(plan)
         cost += extra
-        seen.update(one.media)
+        seen.update(plan.media)
     if batch:
         yield Batch(batch, cost)
 
 
-def _by_begin(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
+def _by_start(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
     """Inputs in an order in which those that begin alike are neighbours, and tokens shared with the last."""
     numbers: dict[Hashable, int] = {}
-    symbols = [_symbols(one, numbers) for one in planned]
+    symbols = [_symbols(plan, numbers) for plan in planned]
     # Big-endian bytes compare like the numbers themselves, and much faster.
     order = sorted(range(len(planned)), key=lambda i: symbols[i].astype(">u4").tobytes())
-    shared = [0] + [_shared(planned[place], symbols[last], symbols[place]) for last, place in pairwise(order)]
-    return [(planned[place], tokens) for place, tokens in zip(order, shared, strict=False)]
+    shared = [0] + [_shared(planned[index], symbols[last], symbols[index]) for last, index in pairwise(order)]
+    return [(planned[index], tokens) for index, tokens in zip(order, shared, strict=False)]
 
 
-def _symbols(one: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
+def _symbols(plan: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
     """The prompt as numbers: tokens of texts, and a negative number for each medium."""
     ids: list[int] = []
-    for piece in one.pieces:
+    for piece in plan.pieces:
         if isinstance(piece, TextPiece):
             ids += piece.ids
         else:
@@ -79,17 +79,17 @@ def _symbols(one: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
     return np.array(ids, dtype=np.int32)
 
 
-def _shared(one: Planned, last: np.ndarray, symbols: np.ndarray) -> int:
+def _shared(plan: Planned, last: np.ndarray, symbols: np.ndarray) -> int:
     """Tokens with which an input begins like another."""
     length = min(len(symbols), len(last))
     different = np.flatnonzero(symbols[:length] != last[:length])
-    begin = symbols[: different[0] if len(different) else length]
-    media = iter(piece for piece in one.pieces if isinstance(piece, MediaPiece))
-    return sum(1 if symbol >= 0 else next(media).tokens for symbol in begin.tolist())
+    prefix = symbols[: different[0] if len(different) else length]
+    media = iter(piece for piece in plan.pieces if isinstance(piece, MediaPiece))
+    return sum(1 if symbol >= 0 else next(media).tokens for symbol in prefix.tolist())
 
 
-def _extra_cost(one: Planned, shared: int, seen: set[Hashable]) -> int:
+def _extra_cost(plan: Planned, shared: int, seen: set[Hashable]) -> int:
     """Tokens and patches that an input adds to a batch; `shared` tokens are the last input's too."""
-    patches = sum(piece.patches for key, piece in one.media.items() if key not in seen)
+    patches = sum(piece.patches for key, piece in plan.media.items() if key not in seen)
     # A text that is cut to the context may share more than is left of it.
-    return one.tokens + patches - (min(shared, one.tokens - 1) if shared >= LEAST_SAVED else 0)
+    return plan.tokens + patches - (min(shared, plan.tokens - 1) if shared >= MIN_SAVED else 0)

@@ -58,7 +58,7 @@ class Budget:
 
     def __init__(self, cost: int) -> None:
         self.cost = cost
-        self._was_told = False
+        self._logged = False
 
     @classmethod
     def of(cls, device: torch.device) -> Budget:
@@ -70,14 +70,14 @@ class Budget:
         if cost > self.cost:
             return  # cut before the budget was halved
         self.cost = max(1, cost // 2)
-        if not self._was_told:
+        if not self._logged:
             logger.warning(
                 "Out of memory with %d tokens and patches in a batch; trying less from here on. "
                 "max_tokens_per_batch=%d avoids the failed attempt.",
                 cost,
                 self.cost,
             )
-        self._was_told = True
+        self._logged = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +114,9 @@ class Engine:
         with Workers(ahead=self.settings.prepare_ahead) as workers:
             launched: list[Launched] = []
             for cost, batch in workers.prepared(self._batches(items, window, workers, copies), self.preparer):
-                failed = [(place, ready) for place, ready in batch if isinstance(ready, VLM2VecError)]
+                failed = [(index, ready) for index, ready in batch if isinstance(ready, VLM2VecError)]
                 yield from _with_copies(failed, copies)
-                good = [(place, ready) for place, ready in batch if isinstance(ready, Prepared)]
+                good = [(index, ready) for index, ready in batch if isinstance(ready, Prepared)]
                 # The next batch is launched before the last one's rows are waited for.
                 done, launched = launched, self._launch(good, cost)
                 yield from _with_copies(self._collected(done), copies)
@@ -130,30 +130,30 @@ class Engine:
             firsts: Sequence[int] = range(len(part))
             if self.settings.deduplicate:
                 firsts = first_of_each([item for _, item in part])
-            for (place, item), first in zip(part, firsts, strict=True):
-                if isinstance(item, Input) and part[first][0] != place:
-                    copies.setdefault(part[first][0], []).append((place, item))
-            unique = [one for number, one in enumerate(part) if firsts[number] == number]
-            least, most = _PLANNED_AT_ONCE
-            for some in workers.fetched(unique, min(max(least, self.budget.cost // _SHORT), most)):
-                yield from self._cut(some, workers)
+            for (index, item), first in zip(part, firsts, strict=True):
+                if isinstance(item, Input) and part[first][0] != index:
+                    copies.setdefault(part[first][0], []).append((index, item))
+            unique = [pair for number, pair in enumerate(part) if firsts[number] == number]
+            minimum, maximum = _PLANNED_AT_ONCE
+            for group in workers.fetched(unique, min(max(minimum, self.budget.cost // _SHORT), maximum)):
+                yield from self._cut(group, workers)
             yield Batch([], 0)  # rows of this window come before more inputs are read
 
     def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
         """Batches of inputs that are planned together; of their plans, none is left behind them."""
         planned = self.preparer.planner.plan(items, truncate=self.truncate, run=workers.map)
-        if failed := [one for one in planned if isinstance(one, Failed)]:
+        if failed := [plan for plan in planned if isinstance(plan, Failed)]:
             yield Batch(failed, 0)
-        good = [one for one in planned if isinstance(one, Planned)]
+        good = [plan for plan in planned if isinstance(plan, Planned)]
         yield from batches(good, budget=self.budget, max_inputs=self.max_inputs)
 
     def _launch(self, batch: Sequence[tuple[int, Prepared]], cost: int) -> list[Launched]:
         """The forward pass, in as many parts as memory asks for."""
         if not batch:
             return []
-        places = [place for place, _ in batch]
+        indices = [index for index, _ in batch]
         try:
-            return [(places, self.forward([ready for _, ready in batch]))]
+            return [(indices, self.forward([ready for _, ready in batch]))]
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -162,34 +162,38 @@ class Engine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(batch) == 1:
-            return [(places, _too_large(batch[0][1], reason))]
+            return [(indices, _too_large(batch[0][1], reason))]
         self.budget.failed(cost)
         half = len(batch) // 2
         parts = batch[:half], batch[half:]
         costs = (min(cost, sum(ready.cost for _, ready in part)) for part in parts)
-        return [one for part, some in zip(parts, costs, strict=True) for one in self._launch(part, some)]
+        return [
+            launched
+            for part, part_cost in zip(parts, costs, strict=True)
+            for launched in self._launch(part, part_cost)
+        ]
 
     def _collected(self, launched: Iterable[Launched]) -> Iterator[tuple[int, Any]]:
-        for places, output in launched:
+        for indices, output in launched:
             rows = [output] if isinstance(output, VLM2VecError) else self.collect(output)
-            yield from zip(places, rows, strict=True)
+            yield from zip(indices, rows, strict=True)
 
 
 def in_order(rows: Iterable[tuple[int, T]]) -> Generator[T]:
     """Rows by their places, each as soon as all before it are there."""
     waiting: dict[int, T] = {}
-    place = 0
-    for at, row in rows:
-        waiting[at] = row
-        while place in waiting:
-            yield waiting.pop(place)
-            place += 1
+    next_index = 0
+    for index, row in rows:
+        waiting[index] = row
+        while next_index in waiting:
+            yield waiting.pop(next_index)
+            next_index += 1
 
 
 def _with_copies(rows: Iterable[tuple[int, Any]], copies: Copies) -> Iterator[tuple[int, Any]]:
-    for place, row in rows:
-        yield place, row
-        for copy, item in copies.pop(place, ()):
+    for index, row in rows:
+        yield index, row
+        for copy, item in copies.pop(index, ()):
             yield copy, _error_of(item, row) if isinstance(row, VLM2VecError) else _cloned(row)
 
 
@@ -226,10 +230,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
-def _too_large(one: Prepared, reason: str) -> OutOfMemoryError:
+def _too_large(prepared: Prepared, reason: str) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"with {len(one.token_ids):,} tokens it does not fit the device's memory, even alone ({reason})",
+        f"with {len(prepared.token_ids):,} tokens it does not fit the device's memory, even alone ({reason})",
         fix="Give fewer pages, frames or max_pixels, a shorter text, or another device.",
-        index=one.item.index,
-        source=one.item.describe(),
+        index=prepared.item.index,
+        source=prepared.item.describe(),
     )

@@ -41,13 +41,13 @@ class Packed:
         language: The tokens.
         vision: The pictures and clips; `None` where there are none.
         rows: Of the states that come out, those of the first input, then the second, and so on.
-        ends: `(n + 1,)` int32, the first of each input among `rows`, and the end.
+        offsets: `(n + 1,)` int32, the first of each input among `rows`, and the end.
     """
 
     language: LanguageRow
     vision: VisionRow | None
     rows: Tensor
-    ends: Tensor
+    offsets: Tensor
 
 
 def pack(
@@ -61,30 +61,32 @@ def pack(
         pooled_only: Ask for the state of each input's last token alone.
         share_prefixes: Compute what inputs begin with in common once.
     """
-    visuals = list({visual.digest: visual for one in batch for visual in one.visuals}.values())
+    visuals = list({visual.digest: visual for prepared in batch for visual in prepared.visuals}.values())
     visuals.sort(key=lambda visual: (visual.is_clip, visual.grid))
     features = _feature_rows(batch, visuals, rules.merge_size**2)
-    lengths = [len(one.token_ids) for one in batch]
+    lengths = [len(prepared.token_ids) for prepared in batch]
     by_length = sorted(range(len(batch)), key=lambda i: lengths[i])
     if share_prefixes:
-        nodes = shared_prefixes([_symbols(one, some) for one, some in zip(batch, features, strict=True)])
+        nodes = shared_prefixes(
+            [_symbols(prepared, feature_row) for prepared, feature_row in zip(batch, features, strict=True)]
+        )
     else:
         nodes = [Node(i, 0, lengths[i], (i,)) for i in by_length]
-    places = paths(nodes, lengths)
-    parts = [(node.sequence, slice(node.begin, node.end)) for node in nodes]
-    looks_at = np.concatenate([features[i][part] for i, part in parts])
-    media_tokens = np.flatnonzero(looks_at >= 0)
-    wanted, wanted_segments, rows, sizes = None, None, np.concatenate(places), lengths
+    indices = paths(nodes, lengths)
+    parts = [(node.sequence, slice(node.start, node.end)) for node in nodes]
+    token_features = np.concatenate([features[i][part] for i, part in parts])
+    media_tokens = np.flatnonzero(token_features >= 0)
+    wanted, wanted_segments, rows, sizes = None, None, np.concatenate(indices), lengths
     if pooled_only:
-        wanted = torch.from_numpy(np.array([places[i][-1] for i in by_length]))
-        wanted_segments = _segments([1] * len(batch), [places[i] for i in by_length])
+        wanted = torch.from_numpy(np.array([indices[i][-1] for i in by_length]))
+        wanted_segments = _segments([1] * len(batch), [indices[i] for i in by_length])
         rows, sizes = np.argsort(by_length), [1] * len(batch)
     language = LanguageRow(
         torch.from_numpy(np.concatenate([batch[i].token_ids[part] for i, part in parts])),
         torch.from_numpy(np.concatenate([batch[i].positions[part] for i, part in parts])),
         torch.from_numpy(media_tokens),
-        torch.from_numpy(looks_at[media_tokens]),
-        _segments([node.end - node.begin for node in nodes], [places[n.sequence][: n.end] for n in nodes]),
+        torch.from_numpy(token_features[media_tokens]),
+        _segments([node.end - node.start for node in nodes], [indices[n.sequence][: n.end] for n in nodes]),
         wanted,
         wanted_segments,
     )
@@ -127,28 +129,31 @@ def _feature_rows(
         first[visual.digest] = total
         total += len(visual.patches) // per_token
     features = []
-    for one in batch:
-        rows = np.full(len(one.token_ids), -1)
-        if one.visuals:
-            rows[one.is_media] = np.concatenate(
-                [first[seen.digest] + np.arange(len(seen.patches) // per_token) for seen in one.visuals]
+    for prepared in batch:
+        rows = np.full(len(prepared.token_ids), -1)
+        if prepared.visuals:
+            rows[prepared.is_media] = np.concatenate(
+                [
+                    first[visual.digest] + np.arange(len(visual.patches) // per_token)
+                    for visual in prepared.visuals
+                ]
             )
         features.append(rows)
     return features
 
 
-def _symbols(one: Prepared, features: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _symbols(prepared: Prepared, features: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Numbers that are equal where tokens and what they look at are equal."""
-    return np.where(features < 0, one.token_ids, features + _FIRST_FEATURE)
+    return np.where(features < 0, prepared.token_ids, features + _FIRST_FEATURE)
 
 
 def _segments(lengths: list[int], key_rows: list[npt.NDArray[np.int64]]) -> Segments:
     rows = np.concatenate(key_rows)
-    in_place = np.array_equal(rows, np.arange(len(rows)))
+    is_identity = np.array_equal(rows, np.arange(len(rows)))
     return Segments.of(
         lengths,
-        key_lengths=[len(some) for some in key_rows],
-        key_rows=None if in_place else torch.from_numpy(rows),
+        key_lengths=[len(keys) for keys in key_rows],
+        key_rows=None if is_identity else torch.from_numpy(rows),
     )
 
 

@@ -92,14 +92,14 @@ class Planned:
     """One input whose cost is known.
 
     Attributes:
-        place: Where its row belongs.
+        index: Where its row belongs.
         item: The input.
         pieces: Its prompt in order.
         tokens: Tokens, media included.
         truncate: Whether its texts may be shortened.
     """
 
-    place: int
+    index: int
     item: Input
     pieces: tuple[Piece, ...]
     tokens: int
@@ -115,7 +115,7 @@ class Planned:
 class Failed:
     """An input that cannot be encoded, and why."""
 
-    place: int
+    index: int
     error: VLM2VecError
 
 
@@ -154,17 +154,21 @@ class Planner:
         layouts = [self._lay_out(item) for _, item in items]
         segments = [segment for layout in layouts if isinstance(layout, list) for segment in layout]
         texts = self._tokenised(segments)
-        media = {id(one): MediaPiece(one, media_key(one)) for one in segments if isinstance(one, Media)}
+        media = {
+            id(segment): MediaPiece(segment, media_key(segment))
+            for segment in segments
+            if isinstance(segment, Media)
+        }
         known: dict[Hashable, MediaPiece | VLM2VecError] = {piece.key: piece for piece in media.values()}
         if measure:
             known = dict(zip(known, run(self._measured, known.values()), strict=True))
         planned: list[Planned | Failed] = []
-        for (place, item), layout in zip(items, layouts, strict=True):
+        for (index, item), layout in zip(items, layouts, strict=True):
             if isinstance(item, VLM2VecError):
-                planned.append(Failed(place, item))
+                planned.append(Failed(index, item))
                 continue
             if isinstance(layout, VLM2VecError):
-                planned.append(Failed(place, layout))
+                planned.append(Failed(index, layout))
                 continue
             try:
                 good = [
@@ -176,10 +180,10 @@ class Planner:
                 shown = self._shown(good, truncate=truncate)
             except VLM2VecError as error:
                 release(item)
-                planned.append(Failed(place, error.at(item.index, item.describe())))
+                planned.append(Failed(index, error.at(item.index, item.describe())))
             else:
                 tokens = sum(piece.tokens for piece in shown)
-                planned.append(Planned(place, item, tuple(good), tokens, truncate))
+                planned.append(Planned(index, item, tuple(good), tokens, truncate))
         return planned
 
     def _shown(self, pieces: list[Piece], *, truncate: bool) -> list[Piece]:
@@ -212,24 +216,24 @@ class Planner:
             ends = list(dict.fromkeys(end for both in uncut for end in both))
             ids = self._token_ids([text.text for text in kind], plain=plain)
             kept = dict(zip(ends, map(len, self._token_ids(ends, plain=plain)), strict=True))
-            for text, some, (head, tail) in zip(kind, ids, uncut, strict=True):
-                floor = min(len(some), kept[head] + 1) if plain else len(some)
-                pieces[text] = TextPiece(some, floor, kept[tail])
+            for text, token_ids, (head, tail) in zip(kind, ids, uncut, strict=True):
+                floor = min(len(token_ids), kept[head] + 1) if plain else len(token_ids)
+                pieces[text] = TextPiece(token_ids, floor, kept[tail])
         return pieces
 
     def _token_ids(self, texts: list[str], *, plain: bool) -> list[Sequence[int]]:
         ids: list[Sequence[int]] = []
-        for begin in range(0, len(texts), _TOKENISED_AT_ONCE):
+        for start in range(0, len(texts), _TOKENISED_AT_ONCE):
             with _TOKENISING:
                 # verbose=False: transformers would warn of a long text beside our own error.
-                some = self.tokenizer(
-                    texts[begin : begin + _TOKENISED_AT_ONCE],
+                encoded = self.tokenizer(
+                    texts[start : start + _TOKENISED_AT_ONCE],
                     add_special_tokens=False,
                     split_special_tokens=plain,
                     return_attention_mask=False,
                     verbose=False,
                 )["input_ids"]
-            ids += [array("i", one) for one in some]
+            ids += [array("i", row) for row in encoded]
         return ids
 
     def _measured(self, piece: MediaPiece) -> MediaPiece | VLM2VecError:
@@ -299,15 +303,15 @@ def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) 
         raise InputError("there is nothing to embed", fix="Give a text, an instruction or media.")
     excess = total - max_tokens
     shortened = list(pieces)
-    for place in reversed(range(len(pieces) if truncate and excess > 0 else 0)):
-        piece = pieces[place]
+    for index in reversed(range(len(pieces) if truncate and excess > 0 else 0)):
+        piece = pieces[index]
         if not isinstance(piece, TextPiece):
             continue
-        tail = max(piece.tail, place == len(pieces) - 1)
+        tail = max(piece.tail, index == len(pieces) - 1)
         end = len(piece.ids) - tail
         cut = max(0, min(excess, end - piece.floor))
         excess -= cut
-        shortened[place] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
+        shortened[index] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
     if excess > 0:
         raise ContextLengthError(
             f"the input has {total:,} tokens, and the model's context holds {max_tokens:,}",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 __all__ = ["Node", "paths", "shared_prefixes"]
 
-LEAST_SAVED = 16
+MIN_SAVED = 16
 """Tokens that a node must save: below that, one more attention call costs more than it spares."""
 
 Symbols = npt.NDArray[np.int64]
@@ -28,13 +28,13 @@ class Node:
 
     Attributes:
         sequence: A sequence that holds it.
-        begin: Its first token there; all before are its ancestors'.
+        start: Its first token there; all before are its ancestors'.
         end: The token behind its last.
         users: Sequences that it belongs to.
     """
 
     sequence: int
-    begin: int
+    start: int
     end: int
     users: tuple[int, ...]
 
@@ -48,7 +48,7 @@ def shared_prefixes(sequences: Sequence[Symbols]) -> list[Node]:
     Example:
         >>> text = np.arange(20)
         >>> nodes = shared_prefixes([np.append(text, 7), np.append(text, 8), np.array([5])])
-        >>> [(node.begin, node.end, node.users) for node in nodes]
+        >>> [(node.start, node.end, node.users) for node in nodes]
         [(0, 1, (2,)), (0, 20, (0, 1)), (20, 21, (0,)), (20, 21, (1,))]
     """
     # Big-endian bytes compare like the numbers themselves, and much faster.
@@ -57,17 +57,17 @@ def shared_prefixes(sequences: Sequence[Symbols]) -> list[Node]:
     nodes: list[Node] = []
     groups = [(0, len(order), 0)]
     while groups:
-        first, behind, begin = groups.pop()
-        least = min(common[first : behind - 1], default=len(sequences[order[first]]))
-        count = behind - first
-        end = least if count == 1 or (count - 1) * (least - begin) >= LEAST_SAVED else begin
-        if end > begin:
-            nodes.append(Node(order[first], begin, end, tuple(sorted(order[first:behind]))))
+        first, stop, start = groups.pop()
+        shared = min(common[first : stop - 1], default=len(sequences[order[first]]))
+        count = stop - first
+        end = shared if count == 1 or (count - 1) * (shared - start) >= MIN_SAVED else start
+        if end > start:
+            nodes.append(Node(order[first], start, end, tuple(sorted(order[first:stop]))))
         if count > 1:
-            parts = [first, *(i + 1 for i in range(first, behind - 1) if common[i] == least), behind]
+            parts = [first, *(i + 1 for i in range(first, stop - 1) if common[i] == shared), stop]
             groups += [(a, b, end) for a, b in pairwise(parts)]
     # Equal shapes next to each other: they attend in one call.
-    return sorted(nodes, key=lambda node: (node.end, node.end - node.begin, node.users))
+    return sorted(nodes, key=lambda node: (node.end, node.end - node.start, node.users))
 
 
 def paths(nodes: Sequence[Node], lengths: Sequence[int]) -> list[npt.NDArray[np.int64]]:
@@ -80,7 +80,7 @@ def paths(nodes: Sequence[Node], lengths: Sequence[int]) -> list[npt.NDArray[np.
     rows = [np.empty(length, dtype=np.int64) for length in lengths]
     for node, offset in zip(nodes, _offsets(nodes), strict=True):
         for user in node.users:
-            rows[user][node.begin : node.end] = np.arange(offset, offset + node.end - node.begin)
+            rows[user][node.start : node.end] = np.arange(offset, offset + node.end - node.start)
     return rows
 
 
@@ -88,11 +88,11 @@ def _offsets(nodes: Sequence[Node]) -> Iterator[int]:
     offset = 0
     for node in nodes:
         yield offset
-        offset += node.end - node.begin
+        offset += node.end - node.start
 
 
-def _common(one: Symbols, other: Symbols) -> int:
+def _common(first: Symbols, second: Symbols) -> int:
     """Tokens at the begin that are the same in both."""
-    length = min(len(one), len(other))
-    different = np.flatnonzero(one[:length] != other[:length])
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
     return int(different[0]) if len(different) else length

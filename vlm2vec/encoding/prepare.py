@@ -105,7 +105,7 @@ class Preparer:
         for planned in self.planner.plan(list(enumerate(arrived)), truncate=truncate, measure=False):
             if isinstance(planned, Failed):
                 raise planned.error
-            visuals = {key: self.see(piece.part) for key, piece in planned.media.items()}
+            visuals = {key: self.decode(piece.part) for key, piece in planned.media.items()}
             release(planned.item)
             ready = self.lay_out(planned, visuals)
             if isinstance(ready, VLM2VecError):
@@ -113,7 +113,7 @@ class Preparer:
             prepared.append(ready)
         return prepared
 
-    def see(self, media: Media) -> Visual | VLM2VecError:
+    def decode(self, media: Media) -> Visual | VLM2VecError:
         """The patches of a medium, or what is wrong with it."""
         rules, is_clip = self.planner.profile.pixels, isinstance(media, Clip)
         if not is_clip:
@@ -144,13 +144,13 @@ class Preparer:
     def _laid_out(self, planned: Planned, visuals: Mapping[Hashable, Visual | VLM2VecError]) -> Prepared:
         merge = self.planner.profile.pixels.merge_size
         pieces: list[TextPiece | MediaPiece] = []
-        seen = []
+        shown = []
         for piece in planned.pieces:
             if isinstance(piece, MediaPiece):
                 visual = visuals[piece.key]
                 if isinstance(visual, VLM2VecError):
                     raise visual.copy() from visual.__cause__
-                seen.append(visual)
+                shown.append(visual)
                 time, height, width = visual.grid
                 merged = (time, height // merge, width // merge)
                 pieces.append(MediaPiece(piece.part, piece.key, merged, int(np.prod(merged))))
@@ -165,13 +165,15 @@ class Preparer:
             for piece in pieces
         ]
         return Prepared(
-            np.concatenate([np.asarray(some, dtype=np.int64) for some in ids]),
+            np.concatenate([np.asarray(piece_ids, dtype=np.int64) for piece_ids in ids]),
             token_positions(
                 [piece.tokens if isinstance(piece, TextPiece) else piece.grid for piece in pieces],
                 self.planner.profile.positions,
             ),
-            tuple(seen),
-            np.repeat([isinstance(piece, MediaPiece) for piece in pieces], [len(some) for some in ids]),
+            tuple(shown),
+            np.repeat(
+                [isinstance(piece, MediaPiece) for piece in pieces], [len(piece_ids) for piece_ids in ids]
+            ),
             planned.item,
         )
 

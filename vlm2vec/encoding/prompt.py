@@ -80,10 +80,10 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     elif item.instruction:
         instructed = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
         pieces.insert(instructed, _uncut(item.instruction))
-    for place, piece in enumerate(pieces):
-        if place:
-            behind_instruction = instructed == place - 1
-            segments.append(Plain(profile.instruction_joiner if behind_instruction else profile.joiner))
+    for index, piece in enumerate(pieces):
+        if index:
+            after_instruction = instructed == index - 1
+            segments.append(Plain(profile.instruction_joiner if after_instruction else profile.joiner))
         if isinstance(piece, Plain):
             segments.append(piece)
         else:

@@ -46,18 +46,18 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
         # By number alone the choice is known before the times are, and stands if no frame is damaged.
         expected = [] if sampling.by_clock else sampling.choose_untimed(frame_count(picture))
 
-        def see(i: int) -> None:
+        def keep(i: int) -> None:
             if i in expected:
                 frames[i] = np.asarray(to_rgb(picture, alpha))
 
-        times, duration, problem = frame_times(picture, deadline, see)
+        times, duration, problem = frame_times(picture, deadline, keep)
         expected = sampling.choose(times, duration)
         for i in expected:
             if i not in frames:
                 deadline.check()
                 picture.seek(i)
                 picture.load()
-                see(i)
+                keep(i)
     return Frames([frames[i] for i in expected], [times[i] for i in expected], problem)
 
 
@@ -68,14 +68,14 @@ def frame_count(picture: Image.Image) -> int:
 
 
 def frame_times(
-    picture: Image.Image, deadline: Deadline, see: Callable[[int], None] = lambda _: None
+    picture: Image.Image, deadline: Deadline, on_frame: Callable[[int], None] = lambda _: None
 ) -> tuple[list[float], float, str | None]:
     """Time of each frame and the duration in seconds, and what cannot be read; all frames are decoded.
 
     Args:
         picture: The animation, just opened.
         deadline: Time limit.
-        see: Called with the number of each frame while the picture shows it.
+        on_frame: Called with the number of each frame while the picture shows it.
 
     Raises:
         MediaError: It is damaged before its first frame ends.
@@ -93,7 +93,7 @@ def frame_times(
             if not times:
                 raise
             return times, now / 1000, f"{count - i} of its {count} frames are damaged"
-        see(i)
+        on_frame(i)
         times.append(now / 1000)
         now += int(picture.info.get("duration") or _DEFAULT_DURATION)
     return times, now / 1000, None

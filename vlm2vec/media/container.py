@@ -155,15 +155,15 @@ class ClipFile:
                 fix="Raise Limits.max_image_pixels.",
             )
 
-    def count_frames(self, most: int | None) -> int:
-        """Frames that the packets promise; no more packets are read than `most` frames need.
+    def count_frames(self, max_frames: int | None) -> int:
+        """Frames that the packets promise; no more packets are read than `max_frames` frames need.
 
         Raises:
             MediaError: There is none.
         """
         codec = self.stream.codec_context.name
         shown = (packet for packet in self.packets() if not packet.is_discard and _shows(packet, codec))
-        count = sum(1 for _ in islice(shown, most))
+        count = sum(1 for _ in islice(shown, max_frames))
         if not count:
             raise _no_frames()
         return count

@@ -28,27 +28,27 @@ def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> 
     while count:
         times = [i * step for i in range(count)]
         chosen = sampling.choose(times, count * step)
-        pictures, seen, damaged = _decode(clip, set(chosen))
-        if seen == count:
+        pictures, intact, damaged = _decode(clip, set(chosen))
+        if intact == count:
             problem = joined(index.problem, f"damaged frames: {damaged}") if damaged else index.problem
             return Frames([pictures[i] for i in chosen], [times[i] for i in chosen], problem)
-        count = seen
+        count = intact
     return Frames([], [], joined(index.problem, "no frame is intact"))
 
 
 def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], int, int]:
     """Pictures by number, the number of intact frames, and that of damaged ones."""
     pictures: dict[int, np.ndarray] = {}
-    seen = damaged = 0
+    intact = damaged = 0
     clip.restart()
     for frame in _frames(clip):
         if frame is None:
             damaged += 1
             continue
-        if seen in wanted:
-            pictures[seen] = picture(frame, clip.reformatter)
-        seen += 1
-    return pictures, seen, damaged
+        if intact in wanted:
+            pictures[intact] = picture(frame, clip.reformatter)
+        intact += 1
+    return pictures, intact, damaged
 
 
 def _frames(clip: ClipFile) -> Iterator[Any | None]:

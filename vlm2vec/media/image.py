@@ -66,7 +66,7 @@ _PLUGINS = (
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
 # What turns a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
-_TURNS = {
+_TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -135,16 +135,16 @@ def load_picture(
             check_single(picture)
             _decode_in_place(picture)
             picture.load()
-            turn = _turn(picture)
-            return to_rgb(picture if turn is None else picture.transpose(turn), alpha)
+            transposition = _transposition(picture)
+            return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
         with _PIL_LOCK, decoding_errors():
             check_single(image)
             image.load()
-            turn = _turn(image)
+            transposition = _transposition(image)
         with decoding_errors():
-            return to_rgb(image if turn is None else image.transpose(turn), alpha)
+            return to_rgb(image if transposition is None else image.transpose(transposition), alpha)
     array = as_array(image)
     height, width = array_size(array)
     check_area(width, height, limits)
@@ -222,8 +222,8 @@ def upright_size(picture: Image.Image) -> tuple[int, int]:
     return height, width
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    return _TURNS.get(_orientation(picture))
+def _transposition(picture: Image.Image) -> Image.Transpose | None:
+    return _TRANSPOSITIONS.get(_orientation(picture))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -239,7 +239,7 @@ def has_late_exif(picture: Image.Image) -> bool:
         return False
     assert isinstance(picture, ImageFile.ImageFile)  # noqa: S101  # it was opened, not made
     file: Any = picture.fp
-    place = file.tell()
+    offset = file.tell()
     try:
         file.seek(8)
         while len(header := file.read(8)) == 8:
@@ -248,7 +248,7 @@ def has_late_exif(picture: Image.Image) -> bool:
                 return True
             file.seek(length + 4, 1)
     finally:
-        file.seek(place)
+        file.seek(offset)
     return False
 
 

@@ -109,7 +109,7 @@ class Sampling:
         if self.fps is not None:
             until = last_time - _ROUNDING if last_time > times[-1] else last_time
             until = until if self.end is None else min(self.end, until)
-            chosen = _every(times, chosen, self.fps, begin=self.start or 0.0, until=until)
+            chosen = _every(times, chosen, self.fps, start=self.start or 0.0, until=until)
         if self.num_frames is None:
             return chosen
         return [chosen[i] for i in uniform_indices(len(chosen), self.num_frames)]
@@ -128,13 +128,13 @@ class Sampling:
         return uniform_indices(count, count if self.num_frames is None else self.num_frames)
 
 
-def _every(times: Sequence[float], chosen: list[int], fps: float, *, begin: float, until: float) -> list[int]:
+def _every(times: Sequence[float], chosen: list[int], fps: float, *, start: float, until: float) -> list[int]:
     """The chosen frames that are on screen at begin, begin + 1 / fps, ..., up to `until`."""
     taken: list[int] = []
     next_tick = 0
     for i in chosen:
-        tick = max(next_tick, math.ceil((times[i] - begin - _ROUNDING) * fps))
-        tick_time = begin + tick / fps
+        tick = max(next_tick, math.ceil((times[i] - start - _ROUNDING) * fps))
+        tick_time = start + tick / fps
         gone = times[i + 1] if i + 1 < len(times) else math.inf
         if tick_time <= until and tick_time < gone:
             taken.append(i)

@@ -222,12 +222,12 @@ class _Reader:
                     yield packet
                     yield from packets
                     return
-                if _is_behind(packet, key):
+                if _is_after(packet, key):
                     break
             self.clip.restart()
 
 
-def _is_behind(packet: Any, key: Key) -> bool:
+def _is_after(packet: Any, key: Key) -> bool:
     return key.dts is not None and packet.dts is not None and bool(packet.dts > key.dts)
 
 

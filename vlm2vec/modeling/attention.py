@@ -67,32 +67,32 @@ class Segments:
         key_offsets = torch.tensor([0, *accumulate(key_lengths)], dtype=torch.int32)
         return cls(tuple(lengths), tuple(key_lengths), offsets, key_offsets, key_rows)
 
-    def parts(self, most: int) -> Iterator[tuple[slice, Segments]]:
-        """The rows of some segments at a time, with at most `most` keys unless one alone has more.
+    def parts(self, max_keys: int) -> Iterator[tuple[slice, Segments]]:
+        """The rows of some segments at a time, with at most `max_keys` keys unless one alone has more.
 
         Where keys are the rows themselves, those of a part are the part's.
         """
-        count, begin = len(self.lengths), 0
-        if sum(self.key_lengths) <= most:
+        count, start = len(self.lengths), 0
+        if sum(self.key_lengths) <= max_keys:
             yield slice(0, sum(self.lengths)), self
             return
-        while begin < count:
-            end, keys = begin + 1, self.key_lengths[begin]
-            while end < count and keys + self.key_lengths[end] <= most:
+        while start < count:
+            end, keys = start + 1, self.key_lengths[start]
+            while end < count and keys + self.key_lengths[end] <= max_keys:
                 keys += self.key_lengths[end]
                 end += 1
-            first, first_key = sum(self.lengths[:begin]), sum(self.key_lengths[:begin])
+            first, first_key = sum(self.lengths[:start]), sum(self.key_lengths[:start])
             yield (
-                slice(first, first + sum(self.lengths[begin:end])),
+                slice(first, first + sum(self.lengths[start:end])),
                 Segments(
-                    self.lengths[begin:end],
-                    self.key_lengths[begin:end],
-                    self.offsets[begin : end + 1] - self.offsets[begin],
-                    self.key_offsets[begin : end + 1] - self.key_offsets[begin],
+                    self.lengths[start:end],
+                    self.key_lengths[start:end],
+                    self.offsets[start : end + 1] - self.offsets[start],
+                    self.key_offsets[start : end + 1] - self.key_offsets[start],
                     None if self.key_rows is None else self.key_rows[first_key : first_key + keys],
                 ),
             )
-            begin = end
+            start = end
 
 
 def attend(
@@ -125,7 +125,7 @@ def attend(
     outputs: list[Tensor] = []
     parts: Iterable[tuple[slice, Segments]] = [(slice(None), segments)]
     if segments.key_rows is not None:  # keys that many share are not copied for all at once
-        parts = segments.parts(_MOST_KEY_ROWS)
+        parts = segments.parts(_MAX_KEY_ROWS)
     for rows, part in parts:
         if by_kernel:
             outputs.append(_attend_by_kernel(query[rows], key, value, part, causal=causal, scaling=scaling))
@@ -223,7 +223,7 @@ def _runs(
         parts = zip(torch.split(key, key_sizes), torch.split(value, key_sizes), strict=True)
     else:
         rows = torch.split(key_rows, key_sizes)
-        parts = ((key.index_select(0, some), value.index_select(0, some)) for some in rows)
+        parts = ((key.index_select(0, index), value.index_select(0, index)) for index in rows)
     for (_, _, count), q, (k, v) in zip(runs, queries, parts, strict=True):
         yield _in_sequences(q, count), _in_sequences(k, count), _in_sequences(v, count)
 
@@ -282,15 +282,15 @@ def _kernel_takes(query: Tensor) -> bool:
         and torch.version.hip is None  # AMD's counts the causal window from the start
         and query.dtype in _HALF
         and query.shape[2] % 8 == 0
-        and query.shape[2] <= _MOST_HEAD_DIM
+        and query.shape[2] <= _MAX_HEAD_DIM
         and has_bfloat16(query.device)  # the generation that it needs, whatever the type
     )
 
 
 _KERNEL = _find_kernel()
 _HALF = (torch.float16, torch.bfloat16)
-_MOST_HEAD_DIM = 256
-_MOST_KEY_ROWS = 2**16
+_MAX_HEAD_DIM = 256
+_MAX_KEY_ROWS = 2**16
 """Rows of keys that are gathered at a time where inputs share a prefix."""
 
 AttentionInterface.register(PACKED_ATTENTION, packed_attention)

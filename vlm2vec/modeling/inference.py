@@ -54,10 +54,10 @@ class VisionRow:
     positions: Tensor
     segments: Segments
 
-    def parts(self, most: int) -> Iterator[VisionRow]:
-        """Some frames at a time, with at most `most` patches unless one alone has more."""
+    def parts(self, max_patches: int) -> Iterator[VisionRow]:
+        """Some frames at a time, with at most `max_patches` patches unless one alone has more."""
         stills = 0 if self.stills is None else len(self.stills)
-        for rows, segments in self.segments.parts(most):
+        for rows, segments in self.segments.parts(max_patches):
             yield VisionRow(
                 _within(self.stills, rows.start, rows.stop),
                 _within(self.clips, rows.start - stills, rows.stop - stills),
@@ -157,9 +157,11 @@ def _vision_block(block: Any, hidden: Tensor, heads: _Heads, segments: Segments,
     attention, mlp = block.attn, block.mlp
     counts = (attention.num_heads,) * 3
     query, key, value = heads.of([attention.qkv], block.norm1, hidden, counts, products)
-    seen = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
-    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.proj], products=products), products)
-    del seen  # as large as all rows, and not needed beside the MLP
+    attended = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
+    _add_by_blocks(
+        hidden, attended.flatten(1), partial(project, [attention.proj], products=products), products
+    )
+    del attended  # as large as all rows, and not needed beside the MLP
 
     def middle(rows: Tensor) -> Tensor:
         wide = _activated(mlp.act, project([mlp.fc1], block.norm2(rows), products))
@@ -184,9 +186,11 @@ def _decoder_layer(
     query, key, value = heads.of(projections, norm, hidden, counts, products)
     if only is not None:
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
-    seen = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
-    _add_by_blocks(hidden, seen.flatten(1), partial(project, [attention.o_proj], products=products), products)
-    del seen
+    attended = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
+    _add_by_blocks(
+        hidden, attended.flatten(1), partial(project, [attention.o_proj], products=products), products
+    )
+    del attended
 
     def middle(rows: Tensor) -> Tensor:
         normed = _rms_norm(layer.post_attention_layernorm, rows)
@@ -228,7 +232,7 @@ def _blocks(tensor: Tensor, products: Products = AUTO) -> Iterator[slice]:
     if uses_onednn(tensor, products.kernel):
         return row_blocks(len(tensor), largest=_BLOCK_ROWS)
     size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
-    return (slice(begin, begin + size) for begin in range(0, len(tensor), size))
+    return (slice(start, start + size) for start in range(0, len(tensor), size))
 
 
 def _rms_norm(norm: Any, hidden: Tensor) -> Tensor:
@@ -255,7 +259,7 @@ class _Heads:
     def __init__(self, cos: Tensor, sin: Tensor) -> None:
         self._dim = cos.shape[-1]
         half = self._dim // 2
-        self._cos, self._sin = (each.reshape(-1, 2 * half)[:, None, :half] for each in (cos, sin))
+        self._cos, self._sin = (angles.reshape(-1, 2 * half)[:, None, :half] for angles in (cos, sin))
         self._buffer: Tensor | None = None
 
     def of(
@@ -267,18 +271,18 @@ class _Heads:
         products: Products,
     ) -> Sequence[Tensor]:
         """Three tensors `(rows, heads, head_dim)`, with `counts` heads; good until the next call."""
-        turned = counts[0] + counts[1]
+        rotated = counts[0] + counts[1]
         for rows in _blocks(hidden, products):
             part = project(projections, norm(hidden[rows]), products).view(-1, sum(counts), self._dim)
             if self._buffer is None or self._buffer.dtype != part.dtype:
                 self._buffer = part.new_empty(len(hidden), *part.shape[1:])
-            self._turn(part[:, :turned], rows, out=self._buffer[rows, :turned])
-            self._buffer[rows, turned:] = part[:, turned:]
+            self._rotate(part[:, :rotated], rows, out=self._buffer[rows, :rotated])
+            self._buffer[rows, rotated:] = part[:, rotated:]
             del part  # or two would be held at once
         assert self._buffer is not None  # noqa: S101  # there is at least one row
         return torch.split(self._buffer, list(counts), dim=1)
 
-    def _turn(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
+    def _rotate(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
         """Rotate, in float32 where the angles are, as transformers does in the vision tower."""
         cos, sin = self._cos[rows], self._sin[rows]
         (first, second), (out_first, out_second) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
@@ -286,9 +290,9 @@ class _Heads:
         out_second.copy_(second * cos + first * sin)
 
 
-def _within(patches: Tensor | None, begin: int, end: int) -> Tensor | None:
-    """Patches from `begin` to `end`, or `None` where there are none."""
-    return None if patches is None or end <= 0 or begin >= len(patches) else patches[max(begin, 0) : end]
+def _within(patches: Tensor | None, start: int, end: int) -> Tensor | None:
+    """Patches from `start` to `end`, or `None` where there are none."""
+    return None if patches is None or end <= 0 or start >= len(patches) else patches[max(start, 0) : end]
 
 
 def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None) -> Tensor:
@@ -306,13 +310,13 @@ def _project_patches(weight: Tensor, stills: Tensor | None, clips: Tensor | None
     if clips is not None:
         given.append((clips, (kernel * scale[:, None, None, None]).flatten(1)))
     projected = weight.new_empty(sum(len(patches) for patches, _ in given), len(weight))
-    begin = 0
+    start = 0
     for patches, filters in given:
         for rows in _blocks(patches):
             levels = patches[rows].view(-1, len(MEAN), patches.shape[1] // len(MEAN)) - near[:, None]
-            out = projected[begin : begin + len(levels)]
+            out = projected[start : start + len(levels)]
             out.copy_(F.linear(levels.flatten(1), filters, rest))
-            begin += len(levels)
+            start += len(levels)
     return projected
 
 

@@ -251,8 +251,10 @@ def _is_plain(module: nn.Module) -> bool:
 
 def _joined(weights: Sequence[nn.Parameter]) -> Tensor:
     """One matrix over all rows. The weights are made slices of it, unless they are so already."""
-    ends = pairwise(weights)
-    if not all(one.data_ptr() + one.nbytes == other.data_ptr() and _share(one, other) for one, other in ends):
+    if not all(
+        first.data_ptr() + first.nbytes == second.data_ptr() and _share(first, second)
+        for first, second in pairwise(weights)
+    ):
         # Outside inference mode, or the weights could never be trained again.
         with torch.inference_mode(False), torch.no_grad():
             joined = torch.cat([weight.detach() for weight in weights])
@@ -263,5 +265,5 @@ def _joined(weights: Sequence[nn.Parameter]) -> Tensor:
     return first.as_strided((sum(len(weight) for weight in weights), first.shape[1]), first.stride())
 
 
-def _share(one: Tensor, other: Tensor) -> bool:
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def _share(first: Tensor, second: Tensor) -> bool:
+    return first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()

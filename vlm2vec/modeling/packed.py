@@ -52,8 +52,8 @@ def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None)
         return inference.language_states(model, row, media)
     hidden = language.embed_tokens(row.token_ids)
     if media is not None:
-        seen = select_rows(media, row.media_features).to(hidden.dtype)
-        hidden = hidden.index_copy(0, row.media_tokens, seen)
+        features = select_rows(media, row.media_features).to(hidden.dtype)
+        hidden = hidden.index_copy(0, row.media_tokens, features)
     hidden = hidden.unsqueeze(0)
     rotary = language.rotary_emb(hidden, row.positions.T[:, None])
     for layer in language.layers[:-1]:
@@ -93,8 +93,8 @@ def hidden_states(
     """
     given = ((images, model.config.image_token_id), (clips, model.config.video_token_id))
     media = [features for features, _ in given if features is not None]
-    places = [(token_ids == token).nonzero()[:, 0] for features, token in given if features is not None]
-    tokens = torch.cat(places) if media else token_ids.new_empty(0)
+    indices = [(token_ids == token).nonzero()[:, 0] for features, token in given if features is not None]
+    tokens = torch.cat(indices) if media else token_ids.new_empty(0)
     features = torch.arange(len(tokens), device=token_ids.device)
     row = LanguageRow(token_ids, positions, tokens, features, segments)
     return language_states(model, row, torch.cat(media) if media else None)
@@ -132,7 +132,7 @@ def _wanted_tokens(
     )
     query, key = _rotated(query, *(angles[:, wanted] for angles in rotary)), _rotated(key, *rotary)
     assert row.wanted_segments is not None  # noqa: S101  # wanted and its segments come together
-    seen, _ = packed_attention(
+    attended, _ = packed_attention(
         attention,
         query,
         key,
@@ -141,14 +141,14 @@ def _wanted_tokens(
         scaling=attention.scaling,
         dropout=attention.attention_dropout if attention.training else 0.0,
     )
-    hidden = hidden[:, wanted] + attention.o_proj(seen.flatten(2))
+    hidden = hidden[:, wanted] + attention.o_proj(attended.flatten(2))
     given: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
     return given
 
 
 def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    turned: Tensor = rotate_half(heads)
-    return heads * cos[:, None] + turned * sin[:, None]
+    rotated: Tensor = rotate_half(heads)
+    return heads * cos[:, None] + rotated * sin[:, None]
 
 
 def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | None, grids: Tensor) -> Tensor:

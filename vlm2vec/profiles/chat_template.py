@@ -13,7 +13,7 @@ def chat_template(profile: Profile) -> str:
     The system message is the instruction; the parts of the other messages follow in order. Saved beside the
     tokenizer, where transformers and sentence-transformers find it.
     """
-    before, _, behind = profile.closing.partition("{}")
+    before, _, after = profile.closing.partition("{}")
     return _TEMPLATE.format(
         prefix=_quoted(profile.prefix),
         instruction_first=str(profile.instruction_slot == "first").lower(),
@@ -23,7 +23,7 @@ def chat_template(profile: Profile) -> str:
         joiner=_quoted(profile.joiner),
         image=_quoted(f"{profile.media_start}<|image_pad|>{profile.media_end}"),
         video=_quoted(f"{profile.media_start}<|video_pad|>{profile.media_end}"),
-        closing=_CLOSING.format(before=_quoted(before), behind=_quoted(behind)) if profile.closing else "",
+        closing=_CLOSING.format(before=_quoted(before), after=_quoted(after)) if profile.closing else "",
         suffix=_quoted(profile.suffix),
     )
 
@@ -35,7 +35,7 @@ def _quoted(text: str) -> str:
 _CLOSING = """\
 {{%- set kinds = (['image'] if ns.image else []) + (['video'] if ns.video else []) -%}}
 {{%- set kinds = kinds + (['sentence'] if ns.text or not kinds else []) -%}}
-{{{{- {before} + kinds | join(' and ') + {behind} -}}}}"""
+{{{{- {before} + kinds | join(' and ') + {after} -}}}}"""
 
 _TEMPLATE = """\
 {{%- set ns = namespace(instruction='', placed=false, joiner='', image=false, video=false, text=false) -%}}

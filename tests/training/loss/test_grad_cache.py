@@ -160,7 +160,7 @@ def test_chunks_are_cut_by_tokens_and_patches(golden: Path) -> None:
         chunks = criterion._chunks([*given.queries, *given.documents], workers)
     assert len(chunks) > 2
     assert all(chunk.batch.cost <= 500 or len(chunk.batch.inputs) == 1 for chunk in chunks)
-    assert [one.place for chunk in chunks for one in chunk.batch.inputs] == list(range(2 * len(PAIRS)))
+    assert [one.index for chunk in chunks for one in chunk.batch.inputs] == list(range(2 * len(PAIRS)))
 
 
 def passes(model: VLM2Vec, criterion: GradCacheLoss) -> list[int]:

@@ -229,10 +229,10 @@ def _leave_process_group() -> None:
 class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The stock trainer for a loss that embeds in chunks, and sums gradients over ranks by itself."""
 
-    def __init__(self, model: Any, args: SentenceTransformerTrainingArguments, **others: Any) -> None:
+    def __init__(self, model: Any, args: SentenceTransformerTrainingArguments, **options: Any) -> None:
         # One process drives one device: ranks come from a launcher, never from torch's DataParallel.
         args._n_gpu = min(args.n_gpu, 1)
-        super().__init__(model, args, **others)
+        super().__init__(model, args, **options)
         # torch's wrapper for ranks would sum gradients after every chunk; autocast is all that is left to do.
         self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
         if distributed.is_available() and distributed.is_initialized():

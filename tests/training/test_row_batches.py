@@ -32,7 +32,7 @@ def test_what_replaces_a_bad_row_is_not_in_the_batch_already(seed: int) -> None:
     rows[3] = {"query": "", "document": "answer 3"}
     batches = batches_of(rows, seed=seed)
     for _, each in zip(range(6), batches, strict=False):
-        places = {one.place for one in each["batch"].drawn}
+        places = {one.row_index for one in each["batch"].drawn}
         assert len(places) == 10
         assert 3 not in places
     assert batches.bad == {(0, 3)}
@@ -43,10 +43,10 @@ def test_a_row_is_bad_once_however_often_it_is_found_to_be(caplog: pytest.LogCap
     batch = next(iter(batches))["batch"]
     error = MediaError("the file is broken").at(0, "a file")
     mended = batches.without(batch, error)
-    assert mended.drawn[0].place not in {one.place for one in batch.drawn}
-    assert [one.place for one in mended.drawn[1:]] == [one.place for one in batch.drawn[1:]]
+    assert mended.drawn[0].row_index not in {one.row_index for one in batch.drawn}
+    assert [one.row_index for one in mended.drawn[1:]] == [one.row_index for one in batch.drawn[1:]]
     batches.without(batch, error)  # as where a batch with it was read before
-    assert batches.bad == {(0, batch.drawn[0].place)}
+    assert batches.bad == {(0, batch.drawn[0].row_index)}
     assert len(caplog.messages) == 1
 
 

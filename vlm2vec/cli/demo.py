@@ -53,10 +53,10 @@ def demo(
     first = 0
     for query, answer in asked.items():
         ranked = rank(model, model.encode_query(query, show_progress_bar=False), corpus)
-        place = next(row.rank for row in ranked if row.item is answer)
-        first += place == 1
-        print_ranking(query, _best(ranked, place, PRINTED), right=answer)
-        results.append((query, _best(ranked, place, SHOWN)))
+        right_rank = next(row.rank for row in ranked if row.item is answer)
+        first += right_rank == 1
+        print_ranking(query, _best(ranked, right_rank, PRINTED), right=answer)
+        results.append((query, _best(ranked, right_rank, SHOWN)))
     verdict = f"{first} of {len(asked)} queries ranked their right answer first among {len(items)} items."
     out.print(verdict)
     if not no_html:
@@ -65,9 +65,9 @@ def demo(
     raise typer.Exit(0 if first else 1)
 
 
-def _best(ranked: list[Ranked], place: int, count: int) -> list[Ranked]:
-    """The first `count` rows; the right answer at `place` is the last of them if it is further down."""
-    return ranked[:count] if place <= count else [*ranked[: count - 1], ranked[place - 1]]
+def _best(ranked: list[Ranked], right_rank: int, count: int) -> list[Ranked]:
+    """The first `count` rows; the right answer at `right_rank` is the last of them if it is further down."""
+    return ranked[:count] if right_rank <= count else [*ranked[: count - 1], ranked[right_rank - 1]]
 
 
 def _queries(items: list[Item], captions: dict[tuple[Path, int | None], str]) -> dict[str, Item]:

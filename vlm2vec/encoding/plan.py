@@ -154,11 +154,7 @@ class Planner:
         layouts = [self._lay_out(item) for _, item in items]
         segments = [segment for layout in layouts if isinstance(layout, list) for segment in layout]
         texts = self._tokenised(segments)
-        media = {
-            id(segment): MediaPiece(segment, media_key(segment))
-            for segment in segments
-            if isinstance(segment, Media)
-        }
+        media = {id(part): MediaPiece(part, media_key(part)) for part in segments if isinstance(part, Media)}
         known: dict[Hashable, MediaPiece | VLM2VecError] = {piece.key: piece for piece in media.values()}
         if measure:
             known = dict(zip(known, run(self._measured, known.values()), strict=True))

@@ -73,14 +73,14 @@ def check_settings(
     truncate_dim: int | None = None,
     window: int | None = None,
     profile: Any = None,
-    **others: Any,
+    **options: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done.
 
     Raises:
         InputError: One is unknown, or has a value that it cannot have; what it can have is named.
     """
-    check_names(others)
+    check_names(options)
     if prompt is not None:
         check_text(prompt, "the prompt")
     elif prompt_name is not None and prompt_name not in (prompts or {}):

@@ -165,15 +165,13 @@ class Preparer:
             for piece in pieces
         ]
         return Prepared(
-            np.concatenate([np.asarray(piece_ids, dtype=np.int64) for piece_ids in ids]),
+            np.concatenate([np.asarray(row, dtype=np.int64) for row in ids]),
             token_positions(
                 [piece.tokens if isinstance(piece, TextPiece) else piece.grid for piece in pieces],
                 self.planner.profile.positions,
             ),
             tuple(shown),
-            np.repeat(
-                [isinstance(piece, MediaPiece) for piece in pieces], [len(piece_ids) for piece_ids in ids]
-            ),
+            np.repeat([isinstance(piece, MediaPiece) for piece in pieces], [len(row) for row in ids]),
             planned.item,
         )
 

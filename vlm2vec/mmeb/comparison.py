@@ -123,7 +123,7 @@ class Comparison:
         reasons: dict[str, list[str]] = {}
         for task, reason in self.left_out.items():
             reasons.setdefault(reason, []).append(task)
-        return [f"left out, {reason}: {_some(names)}" for reason, names in reasons.items()]
+        return [f"left out, {reason}: {_listed(names)}" for reason, names in reasons.items()]
 
 
 def compare(
@@ -229,7 +229,7 @@ def _paired(first: list[float], second: list[float]) -> tuple[float, float]:
     return float(test.statistic), float(test.pvalue)
 
 
-def _some(names: list[str]) -> str:
+def _listed(names: list[str]) -> str:
     """The names, or the first of many and how many more."""
     if len(names) <= _SHOWN:
         return ", ".join(names)

@@ -52,7 +52,7 @@ class Digests:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._known: dict[str, str] = {}
-        self._untold: dict[str, str] = {}
+        self._unshared: dict[str, str] = {}
         self._changed = False
         if file is not None and file.is_file():
             self._known = _read(file)
@@ -73,8 +73,8 @@ class Digests:
 
     def read_here(self) -> dict[str, str]:
         """Digests of files that were read here since it was asked last, for other processes to `learn`."""
-        told, self._untold = self._untold, {}
-        return told
+        unshared, self._unshared = self._unshared, {}
+        return unshared
 
     def learn(self, digests: Mapping[str, str]) -> None:
         """Take over digests of files that another process has read."""
@@ -93,7 +93,7 @@ class Digests:
             name = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
             known = self._known.get(name)
             if known is None:
-                known = self._known[name] = self._untold[name] = file_digest(path)
+                known = self._known[name] = self._unshared[name] = file_digest(path)
                 self._changed = True
         except OSError as error:
             raise _unreadable(path, error) from error

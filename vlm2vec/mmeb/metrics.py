@@ -114,10 +114,10 @@ def map_at_k(
     """
     keys = set(_listed(relevant))
     found, total = 0, 0.0
-    for place, hit in enumerate(_hits(ranking, keys, k, repeats=repeats), start=1):
+    for rank, hit in enumerate(_hits(ranking, keys, k, repeats=repeats), start=1):
         if hit:
             found += 1
-            total += found / place
+            total += found / rank
     return total / min(len(keys), k) if found else 0.0
 
 
@@ -253,7 +253,7 @@ def _discounted(grades: Sequence[float], gain: Gain) -> float:
     if gain not in ("linear", "exponential"):
         raise InputError(f"gain is {gain!r}", fix='Pass "linear" or "exponential".')
     gains = grades if gain == "linear" else [2.0**grade - 1 for grade in grades]
-    return sum(gain / math.log2(place + 1) for place, gain in enumerate(gains, start=1))
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
 
 
 def _listed(keys: Iterable[Key] | Key) -> list[Key]:

@@ -30,10 +30,10 @@ def plot_averages(averages: Mapping[str, Mapping[str, float]], path: str | os.Pa
     panel = figure.subplots()
     width = 0.8 / len(averages)
     for number, (model, means) in enumerate(averages.items()):
-        places = [place for place, name in enumerate(names) if name in means]
+        indices = [index for index, name in enumerate(names) if name in means]
         panel.bar(
-            [place + (number - (len(averages) - 1) / 2) * width for place in places],
-            [means[names[place]] for place in places],
+            [index + (number - (len(averages) - 1) / 2) * width for index in indices],
+            [means[names[index]] for index in indices],
             width=0.92 * width,
             color=_COLOURS[number % len(_COLOURS)],
             label=model,

@@ -64,8 +64,8 @@ class Processes:
             given.append(work())
         except Exception as error:  # the other processes wait for this one
             crash = error
-        told = given, None if crash is None else f"{type(crash).__name__}: {crash}"
-        found = [told] if self.count == 1 else gather_object([told])
+        outcome = given, None if crash is None else f"{type(crash).__name__}: {crash}"
+        found = [outcome] if self.count == 1 else gather_object([outcome])
         if crash is not None:
             if self.count > 1 and isinstance(crash, VLM2VecError):
                 crash.source = ", ".join(filter(None, (self._name(self.rank), crash.source)))
@@ -73,7 +73,7 @@ class Processes:
         for rank, (_, failed) in enumerate(found):
             if failed is not None:
                 raise VLM2VecError(f"{self._name(rank)} could not go on: {failed}")
-        return [one for part, _ in found for one in part]
+        return [item for part, _ in found for item in part]
 
     def here_and_there(self, work: Callable[[], T]) -> T:
         """What `work` gives here, once no process has failed in it."""
@@ -92,8 +92,8 @@ class Processes:
             VLM2VecError: It is not.
         """
         found = self.gather(work)
-        for rank, other in enumerate(found):
-            if other != found[0]:
+        for rank, value in enumerate(found):
+            if value != found[0]:
                 raise VLM2VecError(
                     f"{self._name(rank)} has other {what} than the first",
                     fix="Give all processes the same arguments, and folders that hold the same.",

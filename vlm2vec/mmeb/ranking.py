@@ -126,20 +126,20 @@ def rank(
     if pools is None:
         every = np.arange(len(candidates))
         return [
-            places
+            positions
             for block in _blocks(_lengths(queries), _QUERY_BLOCK)
-            for places in _first_places(queries[block], candidates, lengths, every, k)
+            for positions in _first_positions(queries[block], candidates, lengths, every, k)
         ]
     if len(pools) != len(queries):
         raise InputError(f"{len(queries)} queries have {len(pools)} pools", fix="Pass one pool per query.")
     checked = [_positions(pool, len(candidates), index) for index, pool in enumerate(pools)]
     return [
-        _first_places(queries[index : index + 1], candidates, lengths, pool, k)[0]
+        _first_positions(queries[index : index + 1], candidates, lengths, pool, k)[0]
         for index, pool in enumerate(checked)
     ]
 
 
-def _first_places(
+def _first_positions(
     queries: NDArray[Any], candidates: NDArray[Any], lengths: NDArray[Any], pool: NDArray[np.int64], k: int
 ) -> NDArray[np.int64]:
     """Positions `(n, min(k, len(pool)))` of the best of the pool for each query, which is one block."""
@@ -201,12 +201,12 @@ def _positions(pool: Any, count: int, index: int) -> NDArray[np.int64]:
     return positions
 
 
-def _blocks(lengths: NDArray[Any], most: int) -> Iterator[slice]:
-    """Runs of items that have at most `most` vectors together, or one item that alone has more."""
+def _blocks(lengths: NDArray[Any], max_vectors: int) -> Iterator[slice]:
+    """Runs of items that have at most `max_vectors` vectors together, or one item that alone has more."""
     ends = np.cumsum(lengths)
     start, done = 0, 0
     while start < len(ends):
-        stop = max(start + 1, int(np.searchsorted(ends, done + most, side="right")))
+        stop = max(start + 1, int(np.searchsorted(ends, done + max_vectors, side="right")))
         yield slice(start, stop)
         start, done = stop, int(ends[stop - 1])
 
@@ -231,28 +231,28 @@ def rank_task(
         late_interaction: Whether there is a vector for each token instead.
     """
     keys = list(data.candidates)
-    there = [place for place, vector in enumerate(candidates) if vector is not None]
-    asking = [place for place, vector in enumerate(queries) if vector is not None]
+    there = [index for index, vector in enumerate(candidates) if vector is not None]
+    asking = [index for index, vector in enumerate(queries) if vector is not None]
     found: list[tuple[Key, ...]] = [()] * len(queries)
     if not there or not asking:
         return found
-    position = {keys[place]: number for number, place in enumerate(there)}
+    position = {keys[index]: number for number, index in enumerate(there)}
     pools = None
     if any(query.candidates is not None for query in data.queries):
         # In the order of the task's pool: in a row's own list the right one often stands first, and would win
         # all ties.
         pools = [
             np.array(
-                sorted(position[key] for key in (data.queries[place].candidates or keys) if key in position),
+                sorted(position[key] for key in (data.queries[index].candidates or keys) if key in position),
                 dtype=np.int64,
             )
-            for place in asking
+            for index in asking
         ]
-    asked, known = [queries[place] for place in asking], [candidates[place] for place in there]
+    asked, known = [queries[index] for index in asking], [candidates[index] for index in there]
     if late_interaction:
         ranked = rank(asked, known, pools, k=_TOP)
     else:
         ranked = rank(np.stack(asked), np.stack(known), pools, k=_TOP)  # type: ignore[arg-type]  # all are there
-    for place, row in zip(asking, ranked, strict=True):
-        found[place] = tuple(keys[there[int(number)]] for number in row)
+    for index, row in zip(asking, ranked, strict=True):
+        found[index] = tuple(keys[there[int(number)]] for number in row)
     return found

@@ -69,7 +69,7 @@ class Results:
                 fix='Evaluate again with on_stale="recompute" (--recompute).',
                 source=str(output_dir),
             )
-        order = {task.name: place for place, task in enumerate(list_tasks(["all", "mini"]))}
+        order = {task.name: index for index, task in enumerate(list_tasks(["all", "mini"]))}
         found.sort(key=lambda result: order.get(result.task, len(order)))
         return cls(name or found[0].model, tuple(found), Path(output_dir))
 

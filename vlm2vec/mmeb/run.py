@@ -75,22 +75,22 @@ class Run:
         show = show and self.processes.rank == 0
         with tqdm(total=sum(guesses), unit=" samples", disable=not show, smoothing=0.02) as bar:
             for number, (task, guess) in enumerate(zip(tasks, guesses, strict=True), start=1):
-                begin = time.perf_counter()
+                start = time.perf_counter()
                 bar.set_description(f"{task.name}, reading")
                 samples = self._samples(task, digests)
                 # Now it is known, so the time that remains is told better from here on.
                 queries, candidates = len(samples.data.queries), len(samples.data.candidates)
                 bar.total += queries + candidates - guess
                 bar.set_description(task.name)
-                place = f"{number} of {len(tasks)}, {task.name}"
-                self._tell(f"{place}: {queries:,} queries, {candidates:,} candidates")
-                result = self._result(task, samples, store, bar, begin)
+                label = f"{number} of {len(tasks)}, {task.name}"
+                self._log(f"{label}: {queries:,} queries, {candidates:,} candidates")
+                result = self._result(task, samples, store, bar, start)
                 failed = f", {len(result.failures):,} samples failed" if result.failures else ""
-                seconds = time.perf_counter() - begin
-                self._tell(f"{place}: {result.metric} {result.percentage:.2f}, {seconds:,.0f} s{failed}")
+                seconds = time.perf_counter() - start
+                self._log(f"{label}: {result.metric} {result.percentage:.2f}, {seconds:,.0f} s{failed}")
                 yield result
 
-    def _tell(self, news: str) -> None:
+    def _log(self, news: str) -> None:
         if self.processes.rank == 0:
             logger.info(news)
 
@@ -115,7 +115,7 @@ class Run:
         samples: TaskSamples,
         store: EmbeddingStore,
         bar: tqdm,
-        begin: float,
+        start: float,
     ) -> TaskResult:
         data = samples.data
         path = self.folder / "tasks" / f"{task.name}.json"
@@ -149,11 +149,11 @@ class Run:
                 model=self.encoder.name,
                 metric=task.metric,
                 scores=mean_scores(scores),
-                per_query=tuple(float(one[task.metric]) for one in scores),
+                per_query=tuple(float(query_score[task.metric]) for query_score in scores),
                 top=tuple(top),
                 candidates=len(data.candidates),
                 expected_queries=task.queries,
-                seconds=time.perf_counter() - begin,
+                seconds=time.perf_counter() - start,
                 made_of=made_of,
                 failures=(
                     *_failures(samples.queries, query_errors),

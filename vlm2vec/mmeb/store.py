@@ -39,11 +39,11 @@ class EmbeddingStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ends: dict[Path, Sequence[int]] = {}  # by block; where each sample's tokens end, if it has any
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._entries: dict[str, tuple[Path, int]] = {}
         self.refresh()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
     def refresh(self) -> None:
         """Learn of blocks that other processes have added."""
@@ -53,7 +53,7 @@ class EmbeddingStore:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of the names that have no vector yet, each once, in order."""
-        return [name for name in dict.fromkeys(names) if name not in self._places]
+        return [name for name in dict.fromkeys(names) if name not in self._entries]
 
     def add(self, names: Sequence[str], vectors: Sequence[np.ndarray]) -> None:
         """Write a block.
@@ -81,21 +81,21 @@ class EmbeddingStore:
         found: dict[str, np.ndarray] = {}
         by_block: dict[Path, list[tuple[str, int]]] = {}
         for name in names:
-            path, place = self._places[name]
-            by_block.setdefault(path, []).append((name, place))
+            path, index = self._entries[name]
+            by_block.setdefault(path, []).append((name, index))
         for path, wanted in by_block.items():
             block, ends = np.load(path.with_suffix(".npy"), mmap_mode="r"), self._ends[path]
-            for name, place in wanted:
+            for name, index in wanted:
                 if ends:
-                    found[name] = np.array(block[ends[place - 1] if place else 0 : ends[place]])
+                    found[name] = np.array(block[ends[index - 1] if index else 0 : ends[index]])
                 else:
-                    found[name] = np.array(block[place])
+                    found[name] = np.array(block[index])
         return found
 
     def _learn(self, path: Path) -> None:
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            names, ends = told["names"], told["ends"]
+            written = json.loads(path.read_text(encoding="utf-8"))
+            names, ends = written["names"], written["ends"]
             whole = len(np.load(path.with_suffix(".npy"), mmap_mode="r")) == (
                 ends[-1] if ends else len(names)
             )
@@ -103,7 +103,7 @@ class EmbeddingStore:
             return  # damaged, or a copy that was cut off: its vectors are made again
         if whole:
             self._ends[path] = ends
-            self._places.update((name, (path, place)) for place, name in enumerate(names))
+            self._entries.update((name, (path, index)) for index, name in enumerate(names))
 
 
 _BLOCK = 256
@@ -137,25 +137,25 @@ def embed(
     Raises:
         VLM2VecError: A sample cannot be embedded, and `tolerant` is false, or another process cannot go on.
     """
-    places: dict[str, int] = {}
-    for place, name in enumerate(_names(samples)):
+    indices: dict[str, int] = {}
+    for index, name in enumerate(_names(samples)):
         if name is not None:
-            places.setdefault(name, place)
+            indices.setdefault(name, index)
     # The same shares whatever a process sees of the store.
-    missing = store.missing(list(places)[processes.rank :: processes.count])
+    missing = store.missing(list(indices)[processes.rank :: processes.count])
     bar.update(len(samples.digests) - len(missing) * processes.count)
 
     def share() -> dict[str, VLM2VecError]:
         errors: dict[str, VLM2VecError] = {}
         for block in _blocks(missing, _BLOCK * devices):
-            contents = [samples.content_of(places[name]) for name in block]
+            contents = [samples.content_of(indices[name]) for name in block]
             rows = dict(zip(block, map(_checked, encoder.encode(contents, role=samples.role)), strict=True))
             good = {name: row for name, row in rows.items() if not isinstance(row, VLM2VecError)}
             store.add(list(good), list(good.values()))
             for name, row in rows.items():
                 if isinstance(row, VLM2VecError):
                     if not tolerant:
-                        raise _named(row, samples.named(places[name]))
+                        raise _named(row, samples.named(indices[name]))
                     errors[name] = row
             bar.update(len(block) * processes.count)
         return errors
@@ -197,5 +197,5 @@ def _checked(row: np.ndarray | VLM2VecError) -> np.ndarray | VLM2VecError:
 
 
 def _blocks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(names), size):
-        yield names[begin : begin + size]
+    for start in range(0, len(names), size):
+        yield names[start : start + size]

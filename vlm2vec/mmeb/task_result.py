@@ -91,11 +91,11 @@ class TaskResult:
                     **found,
                     "per_query": tuple(found["per_query"]),
                     "top": tuple(tuple(keys) for keys in found["top"]),
-                    "failures": tuple(Failure(**one) for one in found["failures"]),
+                    "failures": tuple(Failure(**failure) for failure in found["failures"]),
                 }
             )
-            told = {"model", "compat"} <= set(result.made_of)
-            whole = told and result.percentage >= 0 and result.task == path.stem
+            described = {"model", "compat"} <= set(result.made_of)
+            whole = described and result.percentage >= 0 and result.task == path.stem
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return result if whole else None
@@ -134,11 +134,11 @@ class TaskResult:
         return _differences(self.made_of, json.loads(json.dumps(made_of)))
 
 
-def _differences(one: Any, other: Any, name: str = "") -> list[str]:
-    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
-        return [] if one == other else [name]
+def _differences(first: Any, second: Any, name: str = "") -> list[str]:
+    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
+        return [] if first == second else [name]
     return [
         difference
-        for key in dict.fromkeys([*one, *other])
-        for difference in _differences(one.get(key), other.get(key), f"{name}.{key}" if name else key)
+        for key in dict.fromkeys([*first, *second])
+        for difference in _differences(first.get(key), second.get(key), f"{name}.{key}" if name else key)
     ]

@@ -15,7 +15,7 @@ from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 
 __all__ = ["Samples", "TaskSamples", "task_samples"]
 
-_MOST_MISSING = 0.1
+_MAX_MISSING = 0.1
 """Share of a task's queries, or of its candidates, whose files may be missing. With more the data are not
 those of the benchmark, and a score would say nothing."""
 
@@ -38,9 +38,9 @@ class Samples:
     content_of: Callable[[int], Content]
     digests: Sequence[str | MediaError] = ()
 
-    def named(self, place: int) -> str:
+    def named(self, index: int) -> str:
         """What errors call a sample."""
-        return f"{self.task}, {self.role} {self.labels[place]}"
+        return f"{self.task}, {self.role} {self.labels[index]}"
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,16 @@ def task_samples(
     keys = list(data.candidates)
     numbers = [str(number) for number in range(len(data.queries))]
     sides = (
-        Samples(task, "query", numbers, lambda place: data.queries[place].content),
-        Samples(task, "document", [str(key) for key in keys], lambda place: data.candidates[keys[place]]),
+        Samples(task, "query", numbers, lambda index: data.queries[index].content),
+        Samples(task, "document", [str(key) for key in keys], lambda index: data.candidates[keys[index]]),
     )
-    places = [(side, place) for side in sides for place in range(len(side.labels))]
+    pairs = [(side, index) for side in sides for index in range(len(side.labels))]
     processes.same(f"data of {task}", lambda: [len(side.labels) for side in sides])
-    own = places[processes.rank :: processes.count]
+    own = pairs[processes.rank :: processes.count]
     parts = processes.gather(
-        lambda: ([_digest(*one, digests, tolerant=tolerant) for one in own], digests.read_here())
+        lambda: ([_digest(*pair, digests, tolerant=tolerant) for pair in own], digests.read_here())
     )
-    found: list[str | MediaError] = [""] * len(places)
+    found: list[str | MediaError] = [""] * len(pairs)
     for rank, (part, read) in enumerate(parts):
         found[rank :: processes.count] = part
         digests.learn(read)
@@ -103,31 +103,31 @@ def task_samples(
     return TaskSamples(data, queries, candidates, whole)
 
 
-def _digest(samples: Samples, place: int, digests: Digests, *, tolerant: bool) -> str | MediaError:
+def _digest(samples: Samples, index: int, digests: Digests, *, tolerant: bool) -> str | MediaError:
     try:
-        return digests.content(samples.content_of(place))
+        return digests.content(samples.content_of(index))
     except MediaError as error:
         if tolerant:
             return MediaError(error.cause)  # without the frames that hold the sample
-        error.source = samples.named(place)
-        error.fix = _how_to_look(samples.task)
+        error.source = samples.named(index)
+        error.fix = _how_to_check(samples.task)
         raise
 
 
-def _how_to_look(task: str) -> str:
+def _how_to_check(task: str) -> str:
     return f"`vlm2vec mmeb check DATA -t {task}` lists all that is missing there."
 
 
 def _complete(samples: Samples) -> Samples:
     """The samples, if enough of them can be read."""
-    missing = [place for place, digest in enumerate(samples.digests) if isinstance(digest, MediaError)]
-    if len(missing) > _MOST_MISSING * len(samples.digests):
+    missing = [index for index, digest in enumerate(samples.digests) if isinstance(digest, MediaError)]
+    if len(missing) > _MAX_MISSING * len(samples.digests):
         what = "queries" if samples.role == "query" else "candidates"
         raise MissingDataError(
             f"the data are incomplete: files of {len(missing):,} of its {len(samples.digests):,} {what} "
             f"are missing or cannot be read; of the first, {samples.labels[missing[0]]}, "
             f"{samples.digests[missing[0]]}",
-            fix=_how_to_look(samples.task),
+            fix=_how_to_check(samples.task),
             source=samples.task,
         )
     return samples
@@ -139,12 +139,12 @@ def _whole(data: TaskData, queries: Samples, candidates: Samples) -> str:
         ["missing" if isinstance(digest, MediaError) else digest for digest in samples.digests]
         for samples in (queries, candidates)
     )
-    places = {key: place for place, key in enumerate(data.candidates)}
-    asked = [[name, *_told(query, places)] for name, query in zip(names, data.queries, strict=True)]
+    indices = {key: index for index, key in enumerate(data.candidates)}
+    asked = [[name, *_plain_values(query, indices)] for name, query in zip(names, data.queries, strict=True)]
     return digest_of([list(candidates.labels), pool, asked])
 
 
-def _told(query: Query, places: Mapping[Key, int]) -> tuple[Any, ...]:
+def _plain_values(query: Query, indices: Mapping[Key, int]) -> tuple[Any, ...]:
     """Labels, grades and pool of a query, as plain values."""
-    pool = None if query.candidates is None else [places[key] for key in query.candidates]
+    pool = None if query.candidates is None else [indices[key] for key in query.candidates]
     return [str(label) for label in query.labels], list(query.grades), pool

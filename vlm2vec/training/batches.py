@@ -29,8 +29,8 @@ _STREAM = 2  # the second number of the seed; those of the sampler are 0 and 1
 
 
 class _Drawn(NamedTuple):
-    source: int
-    place: int
+    source_index: int
+    row_index: int
     row: Row
 
 
@@ -59,7 +59,7 @@ class RowBatches:
             ends the iteration.
         seed: Of the replacements.
         allow_urls: Whether a string under a media key may be a URL.
-        bad: Source and place of each row that was replaced.
+        bad: Index of the source, and of the row in it, of each row that was replaced.
     """
 
     mixture: Mixture
@@ -99,51 +99,59 @@ class RowBatches:
         try:
             drawn: list[_Drawn] = []
             taken = set(keys)
-            for source, index in keys:
-                drawn.append(self._drawn(source, index, taken))
-                taken.add((source, drawn[-1].place))
+            for source_index, index in keys:
+                drawn.append(self._drawn(source_index, index, taken))
+                taken.add((source_index, drawn[-1].row_index))
             return self._parsed(drawn)
         except VLM2VecError as error:
             return error
 
     def _parsed(self, drawn: Sequence[_Drawn]) -> RowBatch:
-        return RowBatch(drawn, self.parser([each.row for each in drawn]))
+        return RowBatch(drawn, self.parser([item.row for item in drawn]))
 
     def _mended(self, drawn: Sequence[_Drawn], error: VLM2VecError) -> list[_Drawn]:
         if error.index is None:
             raise error
-        place = owner_of(error.index, [each.row for each in drawn])
-        bad = drawn[place]
-        origin = self.mixture.sources[bad.source]
-        self._leave_out(bad.source, bad.place, error.under(f"{origin.name}, row {origin.number(bad.place)}"))
-        taken = {(each.source, each.place) for each in drawn}
-        return [*drawn[:place], self._drawn(bad.source, bad.place, taken), *drawn[place + 1 :]]
+        position = owner_of(error.index, [item.row for item in drawn])
+        bad = drawn[position]
+        origin = self.mixture.sources[bad.source_index]
+        self._leave_out(
+            bad.source_index, bad.row_index, error.under(f"{origin.name}, row {origin.number(bad.row_index)}")
+        )
+        taken = {(item.source_index, item.row_index) for item in drawn}
+        return [
+            *drawn[:position],
+            self._drawn(bad.source_index, bad.row_index, taken),
+            *drawn[position + 1 :],
+        ]
 
-    def _drawn(self, source: int, index: int, taken: Collection[tuple[int, int]]) -> _Drawn:
+    def _drawn(self, source_index: int, index: int, taken: Collection[tuple[int, int]]) -> _Drawn:
         """The row, or the first usable one that the batch does not have, in an order of its own."""
-        for candidate in self._candidates(source, index, taken):
+        for candidate in self._candidates(source_index, index, taken):
             try:
-                return _Drawn(source, candidate, self._checked(source, candidate))
+                return _Drawn(source_index, candidate, self._checked(source_index, candidate))
             except VLM2VecError as error:
-                self._leave_out(source, candidate, error)
-        name = self.mixture.sources[source].name
+                self._leave_out(source_index, candidate, error)
+        name = self.mixture.sources[source_index].name
         raise InputError(
             "none of its rows can be used", fix="Look at the warnings.", source=f'source "{name}"'
         )
 
-    def _candidates(self, source: int, index: int, taken: Collection[tuple[int, int]]) -> Iterator[int]:
-        if (source, index) not in self.bad:
+    def _candidates(self, source_index: int, index: int, taken: Collection[tuple[int, int]]) -> Iterator[int]:
+        if (source_index, index) not in self.bad:
             yield index
-        size = len(self.mixture.sources[source])
-        order = np.random.default_rng([self.seed, _STREAM, source, index]).permutation(size).tolist()
+        size = len(self.mixture.sources[source_index])
+        order = np.random.default_rng([self.seed, _STREAM, source_index, index]).permutation(size).tolist()
         # Twice in a batch only where there are too few.
         for avoided in (taken, ()):
             yield from (
-                one for one in order if (source, one) not in self.bad and (source, one) not in avoided
+                candidate
+                for candidate in order
+                if (source_index, candidate) not in self.bad and (source_index, candidate) not in avoided
             )
 
-    def _checked(self, source: int, index: int) -> Row:
-        origin = self.mixture.sources[source]
+    def _checked(self, source_index: int, index: int) -> Row:
+        origin = self.mixture.sources[source_index]
         name, number = origin.name, origin.number(index)
         try:
             row = read_row(origin, index)
@@ -151,12 +159,12 @@ class RowBatches:
             raise error.under(f"{name}, row {number}") from error
         return check_row(row, source=name, number=number, open_files=True, allow_urls=self.allow_urls)
 
-    def _leave_out(self, source: int, index: int, error: VLM2VecError) -> None:
+    def _leave_out(self, source_index: int, index: int, error: VLM2VecError) -> None:
         if not self.replace:
             raise error
-        if (source, index) not in self.bad:
+        if (source_index, index) not in self.bad:
             logger.warning("Left out, another row of its source is drawn: %s", error)
-        self.bad.add((source, index))
+        self.bad.add((source_index, index))
 
 
 class RowParser:
@@ -198,26 +206,26 @@ class RowParser:
             queries=items[: len(rows)],
             documents=items[len(rows) :],
             positives=range(len(rows)),
-            query_ids=[_number(each) for each in questions],
-            query_contents=[_number(each) for each in contents[: len(rows)]],
-            document_ids=[_number(each) for each in contents[len(rows) :]],
+            query_ids=[_number(key) for key in questions],
+            query_contents=[_number(key) for key in contents[: len(rows)]],
+            document_ids=[_number(key) for key in contents[len(rows) :]],
         )
 
 
-def owner_of(place: int, rows: Sequence[Row]) -> int:
+def owner_of(index: int, rows: Sequence[Row]) -> int:
     """Which of the rows brought the input at this index of the batch.
 
     Example:
         >>> from vlm2vec.inputs import Input, Text
         >>> one = Input((Text("one"),))
         >>> rows = [Row(one, one, (one,)), Row(one, one), Row(one, one, (one, one))]
-        >>> [owner_of(place, rows) for place in range(9)]
+        >>> [owner_of(index, rows) for index in range(9)]
         [0, 1, 2, 0, 1, 2, 0, 2, 2]
     """
-    if place < 2 * len(rows):
-        return place % len(rows)
+    if index < 2 * len(rows):
+        return index % len(rows)
     owners = [number for number, row in enumerate(rows) for _ in row.negatives]
-    return owners[place - 2 * len(rows)]
+    return owners[index - 2 * len(rows)]
 
 
 def _number(key: Hashable) -> int:
@@ -230,8 +238,8 @@ def _number(key: Hashable) -> int:
 def _feed(hashed: Any, key: Hashable) -> None:
     if isinstance(key, tuple):
         hashed.update(f"({len(key)}".encode())
-        for each in key:
-            _feed(hashed, each)
+        for part in key:
+            _feed(hashed, part)
         return
     content = key if isinstance(key, bytes) else repr(key).encode("utf-8", "surrogatepass")
     hashed.update(f"{type(key).__name__}{len(content)}:".encode())

@@ -59,10 +59,10 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
         """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
         weights = [weight, down, up]
         # In training no element is looked at, for which a GPU would have to wait: each step begins anew.
-        seen = tuple(each._version for each in weights) if self.training else fingerprint(weights)
-        looks = seen, scaling
-        if self._known is None or self._known[0] != looks:
-            self._known = looks, row_norms(weight, down, up, scaling)
+        state = tuple(tensor._version for tensor in weights) if self.training else fingerprint(weights)
+        key = state, scaling
+        if self._known is None or self._known[0] != key:
+            self._known = key, row_norms(weight, down, up, scaling)
         scale: Tensor = self.weight / self._known[1]
         return scale
 

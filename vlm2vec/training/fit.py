@@ -64,7 +64,7 @@ def fit(
         callbacks: Callbacks of transformers' trainer.
         **settings: As `FitSettings`; they go before those of a mixture's recipe.
     """
-    begin = time.perf_counter()
+    start = time.perf_counter()
     if settings.pop("smart_batches", None) is not None:
         refuse_smart_batches("fit(smart_batches=...)")
     mixture = Mixture.of(train)
@@ -144,12 +144,12 @@ def fit(
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()
     bad: set[tuple[int, int]] = set().union(*gather_object([batches.bad]))  # once, where two ranks met it
-    skipped.update(mixture.names[source] for source, _ in bad)
+    skipped.update(mixture.names[source_index] for source_index, _ in bad)
     state = trainer.state
     return TrainingResult(
         steps=state.global_step,
         rows=state.global_step * chosen.rows_per_batch(len(mixture)),
-        seconds=time.perf_counter() - begin,
+        seconds=time.perf_counter() - start,
         losses=tuple((entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry),
         scores=tuple(_scores(state.log_history)),
         kept_step=None if chosen.keep_best is None else state.best_global_step,
@@ -170,8 +170,8 @@ def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
 
 
 def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:
-    way_on = "there is no checkpoint" if checkpoint is None else f"resume=True goes on from {checkpoint.name}"
-    logger.warning("Stopped at step %d; %s.", trainer.state.global_step, way_on)
+    hint = "there is no checkpoint" if checkpoint is None else f"resume=True goes on from {checkpoint.name}"
+    logger.warning("Stopped at step %d; %s.", trainer.state.global_step, hint)
 
 
 def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixture:

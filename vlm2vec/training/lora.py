@@ -121,9 +121,9 @@ def _check_targets(network: nn.Module, names: tuple[str, ...]) -> None:
             linear = {path.rpartition(".")[2] for path, one in modules.items() if isinstance(one, nn.Linear)}
             named = ", ".join(sorted(each for each in linear if not each.isdigit()))
             raise InputError(f"the network has no layer {name!r}", fix=f"Name layers of it: {named}.")
-        other = next((type(module).__name__ for module in found if not isinstance(module, nn.Linear)), None)
-        if other is not None:
-            raise InputError(f"{name!r} is a {other}", fix="Name linear layers of the network.")
+        kind = next((type(module).__name__ for module in found if not isinstance(module, nn.Linear)), None)
+        if kind is not None:
+            raise InputError(f"{name!r} is a {kind}", fix="Name linear layers of the network.")
 
 
 def check_adapter(model: EmbeddingModel, wanted: bool | LoRA | Mapping[str, Any] | None) -> None:
@@ -142,8 +142,8 @@ def check_adapter(model: EmbeddingModel, wanted: bool | LoRA | Mapping[str, Any]
     if wanted is None or wanted is True:
         return
     for config in model[0].model.peft_config.values():
-        if other := _differing(LoRA.of(wanted), config.to_dict()):
-            raise InputError(f"the model has an adapter of other {other[0]}", fix=fix)
+        if differing := _differing(LoRA.of(wanted), config.to_dict()):
+            raise InputError(f"the model has an adapter of other {differing[0]}", fix=fix)
 
 
 def check_saved_adapter(folder: Path, added: LoRA | None, *, expected: bool) -> None:
@@ -162,8 +162,8 @@ def check_saved_adapter(folder: Path, added: LoRA | None, *, expected: bool) -> 
     if file.is_file() != expected:
         what = "there is no adapter" if expected else "there is an adapter, and lora= asks for none"
         raise CheckpointError(what, fix=fix, source=str(folder))
-    if added is not None and (other := _differing(added, json.loads(file.read_text(encoding="utf-8")))):
-        raise CheckpointError(f"its adapter is of other {other[0]}", fix=fix, source=str(folder))
+    if added is not None and (differing := _differing(added, json.loads(file.read_text(encoding="utf-8")))):
+        raise CheckpointError(f"its adapter is of other {differing[0]}", fix=fix, source=str(folder))
 
 
 def merge_adapter(model: EmbeddingModel) -> None:

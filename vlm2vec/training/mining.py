@@ -176,17 +176,17 @@ def mine_hard_negatives(
     skipped = Counter({f"rows {reason}": count for reason, count in checked.skipped.items()})
     kept = {number: dict(rows[number]) for number in checked.kept}
     miner = _Miner(model, choice, kept, source, on_error, settings, skipped)
-    found = {one.row: one for one in miner.mine(None if corpus is None else list(corpus))}
+    found = {result.row: result for result in miner.mine(None if corpus is None else list(corpus))}
     if not found:
         raise InputError("no row could be embedded", fix="The log has the first errors.", source=source)
-    cosines = [cosine for one in found.values() for _, cosine in one.negatives]
+    cosines = [cosine for result in found.values() for _, cosine in result.negatives]
     report = MiningReport(
         rows=len(found),
         documents=miner.documents,
         mined=len(cosines),
-        short_rows=sum(len(one.negatives) < num_negatives for one in found.values()),
-        false_negatives=sum(one.too_near for one in found.values()),
-        positive_similarity=float(np.mean([one.positive for one in found.values()])),
+        short_rows=sum(len(result.negatives) < num_negatives for result in found.values()),
+        false_negatives=sum(result.too_near for result in found.values()),
+        positive_similarity=float(np.mean([result.positive for result in found.values()])),
         negative_similarity=float(np.mean(cosines)) if cosines else float("nan"),
         skipped=dict(skipped),
     )
@@ -247,7 +247,7 @@ class _Choice:
 
     def chosen(self, ranked: Ranked, limit: float, row: int) -> Ranked:
         """The negatives of the row at a number, among its candidates."""
-        left = [each for each in ranked[self.range_min : self.range_max] if each[1] <= limit]
+        left = [candidate for candidate in ranked[self.range_min : self.range_max] if candidate[1] <= limit]
         if self.sampling_strategy == "random" and len(left) > self.num_negatives:
             rng = np.random.default_rng([self.seed, row])  # of the row alone, whatever the other rows are
             drawn = np.sort(rng.choice(len(left), self.num_negatives, replace=False))
@@ -301,7 +301,7 @@ class _Miner:
         answers: Mapping[Hashable, set[Hashable]],
     ) -> Iterator[_Found]:
         """The same for the rows of one document instruction."""
-        named = [(document, f"corpus, document {place}") for place, document in enumerate(corpus or ())]
+        named = [(document, f"corpus, document {index}") for index, document in enumerate(corpus or ())]
         named += [
             (self.rows[number]["document"], f"{self.source}, row {number}, document") for number in queries
         ]
@@ -354,7 +354,7 @@ class _Miner:
             found = semantic_search(block, corpus, top_k=enough, score_function=dot_score)
             for hits, left_out in zip(found, excluded[start : start + _BLOCK], strict=True):
                 ranked = [(keys[hit["corpus_id"]], hit["score"]) for hit in hits]
-                yield [each for each in ranked if each[0] not in left_out][: self.choice.searched]
+                yield [pair for pair in ranked if pair[0] not in left_out][: self.choice.searched]
 
     def _embedded(
         self,

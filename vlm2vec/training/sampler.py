@@ -56,7 +56,7 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
     Example:
         >>> sampler = SubBatchSampler([1000, 50], batch_size=8, sub_batch_size=4)
         >>> batch = next(sampler)
-        >>> [len({source for source, row in batch[start : start + 4]}) for start in (0, 4)]
+        >>> [len({source_index for source_index, row in batch[start : start + 4]}) for start in (0, 4)]
         [1, 1]
     """
 
@@ -100,9 +100,9 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
     def __next__(self) -> list[tuple[int, int]]:
         sources = np.repeat(self._drawn_sources(), self._settings.run)
         rows = np.empty(self._settings.batch_size, dtype=np.int64)
-        for source in np.unique(sources).tolist():
-            places = sources == source
-            rows[places] = self._passes[source].take(int(places.sum()))
+        for source_index in np.unique(sources).tolist():
+            is_drawn = sources == source_index
+            rows[is_drawn] = self._passes[source_index].take(int(is_drawn.sum()))
         self._step += 1
         return list(zip(sources[self._mine].tolist(), rows[self._mine].tolist(), strict=True))
 
@@ -128,8 +128,8 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         """
         for _ in range(whole_number("steps", steps, minimum=0)):
             sources, counts = np.unique(self._drawn_sources(), return_counts=True)
-            for source, count in zip(sources.tolist(), counts.tolist(), strict=True):
-                self._passes[source].skip(count * self._settings.run)
+            for source_index, count in zip(sources.tolist(), counts.tolist(), strict=True):
+                self._passes[source_index].skip(count * self._settings.run)
             self._step += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,12 +174,12 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         self._passes = [
             SourcePasses(
                 size,
-                source=source,
+                source_index=source_index,
                 seed=self._settings.seed,
-                most=self._settings.batch_size,
+                max_count=self._settings.batch_size,
                 shuffle=self._settings.shuffle,
             )
-            for source, size in enumerate(self._settings.source_sizes)
+            for source_index, size in enumerate(self._settings.source_sizes)
         ]
 
     def _drawn_sources(self) -> npt.NDArray[np.intp]:
@@ -281,7 +281,8 @@ def _checked_sizes(source_sizes: Iterable[int]) -> list[int]:
     if not given:
         raise InputError("there are no sources", fix="Pass the size of at least one source.")
     sizes = [
-        whole_number(f"the size of source {source}", size, minimum=0) for source, size in enumerate(given)
+        whole_number(f"the size of source {source_index}", size, minimum=0)
+        for source_index, size in enumerate(given)
     ]
     if 0 in sizes:
         empty = f"source {sizes.index(0)}"
@@ -297,12 +298,12 @@ def _checked_weights(weights: Iterable[float], sources: int) -> list[float]:
             fix="Pass one weight for each source, in the same order.",
         )
     floats = [_as_float(weight) for weight in given]
-    for source, weight in enumerate(floats):
+    for source_index, weight in enumerate(floats):
         if not 0 <= weight < math.inf:
             raise InputError(
-                f"its weight is {_short(given[source])}",
+                f"its weight is {_short(given[source_index])}",
                 fix="Pass a finite number, 0 or more.",
-                source=f"source {source}",
+                source=f"source {source_index}",
             )
     if not any(floats):
         raise InputError("all weights are 0", fix="Give at least one source a weight above 0.")

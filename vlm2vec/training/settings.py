@@ -16,7 +16,7 @@ from vlm2vec.training.lora import LoRA
 __all__ = ["FitSettings"]
 
 _SMALL = 10**8
-_LEAST_STEPS = 100
+_MIN_STEPS = 100
 _SUB_BATCH = 64
 _SWITCHES = (
     *("learn_temperature", "symmetric", "freeze_vision", "bf16", "gradient_checkpointing"),
@@ -158,7 +158,7 @@ class FitSettings:
             >>> FitSettings.of({"batch_size": 8, "seed": 1}, {"seed": 2}).seed
             2
         """
-        known = [each.name for each in fields(cls)]
+        known = [setting.name for setting in fields(cls)]
         for name in (name for layer in layers for name in layer):
             if name not in known:
                 close = close_match(name, known)
@@ -204,7 +204,7 @@ class FitSettings:
             return self.max_steps
         epochs = 3 if self.epochs is None else self.epochs
         steps = math.ceil(epochs * rows / self.rows_per_batch(rows))
-        return steps if self.epochs is not None else max(steps, _LEAST_STEPS)
+        return steps if self.epochs is not None else max(steps, _MIN_STEPS)
 
     def warmup(self, steps: int) -> int:
         """Steps up to the highest learning rate, of so many."""

@@ -25,13 +25,13 @@ class SourcePasses:
 
     Args:
         size: Number of rows of the source.
-        source: Number of the source: two sources of one sampler differ in order.
+        source_index: Number of the source: two sources of one sampler differ in order.
         seed: Seed of the sampler.
-        most: The most rows that one batch may take from the source.
+        max_count: The most rows that one batch may take from the source.
         shuffle: Whether each pass has an order of its own; otherwise it is that of the rows.
 
     Example:
-        >>> rows = SourcePasses(6, source=0, seed=0, most=4)
+        >>> rows = SourcePasses(6, source_index=0, seed=0, max_count=4)
         >>> first, second, third = rows.take(4), rows.take(4), rows.take(4)
         >>> sorted([*first.tolist(), *second[:2].tolist()])  # the first pass
         [0, 1, 2, 3, 4, 5]
@@ -39,14 +39,16 @@ class SourcePasses:
         4
     """
 
-    def __init__(self, size: int, *, source: int, seed: int, most: int, shuffle: bool = True) -> None:
+    def __init__(
+        self, size: int, *, source_index: int, seed: int, max_count: int, shuffle: bool = True
+    ) -> None:
         self._size = size
-        self._source = source
+        self._source_index = source_index
         self._seed = seed
         self._shuffle = shuffle
         # From twice the batch on, the changed start of a pass never reaches its end. Each order then depends
         # on no pass but the one before it, and a jump needs no rows.
-        self._long = size >= 2 * most
+        self._long = size >= 2 * max_count
         self._pass = 0
         self._next = 0  # the place in the order of the row that comes next
         self._order: Rows | None = None
@@ -59,7 +61,7 @@ class SourcePasses:
         turn, so that their numbers in the batch differ by one at most.
 
         Args:
-            count: How many rows the batch takes; never more than `most`.
+            count: How many rows the batch takes; never more than `max_count`.
 
         Returns:
             Row numbers, `(count,)`.
@@ -104,7 +106,7 @@ class SourcePasses:
         kind: type[np.integer] = np.int32 if self._size <= 2**31 else np.int64
         rows = np.arange(self._size, dtype=kind)
         if self._shuffle:
-            np.random.default_rng([self._seed, _STREAM, self._source, number]).shuffle(rows)
+            np.random.default_rng([self._seed, _STREAM, self._source_index, number]).shuffle(rows)
         return rows
 
 

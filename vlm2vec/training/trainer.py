@@ -45,7 +45,7 @@ class ContrastiveTrainer(HookedTrainer):
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
         settings: What checkpoints say of the run, for those who resume it.
         shard_optimizer: Whether each rank keeps a part of the optimizer's states alone.
-        **others: `evaluator`, `callbacks`, `optimizers`.
+        **options: `evaluator`, `callbacks`, `optimizers`.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class ContrastiveTrainer(HookedTrainer):
         batches: RowBatches,
         settings: Mapping[str, Any],
         shard_optimizer: bool = False,
-        **others: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(model, args, loss=loss, **others)
+        super().__init__(model, args, loss=loss, **options)
         if self.evaluator is not None:
             self.add_callback(_EvaluateAtTheEnd())
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -82,7 +82,7 @@ class ContrastiveTrainer(HookedTrainer):
         """The batches; they come parsed, and their media go to the device chunk by chunk."""
         return self.batches
 
-    def train(self, resume_from_checkpoint: str | None = None, **others: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
         """Train from the beginning, or from a complete checkpoint at whose place the batches stand."""
         if resume_from_checkpoint is not None and self.batches.sampler.step >= self.args.max_steps:
             # The run had ended: one step more it is not.
@@ -92,7 +92,7 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
-        return super().train(resume_from_checkpoint, **others)
+        return super().train(resume_from_checkpoint, **options)
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
         """As the stock trainer; sharded over ranks where that is wanted."""
@@ -142,18 +142,18 @@ class ContrastiveTrainer(HookedTrainer):
         raise_on_all_ranks(final, self.model.device)
         return batch
 
-    def evaluate(self, *arguments: Any, **others: Any) -> dict[str, float]:
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """As the stock trainer; the score that says which checkpoint is best has to be there."""
-        scores: dict[str, float] = super().evaluate(*arguments, **others)
+        scores: dict[str, float] = super().evaluate(*arguments, **options)
         best = self.args.metric_for_best_model
         if best is not None and f"eval_{best}" not in scores:
             names = ", ".join(sorted(name.removeprefix("eval_") for name in scores))
             raise InputError(f'keep_best is "{best}", which is no score', fix=f"There are {names}.")
         return scores
 
-    def training_step(self, *arguments: Any, **others: Any) -> Tensor:
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
         """Forward and backward, and then the gradients of all ranks."""
-        loss: Tensor = super().training_step(*arguments, **others)
+        loss: Tensor = super().training_step(*arguments, **options)
         sum_gradients(self.loss.parameters())
         return loss
 
@@ -196,7 +196,7 @@ class _EvaluateAtTheEnd(TrainerCallback):  # type: ignore[misc]
 _CHECKPOINTING = next(
     name
     for name in ("activation_checkpointing", "gradient_checkpointing")
-    if name in {each.name for each in fields(SentenceTransformerTrainingArguments)}
+    if name in {setting.name for setting in fields(SentenceTransformerTrainingArguments)}
 )
 
 # Batches, their number and their order are the sampler's, which counts them to resume.
@@ -288,8 +288,8 @@ def trainer_arguments(
 
 
 def _check(further: Mapping[str, Any]) -> None:
-    own = [each.name for each in fields(FitSettings)]
-    known = [each.name for each in fields(SentenceTransformerTrainingArguments)]
+    own = [setting.name for setting in fields(FitSettings)]
+    known = [setting.name for setting in fields(SentenceTransformerTrainingArguments)]
     for name in further:
         if name in own:
             raise InputError(f'"{name}" is in training_arguments', fix="Pass it to fit itself.")

@@ -19,7 +19,7 @@ from vlm2vec.world.vocabulary import ALL_WORDS, COLOURS, DIGITS, FIGURES, WORDS
 __all__ = ["FIGURE_BOX", "PAGE_SIZE", "Page", "draw_page", "render_pages", "write_pages"]
 
 _POINTS_PER_UNIT = 4
-_MOST_PAGES = 1000
+_MAX_PAGES = 1000
 """Pages that are drawn on one canvas, for a PDF keeps something of those that were removed."""
 
 _ROW = 28
@@ -138,7 +138,7 @@ _CANVASES: list[PdfCanvas] = []
 
 def _canvas_with_fonts() -> PdfCanvas:
     """An empty canvas that may have its fonts already: to load one takes longer than to draw a page."""
-    if not _CANVASES or _CANVASES[0].pages_begun > _MOST_PAGES:
+    if not _CANVASES or _CANVASES[0].pages_begun > _MAX_PAGES:
         _close_canvases()
         _CANVASES.append(PdfCanvas(scale=_POINTS_PER_UNIT))
     return _CANVASES[0]

@@ -20,7 +20,7 @@ Pairs: TypeAlias = Literal["any", "seen", "unseen"]
 """Which pairs of colour and shape may be drawn: all, those of training, or `UNSEEN_PAIRS`."""
 
 _DIAMETERS = {"small": (0.17, 0.22), "large": (0.34, 0.42)}
-_MOST_KINDS, _MOST_THINGS, _CROWDED = 4, 6, 4
+_MAX_KINDS, _MAX_THINGS, _CROWDED = 4, 6, 4
 _GAP = 0.02
 _FAR = 60
 """Of two colours: the least distance, in RGB, of one without a name to all others."""
@@ -141,10 +141,10 @@ def _random_place(rng: np.random.Generator, diameter: float) -> tuple[float, flo
 
 def _groups(rng: np.random.Generator, pairs: Pairs) -> list[Thing] | None:
     """Some things of some kinds, or `None` if they find no room."""
-    kinds = int(rng.integers(1, _MOST_KINDS + 1))
+    kinds = int(rng.integers(1, _MAX_KINDS + 1))
     # Every second kind is a single thing: many kinds and many of each would not fit.
     counts = np.where(rng.random(kinds) < 0.5, 1, rng.integers(2, len(COUNTS) + 1, size=kinds))
-    if not 2 <= counts.sum() <= _MOST_THINGS:
+    if not 2 <= counts.sum() <= _MAX_THINGS:
         return None
     things: list[Thing] = []
     for count in counts:

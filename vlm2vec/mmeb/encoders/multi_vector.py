@@ -20,7 +20,7 @@ from vlm2vec.mmeb.samples import Content
 __all__ = ["MultiVectorAdapter"]
 
 _DECODED_AT_ONCE = 32
-_LEAST_SIDE = 5
+_MIN_SIDE = 5
 """Image processors of transformers take a side of 1 or 3 for the channels; the original has this limit."""
 
 
@@ -69,36 +69,36 @@ class MultiVectorAdapter:
         """The vectors of each sample, `(tokens, dim)`."""
         rows: list[Row] = [np.zeros((0, 0), np.float32)] * len(contents)
         pictured = [
-            place for place, content in enumerate(contents) if content.frames or content.image is not None
+            index for index, content in enumerate(contents) if content.frames or content.image is not None
         ]
         texts = sorted(set(range(len(contents))) - set(pictured))
-        said = [_said(contents[place]) for place in texts]
-        for place, row in zip(texts, self._vectors(said, self._role_of_texts(role)), strict=True):
-            rows[place] = row
-        for begin in range(0, len(pictured), _DECODED_AT_ONCE):
-            self._encode_pictures(contents, pictured[begin : begin + _DECODED_AT_ONCE], role, rows)
+        said = [_said(contents[index]) for index in texts]
+        for index, row in zip(texts, self._vectors(said, self._role_of_texts(role)), strict=True):
+            rows[index] = row
+        for start in range(0, len(pictured), _DECODED_AT_ONCE):
+            self._encode_pictures(contents, pictured[start : start + _DECODED_AT_ONCE], role, rows)
         return rows
 
     def _encode_pictures(
         self,
         contents: Sequence[Content],
-        places: Sequence[int],
+        indices: Sequence[int],
         role: Role,
         rows: list[Row],
     ) -> None:
         pictures: list[Image.Image] = []
         counts: dict[int, int] = {}
-        for place in places:
+        for index in indices:
             try:
-                own = [_at_least(read_picture(one)) for one in self._pictures_of(contents[place])]
+                own = [_enlarged(read_picture(file)) for file in self._pictures_of(contents[index])]
             except (OSError, ValueError) as error:
-                rows[place] = MediaError(f"its picture cannot be read ({error})")
+                rows[index] = MediaError(f"its picture cannot be read ({error})")
             else:
-                counts[place] = len(own)
+                counts[index] = len(own)
                 pictures += own
         vectors = iter(self._vectors(pictures, role))
-        for place, count in counts.items():
-            rows[place] = np.concatenate([next(vectors) for _ in range(count)])
+        for index, count in counts.items():
+            rows[index] = np.concatenate([next(vectors) for _ in range(count)])
 
     def _pictures_of(self, content: Content) -> list[Path | bytes]:
         if not content.frames:
@@ -118,7 +118,7 @@ class MultiVectorAdapter:
             return []
         encode = self.model.encode_query if role == "query" else self.model.encode_document
         found = encode(inputs, convert_to_numpy=True, show_progress_bar=False, **self.settings)
-        return [np.asarray(one, dtype=np.float32) for one in found]
+        return [np.asarray(vectors, dtype=np.float32) for vectors in found]
 
 
 def _said(content: Content) -> str:
@@ -126,6 +126,6 @@ def _said(content: Content) -> str:
     return content.prompt.replace(IMAGE_TOKEN, "").replace(VIDEO_TOKEN, "")
 
 
-def _at_least(picture: Image.Image) -> Image.Image:
+def _enlarged(picture: Image.Image) -> Image.Image:
     side = max(picture.size)
-    return picture.resize((side, side)) if min(picture.size) < _LEAST_SIDE else picture
+    return picture.resize((side, side)) if min(picture.size) < _MIN_SIDE else picture

@@ -53,13 +53,13 @@ class SentenceTransformerEncoder:
         """A row for each sample; samples of one instruction are encoded together."""
         rows: list[Row] = [np.zeros(0, np.float32)] * len(contents)
         encode = self.model.encode_query if role == "query" else self.model.encode_document
-        for instruction, places in _by_instruction(contents):
+        for instruction, indices in _by_instruction(contents):
             inputs = {}
-            for place in places:
+            for index in indices:
                 try:
-                    inputs[place] = _input_of(contents[place])
+                    inputs[index] = _input_of(contents[index])
                 except (OSError, ValueError) as error:
-                    rows[place] = MediaError(f"its picture cannot be read ({error})")
+                    rows[index] = MediaError(f"its picture cannot be read ({error})")
             if not inputs:
                 continue
             vectors = encode(
@@ -69,8 +69,8 @@ class SentenceTransformerEncoder:
                 show_progress_bar=False,
                 **self.settings,
             )
-            for place, vector in zip(inputs, vectors, strict=True):
-                rows[place] = np.asarray(vector, dtype=np.float32)
+            for index, vector in zip(inputs, vectors, strict=True):
+                rows[index] = np.asarray(vector, dtype=np.float32)
         return rows
 
 
@@ -82,11 +82,11 @@ def card_name(model: Any) -> str:
 def _by_instruction(contents: Sequence[Content]) -> Iterator[tuple[str, Sequence[int]]]:
     """Places of samples with one instruction, some at a time: all their pictures are in memory together."""
     groups: dict[str, list[int]] = {}
-    for place, content in enumerate(contents):
-        groups.setdefault(content.instruction, []).append(place)
-    for instruction, places in groups.items():
-        for begin in range(0, len(places), _DECODED_AT_ONCE):
-            yield instruction, places[begin : begin + _DECODED_AT_ONCE]
+    for index, content in enumerate(contents):
+        groups.setdefault(content.instruction, []).append(index)
+    for instruction, indices in groups.items():
+        for start in range(0, len(indices), _DECODED_AT_ONCE):
+            yield instruction, indices[start : start + _DECODED_AT_ONCE]
 
 
 def _input_of(content: Content) -> Any:

@@ -96,7 +96,7 @@ class VLM2VecEncoder:
             profile=self.profile,
             **self.settings,
         )
-        return [errors.get(place, vector) for place, vector in enumerate(vectors)]
+        return [errors.get(index, vector) for index, vector in enumerate(vectors)]
 
     def input_of(self, content: Content, role: Role) -> dict[str, Any] | Input:
         """What `encode` is given for a sample."""

@@ -91,8 +91,8 @@ def _answer(given: Any, form: str, texts: list[str]) -> str | None:
     """What the right choice says; `None` where the row names none."""
     if form == "text":
         return str(given)
-    places = ascii_uppercase if form == "letter" else map(str, range(len(texts)))
-    return dict(zip(places, texts, strict=False)).get(str(given))
+    keys = ascii_uppercase if form == "letter" else map(str, range(len(texts)))
+    return dict(zip(keys, texts, strict=False)).get(str(given))
 
 
 def _without_letter(choice: str, compat: str | None) -> str:

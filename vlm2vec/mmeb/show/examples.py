@@ -240,10 +240,10 @@ def _example(number: int, result: TaskResult, data: TaskData, count: int) -> Exa
 
 def _best_right(query: Query, top: Sequence[Key], data: TaskData) -> list[Candidate]:
     """The right candidate that came first; the first of all where none is among the places that are known."""
-    places = {key: place for place, key in enumerate(top, start=1) if key in query.labels}
-    for key in [*places, *query.labels]:
+    ranks = {key: rank for rank, key in enumerate(top, start=1) if key in query.labels}
+    for key in [*ranks, *query.labels]:
         if key in data.candidates:
-            return [Candidate(key, places.get(key), True, data.candidates[key])]
+            return [Candidate(key, ranks.get(key), True, data.candidates[key])]
     return []
 
 

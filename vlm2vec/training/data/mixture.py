@@ -112,8 +112,8 @@ class MixturePlan:
         if len(self.sources) == 1:
             return text
         named = sorted(zip(self.passes, (line.source for line in self.sources), strict=True))
-        (fewest, first), (most, last) = named[0], named[-1]
-        return f"{text}, from {_short(fewest)} over {first} to {_short(most)} over {last}"
+        (minimum, first), (maximum, last) = named[0], named[-1]
+        return f"{text}, from {_short(minimum)} over {first} to {_short(maximum)} over {last}"
 
 
 class Mixture:
@@ -205,7 +205,7 @@ class Mixture:
         if (
             isinstance(given, (list, tuple))
             and given
-            and all(isinstance(one, TrainingSource) for one in given)
+            and all(isinstance(item, TrainingSource) for item in given)
         ):
             return cls(given)
         if not _length(given):
@@ -259,11 +259,11 @@ class Mixture:
         return sum(self.sizes)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The row at `(source, row)`, with its source's instructions and number of frames."""
-        source, row = key
-        if not 0 <= source < len(self.sources):
-            raise IndexError(f"there are {len(self.sources)} sources, and none at {source}")
-        return self.sources[source][row]
+        """The row at `(source_index, row)`, with its source's instructions and number of frames."""
+        source_index, row = key
+        if not 0 <= source_index < len(self.sources):
+            raise IndexError(f"there are {len(self.sources)} sources, and none at {source_index}")
+        return self.sources[source_index][row]
 
     def plan(self, settings: FitSettings | None = None) -> MixturePlan:
         """What the mixture is made of, source by source; `print` shows it as a table. No row is read.

@@ -42,13 +42,13 @@ def check_negatives(mixture: Mixture, settings: FitSettings) -> None:
     mixed = batch_size > sub_batch_size
     # Rows of which some make a batch: of all sources, or of one.
     pools = [mixture.sources] if mixed else [(source,) for source in mixture.sources]
-    if any(_can_have_one(pool, alone=batch_size == 1) for pool in pools):
+    if any(_can_have_negative(pool, alone=batch_size == 1) for pool in pools):
         return
     if any(True for _ in _usable(mixture.sources)):
         raise _nothing_to_learn(len(mixture), batch_size, of_one_source=len(pools) > 1)
 
 
-def _can_have_one(sources: Sequence[TrainingSource], *, alone: bool) -> bool:
+def _can_have_negative(sources: Sequence[TrainingSource], *, alone: bool) -> bool:
     queries: set[Hashable] = set()
     documents: set[Hashable] = set()
     for row in _usable(sources):

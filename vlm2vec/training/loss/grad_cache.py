@@ -71,11 +71,11 @@ class Pairs:
 
     def __post_init__(self) -> None:
         of_queries = (self.queries, self.positives, self.query_ids, self.query_contents)
-        if len({len(each) for each in of_queries}) > 1:
+        if len({len(values) for values in of_queries}) > 1:
             raise InputError("queries, positives, query_ids and query_contents differ in length")
         if len(self.documents) != len(self.document_ids):
             raise InputError("documents and document_ids differ in length")
-        if wrong := [place for place in self.positives if not 0 <= place < len(self.documents)]:
+        if wrong := [index for index in self.positives if not 0 <= index < len(self.documents)]:
             raise InputError(f"positives has {wrong[0]}, and there are {len(self.documents)} documents")
 
 
@@ -133,7 +133,7 @@ class GradCacheLoss(nn.Module):
         positives, query_ids, query_contents, document_ids = (
             gathered(torch.tensor(numbers, dtype=torch.int64, device=device)).rows
             for numbers in (
-                [documents.first + place for place in pairs.positives],
+                [documents.first + index for index in pairs.positives],
                 pairs.query_ids,
                 pairs.query_contents,
                 pairs.document_ids,
@@ -171,26 +171,26 @@ class GradCacheLoss(nn.Module):
     def _chunks(self, items: Sequence[Input], workers: Workers) -> list[_Chunk]:
         """The inputs in order, cut by what they cost: from the end, so that the last chunk, kept, is full."""
         batches: list[Batch] = []
-        some: list[Planned] = []
+        chunk: list[Planned] = []
         cost, tower_learns = 0, _tower_learns(self.model)
-        for one in reversed(self._planned(items, workers)):
-            own = one.tokens + sum(piece.patches for piece in one.media.values() if tower_learns)
-            if some and (cost + own > self._budget or len(some) == self.max_inputs_per_chunk):
-                batches.append(Batch(some[::-1], cost))
-                some, cost = [], 0
-            some.append(one)
+        for plan in reversed(self._planned(items, workers)):
+            own = plan.tokens + sum(piece.patches for piece in plan.media.values() if tower_learns)
+            if chunk and (cost + own > self._budget or len(chunk) == self.max_inputs_per_chunk):
+                batches.append(Batch(chunk[::-1], cost))
+                chunk, cost = [], 0
+            chunk.append(plan)
             cost += own
-        if some:
-            batches.append(Batch(some[::-1], cost))
+        if chunk:
+            batches.append(Batch(chunk[::-1], cost))
         return [_Chunk(batch) for batch in reversed(batches)]
 
     def _planned(self, items: Sequence[Input], workers: Workers) -> list[Planned]:
         planned: list[Planned] = []
         arrived = workers.map(fetched, items)
-        for one in self.model[0].preparer.planner.plan(list(enumerate(arrived)), run=workers.map):
-            if isinstance(one, Failed):
-                raise one.error
-            planned.append(one)
+        for plan in self.model[0].preparer.planner.plan(list(enumerate(arrived)), run=workers.map):
+            if isinstance(plan, Failed):
+                raise plan.error
+            planned.append(plan)
         return planned
 
     @property
@@ -270,7 +270,7 @@ class _EmbedAgain(torch.autograd.Function):
     def forward(ctx: Any, work: _Replay, anchor: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
         ctx.work = work
         ctx.set_materialize_grads(True)
-        return tuple(each.clone() for each in vectors)
+        return tuple(vector.clone() for vector in vectors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
@@ -290,10 +290,10 @@ def _decoded(
             continue
         _, batch = next(prepared)
         ready = []
-        for _, one in batch:
-            if isinstance(one, VLM2VecError):
-                raise one
-            ready.append(one)
+        for _, item in batch:
+            if isinstance(item, VLM2VecError):
+                raise item
+            ready.append(item)
         yield chunk, ready
 
 

@@ -105,11 +105,12 @@ class InfoNCE(nn.Module):
             temperature = self._fixed
         with torch.autocast(queries.device.type, enabled=False):
             queries, documents = (
-                each if each.dtype == torch.float64 else each.float() for each in (queries, documents)
+                vectors if vectors.dtype == torch.float64 else vectors.float()
+                for vectors in (queries, documents)
             )
             losses = [self._loss(queries, documents, positives, same, temperature)]
             for dim in self.matryoshka_dims:
-                short, short_too = (F.normalize(each[:, :dim], dim=1) for each in (queries, documents))
+                short, short_too = (F.normalize(vectors[:, :dim], dim=1) for vectors in (queries, documents))
                 losses.append(self._loss(short, short_too, positives, same, temperature))
             return torch.stack(losses).mean()
 
@@ -122,20 +123,20 @@ class InfoNCE(nn.Module):
         temperature: float | Tensor,
     ) -> Tensor:
         similarity = queries @ documents.T
-        others = torch.ones_like(similarity, dtype=torch.bool).scatter_(1, positives[:, None], False)
-        hidden = torch.zeros_like(others) if same is None else same & others
+        negatives = torch.ones_like(similarity, dtype=torch.bool).scatter_(1, positives[:, None], False)
+        hidden = torch.zeros_like(negatives) if same is None else same & negatives
         if self.false_negative_margin is not None:
             own = similarity.detach().gather(1, positives[:, None])
-            hidden |= (similarity.detach() > own + self.false_negative_margin) & others
+            hidden |= (similarity.detach() > own + self.false_negative_margin) & negatives
         scores = similarity / temperature
         if self.hardness:
-            scores = scores + self.hardness * similarity.detach() * others
+            scores = scores + self.hardness * similarity.detach() * negatives
         scores = scores.masked_fill(hidden, -math.inf)
         loss = F.cross_entropy(scores, positives)
         if not self.symmetric:
             return loss
         # Each query's document asks all queries; another query that has the same document is no negative.
         twins = (positives[:, None] == positives).fill_diagonal_(False)
-        back = scores[:, positives].masked_fill(twins, -math.inf).T
+        document_scores = scores[:, positives].masked_fill(twins, -math.inf).T
         own_query = torch.arange(len(queries), device=positives.device)
-        return (loss + F.cross_entropy(back, own_query)) / 2
+        return (loss + F.cross_entropy(document_scores, own_query)) / 2

@@ -106,7 +106,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     learning = [parameter for parameter in parameters if parameter.requires_grad]
     if not (distributed.is_available() and distributed.is_initialized() and learning):
         return
-    used = torch.tensor([int(one.grad is not None) for one in learning], device=learning[0].device)
+    used = torch.tensor([int(weight.grad is not None) for weight in learning], device=learning[0].device)
     distributed.all_reduce(used, op=distributed.ReduceOp.MAX)
     gradients = []
     for parameter, is_used in zip(learning, used.tolist(), strict=True):

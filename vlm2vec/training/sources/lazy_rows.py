@@ -48,8 +48,8 @@ class LazyRows(Generic[Item_co]):
         return len(self.chosen)
 
     def __getitem__(self, index: int) -> Item_co:
-        place = self.chosen[operator.index(index)]
-        return self.convert(self.records[place])
+        position = self.chosen[operator.index(index)]
+        return self.convert(self.records[position])
 
     def __iter__(self) -> Iterator[Item_co]:
         return (self[index] for index in range(len(self)))

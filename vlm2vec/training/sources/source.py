@@ -81,10 +81,10 @@ class TrainingSource:
 
         Where the source has a number of frames, inputs other than texts are parsed.
         """
-        place, size = operator.index(index), len(self)
-        if not -size <= place < size:
-            raise IndexError(f'source "{self.name}" has {size:,} rows, and none at {place:,}')
-        row = self.rows[place % size]
+        position, size = operator.index(index), len(self)
+        if not -size <= position < size:
+            raise IndexError(f'source "{self.name}" has {size:,} rows, and none at {position:,}')
+        row = self.rows[position % size]
         if not isinstance(row, Mapping):
             return row  # type: ignore[no-any-return]  # refused by the check of rows
         row = dict(row)

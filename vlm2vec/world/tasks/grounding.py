@@ -14,7 +14,7 @@ __all__ = ["FIND_PART", "find_part", "referable"]
 
 FIND_PART = "Find the part of the picture that the text names."
 
-_MOST_NEGATIVES = 2
+_MAX_NEGATIVES = 2
 
 
 def referable(scene: Scene) -> list[CutOut]:
@@ -36,6 +36,6 @@ def find_part(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "query": {"image": scene, "text": f"the {names[rng.integers(len(names))]}"},
         "document": parts[target],
-        "negatives": [others[index] for index in rng.permutation(len(others))[:_MOST_NEGATIVES]],
+        "negatives": [others[index] for index in rng.permutation(len(others))[:_MAX_NEGATIVES]],
         "query_instruction": FIND_PART,
     }

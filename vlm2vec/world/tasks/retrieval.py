@@ -18,13 +18,13 @@ __all__ = ["item_to_text", "text_to_item", "varied"]
 FIND_TEXT = "Find the text that describes this."
 
 _WITHOUT_INSTRUCTION = 0.25
-_MOST_TEXTS = 3
+_MAX_TEXTS = 3
 """Hard negatives of a picture: texts cost little beside it."""
 
 _WITH_TWIN = 0.5
 """Share of texts whose clip or page has a hard negative: a second one costs as much as the first."""
 
-_MOST_TWINS, _TRIES = 2, 4
+_MAX_TWINS, _TRIES = 2, 4
 """Hard negatives of a text about a scene, and how many twins are looked at to find as many that differ."""
 
 _IN_FULL = 0.5
@@ -42,7 +42,7 @@ def text_to_item(kind: Kind, rng: np.random.Generator) -> dict[str, Any]:
     # A text that leaves something out may fit both.
     wrong = {other: each for each, other in zip(twins, others, strict=True) if other != text}
     if wrong:
-        row["negatives"] = list(wrong.values())[:_MOST_TWINS]
+        row["negatives"] = list(wrong.values())[:_MAX_TWINS]
     return row | _some_left_out({}, rng)
 
 
@@ -61,7 +61,7 @@ def item_to_text(
     near = [twin(item, rng), *(near_misses(item, rng) if isinstance(item, Scene) else ())]
     text, *others = _alike(rng, item, *near)
     row: dict[str, Any] = {"query": item, "document": varied(text, rng)}
-    wrong = [other for other in dict.fromkeys(others) if other != text][:_MOST_TEXTS]
+    wrong = [other for other in dict.fromkeys(others) if other != text][:_MAX_TEXTS]
     if wrong:
         row["negatives"] = [varied(other, rng) for other in wrong]
     if instructions is None:

@@ -1,4 +1,4 @@
-"""Arrays and tensors: told apart and converted without importing torch."""
+"""Arrays and tensors: recognised and converted without importing torch."""
 
 from __future__ import annotations
 

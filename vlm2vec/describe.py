@@ -32,7 +32,7 @@ def shorten(text: str, limit: int = MAX_LENGTH) -> str:
 
 
 def quote(text: str, limit: int = 40) -> str:
-    """The beginning of a text, in quotes."""
+    """The start of a text, in quotes."""
     return f'"{shorten(text, limit)}"'
 
 

@@ -59,7 +59,7 @@ class VLM2VecError(ValueError):
         return _rebuild, (type(self), self.cause, self.fix, self.index, self.source)
 
     def at(self, index: int | None, source: str | None = None) -> VLM2VecError:
-        """The same error, told which input it belongs to; what is already known is kept."""
+        """The same error with the input that it belongs to; what is already known is kept."""
         if self.index is None:
             self.index = index
         if self.source is None:

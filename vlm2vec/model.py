@@ -156,11 +156,11 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
                 `docs/inputs.md` has the table of all forms. `sentences` is another name of this argument.
             prompt_name: Name of one of the model's prompts, which serves as instruction.
             prompt: The same in full; for inputs that have no instruction of their own.
-            batch_size: Most inputs in one forward pass; by default as many as `max_tokens_per_batch` allows.
+            batch_size: Maximum number of inputs in a forward pass; by default `max_tokens_per_batch` decides.
             show_progress_bar: By default only where logging is at INFO or below.
             instruction: What the vectors are for: one for all inputs, or one for each.
             on_error: What a bad input does: "raise" ends the call, "nan" makes its row NaN, a callable is
-                told `(index, error)` and the row is NaN.
+                called with `(index, error)` and the row is NaN.
             truncate: Shorten texts that do not fit the model's context, instead of refusing them. Media,
                 instructions and raw prompts are never shortened.
             truncate_dim: Components to keep of each vector, at most all.

@@ -178,7 +178,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         return pad(self.preparer.prepare_all(items, truncate=truncate))
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one behind the other, and their ends.
+        """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one after the other, and their offsets.
 
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
@@ -213,7 +213,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         return states.index_select(0, packed.rows), packed.offsets
 
     def media_of(self, packed: Packed) -> Tensor | None:
-        """What the language model sees of the media of a batch, as in training: `(media tokens, hidden)`."""
+        """The features of the media of a batch, as in training: `(media tokens, hidden)`."""
         return None if packed.vision is None else vision_features(self.model, packed.vision)
 
     def _train(self, features: Features) -> tuple[Tensor, Tensor]:
@@ -231,7 +231,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         return hidden, segments.offsets
 
     def _media(self, features: Features) -> tuple[Tensor | None, Tensor | None]:
-        """What the language model sees of pictures and of clips, from one pass through the vision tower."""
+        """The features of pictures and of clips, from one pass through the vision tower."""
         stills, clips = features.get("pixel_values"), features.get("pixel_values_videos")
         if stills is None and clips is None:
             return None, None

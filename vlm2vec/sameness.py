@@ -6,7 +6,7 @@ by its path alone, and is asked for millions of training rows. `digest` and `fil
 what is kept between runs.
 
 Taking two things for the same would give a wrong vector, missing that they are the same costs only time. So
-what cannot be told without decoding it, or cannot be read, is the same as itself alone.
+what cannot be known without decoding it, or cannot be read, is the same as itself alone.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def _is_decoded(picture: PIL.Image.Image) -> bool:
 
 
 def _pixels(picture: PIL.Image.Image) -> Hashable:
-    """The pixels that preparation will see, so that no mode, palette or orientation can be forgotten."""
+    """The pixels that preparation will decode, so that no mode, palette or orientation can be forgotten."""
     try:
         with decoding_errors():
             alphas: tuple[Alpha, ...] = ("drop", "white") if picture.has_transparency_data else ("drop",)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends in `SystemExit` with the exit code.
 
     Args:
-        arguments: What stands behind `vlm2vec`; those of the process by default.
+        arguments: What follows `vlm2vec`; those of the process by default.
 
     Example:
         >>> try:

@@ -47,7 +47,7 @@ class Item:
 
     @property
     def full_name(self) -> str:
-        """The name, with the page behind it."""
+        """The name, followed by the page."""
         return self.name if self.page is None else f"{self.name}#page={self.page}"
 
 

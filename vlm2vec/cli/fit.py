@@ -97,7 +97,7 @@ def fit(
     if resume:
         _check_checkpoint(folder, settings)
     if settings.check_rows and settings.on_error == "raise":
-        # A bad row is told before the model is loaded, and rows are looked at once.
+        # A bad row is reported before the model is loaded, and rows are checked once.
         mixture = mixture.checked(show_progress_bar=settings.show_progress_bar is not False)
         given["check_rows"] = False
     check_negatives(mixture, settings)

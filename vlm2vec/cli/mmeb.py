@@ -106,7 +106,7 @@ def run(
     """
     from vlm2vec import mmeb
 
-    mmeb.list_tasks(tasks)  # a wrong word is told before the model is loaded
+    mmeb.list_tasks(tasks)  # a wrong word is reported before the model is loaded
     if frames == "first" and not multi_vector:
         raise typer.BadParameter("first is for --multi-vector.", param_hint="--frames")
     devices = [name for name in (device or "").split(",") if name]

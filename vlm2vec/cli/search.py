@@ -50,7 +50,7 @@ def search(
     ranked: list[Ranked] = []
     if found.items:
         encoder = load(model, profile)
-        # Before the files, which may take hours: a query that cannot be embedded is told at once.
+        # Before the files, which may take hours: a query that cannot be embedded is reported at once.
         vector = encoder.encode_query(
             query, instruction=instruction, truncate=truncate, show_progress_bar=False
         )

@@ -70,7 +70,7 @@ class Workers:
         """Inputs to be planned together, with what their URLs lead to; the next ones' is fetched meanwhile.
 
         Args:
-            items: The inputs, or what was found wrong with them, each with its place.
+            items: The inputs, or what was found wrong with them, each with its index.
             size: How many at most.
 
         Yields:
@@ -87,7 +87,7 @@ class Workers:
     def prepared(
         self, batches: Iterable[Batch], preparer: Preparer
     ) -> Iterator[tuple[int, list[tuple[int, Prepared | VLM2VecError]]]]:
-        """The cost of each batch, and its inputs with their places; the next ones are decoded meanwhile.
+        """The cost of each batch, and its inputs with their indices; the next ones are decoded meanwhile.
 
         A medium that several inputs of a batch show is decoded once. An empty batch is a mark: whatever came
         before it is finished before more batches are asked for.

@@ -1,7 +1,7 @@
 """Batches cut by what they cost, not by how many inputs they have.
 
 Cost is counted in tokens and patches, which is what memory and time grow with. No batch is padded, so
-lengths need not be alike; what inputs begin with in common is computed once, so those that begin alike stand
+lengths need not be alike; what inputs share at their start is computed once, so those that start alike are
 next to each other.
 """
 
@@ -35,13 +35,13 @@ class HasCost(Protocol):
 
 
 def batches(planned: Sequence[Planned], *, budget: HasCost, max_inputs: int | None) -> Iterator[Batch]:
-    """Inputs that begin alike next to each other, cut into batches that fit.
+    """Inputs that start alike next to each other, cut into batches that fit.
 
     Args:
         planned: The inputs.
         budget: Tokens and patches of a batch, asked for at each cut; what inputs share counts once. An input
             that alone has more is a batch of its own.
-        max_inputs: Most inputs of a batch.
+        max_inputs: Maximum number of inputs of a batch.
     """
     batch: list[Planned] = []
     cost, seen = 0, set[Hashable]()
@@ -59,7 +59,7 @@ def batches(planned: Sequence[Planned], *, budget: HasCost, max_inputs: int | No
 
 
 def _by_start(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
-    """Inputs in an order in which those that begin alike are neighbours, and tokens shared with the last."""
+    """Inputs in an order in which those that start alike are neighbours, and tokens shared with the last."""
     numbers: dict[Hashable, int] = {}
     symbols = [_symbols(plan, numbers) for plan in planned]
     # Big-endian bytes compare like the numbers themselves, and much faster.
@@ -80,7 +80,7 @@ def _symbols(plan: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
 
 
 def _shared(plan: Planned, last: np.ndarray, symbols: np.ndarray) -> int:
-    """Tokens with which an input begins like another."""
+    """Tokens at the start that an input shares with another."""
     length = min(len(symbols), len(last))
     different = np.flatnonzero(symbols[:length] != last[:length])
     prefix = symbols[: different[0] if len(different) else length]

@@ -2,7 +2,7 @@
 
 Inputs are taken a window at a time. Of each window, equal inputs are dropped, the rest planned and cut into
 batches (`plan`), their media decoded ahead of the model (`ahead`), and each batch computed in one forward
-pass. Rows come out as they are ready, with the place of the input they belong to.
+pass. Rows come out as they are ready, with the index of the input they belong to.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item: TypeAlias = "Input | VLM2VecError"
-Copies: TypeAlias = "dict[int, list[tuple[int, Input]]]"  # place -> places of equal inputs, and these
-Launched: TypeAlias = "tuple[list[int], Any]"  # places, and what forward gave or an error
+Copies: TypeAlias = "dict[int, list[tuple[int, Input]]]"  # index -> indices of equal inputs, and these
+Launched: TypeAlias = "tuple[list[int], Any]"  # indices, and what forward gave or an error
 
 _PLANNED_AT_ONCE = 256, 1024  # inputs: at least, and at most, if a batch may hold so many
 _SHORT = 16  # tokens of an input, for that
@@ -53,7 +53,7 @@ class Budget:
     """How many tokens and patches a forward pass takes, and what was learned about it.
 
     Attributes:
-        cost: Most tokens and patches of a batch.
+        cost: Maximum number of tokens and patches of a batch.
     """
 
     def __init__(self, cost: int) -> None:
@@ -89,7 +89,7 @@ class Engine:
         forward: Rows of a batch, one for each input; it may still be computing when it returns.
         collect: Fetches the rows that `forward` gave.
         budget: What fits.
-        max_inputs: Most inputs of a batch; `None` leaves it to the budget.
+        max_inputs: Maximum number of inputs of a batch; `None` leaves it to the budget.
         truncate: Shorten texts that do not fit the context.
         settings: Switches.
     """
@@ -103,7 +103,7 @@ class Engine:
     settings: EngineSettings = field(default_factory=EngineSettings)
 
     def rows(self, items: Iterable[Item], *, window: int | None = None) -> Generator[tuple[int, Any]]:
-        """Places and rows of inputs, in the order in which they are ready; of a failed one, its error.
+        """Indices and rows of inputs, in the order in which they are ready; of a failed one, its error.
 
         Args:
             items: Parsed inputs, or the error that parsing one gave.
@@ -125,7 +125,7 @@ class Engine:
     def _batches(
         self, items: Iterable[Item], window: int | None, workers: Workers, copies: Copies
     ) -> Iterator[Batch]:
-        """Batches of what is to be encoded; `copies` learns which places get the same row as another."""
+        """Batches of what is to be encoded; `copies` gets the indices of inputs that equal another."""
         for part in _parts(enumerate(items), window):
             firsts: Sequence[int] = range(len(part))
             if self.settings.deduplicate:
@@ -140,7 +140,7 @@ class Engine:
             yield Batch([], 0)  # rows of this window come before more inputs are read
 
     def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
-        """Batches of inputs that are planned together; of their plans, none is left behind them."""
+        """Batches of inputs that are planned together; no plan outlives them."""
         planned = self.preparer.planner.plan(items, truncate=self.truncate, run=workers.map)
         if failed := [plan for plan in planned if isinstance(plan, Failed)]:
             yield Batch(failed, 0)
@@ -180,7 +180,7 @@ class Engine:
 
 
 def in_order(rows: Iterable[tuple[int, T]]) -> Generator[T]:
-    """Rows by their places, each as soon as all before it are there."""
+    """Rows in the order of their indices, each as soon as all before it are there."""
     waiting: dict[int, T] = {}
     next_index = 0
     for index, row in rows:
@@ -210,7 +210,7 @@ def _cloned(row: Any) -> Any:
 
 
 def _parts(items: Iterable[T], size: int | None) -> Iterator[list[T]]:
-    """Some items at a time. An error of the source comes behind what was read before it."""
+    """Some items at a time. An error of the iterable comes after what was read before it."""
     iterator = iter(items)
     while True:
         part: list[T] = []

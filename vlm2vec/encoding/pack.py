@@ -30,7 +30,7 @@ __all__ = ["Features", "Packed", "pack", "pad"]
 Features: TypeAlias = dict[str, Tensor]
 
 _FIRST_FEATURE = 2**40
-"""Where the numbers of media tokens begin: above those of any vocabulary."""
+"""The first number of a media token: above those of any vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def pack(
         batch: The inputs.
         rules: Pixel rules of the model.
         pooled_only: Ask for the state of each input's last token alone.
-        share_prefixes: Compute what inputs begin with in common once.
+        share_prefixes: Compute prefixes that inputs share once.
     """
     visuals = list({visual.digest: visual for prepared in batch for visual in prepared.visuals}.values())
     visuals.sort(key=lambda visual: (visual.is_clip, visual.grid))
@@ -143,7 +143,7 @@ def _feature_rows(
 
 
 def _symbols(prepared: Prepared, features: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Numbers that are equal where tokens and what they look at are equal."""
+    """Numbers that are equal where tokens and their media are equal."""
     return np.where(features < 0, prepared.token_ids, features + _FIRST_FEATURE)
 
 

@@ -80,7 +80,7 @@ class MediaPiece:
 
     @property
     def patches(self) -> int:
-        """Patches that the vision tower sees; of a still, the two temporal slices are one."""
+        """Patches that the vision tower computes; of a still, the two temporal slices are one."""
         return prod(self.grid)
 
 
@@ -146,7 +146,7 @@ class Planner:
         """Tokens of each input, or what is wrong with it.
 
         Args:
-            items: The inputs, or what was found wrong with them, each with its place.
+            items: The inputs, or what was found wrong with them, each with its index.
             truncate: Shorten texts that do not fit the context, instead of refusing them.
             measure: Read the headers of media; without, media are planned as if they had no tokens.
             run: Maps over media; a thread pool's `map` reads several headers at a time.
@@ -242,7 +242,7 @@ class Planner:
     def _grid(self, media: Media) -> Grid:
         rules, limits, frames = self.profile.pixels, self.limits, 1
         if isinstance(media, Document):
-            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents has seen to it
+            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
             height, width = page_size_in_pixels(
                 media.content,
                 media.pages[0],
@@ -264,7 +264,7 @@ class Planner:
 
 
 def _uncut(text: Plain | Control) -> tuple[str, str]:
-    """Begin and end of a text that truncation leaves alone."""
+    """Start and end of a text that truncation leaves alone."""
     if isinstance(text, Control):
         return "", ""
     return text.text[: text.uncut], text.text[len(text.text) - text.uncut_end :]

@@ -146,7 +146,7 @@ def check_names(given: Iterable[str]) -> None:
 
 
 def settle_errors(rows: Sequence[Tensor | VLM2VecError], on_error: ErrorPolicy, like: Tensor) -> list[Tensor]:
-    """Rows of vectors, NaN where an input failed; a callable policy is told of each failure, in order.
+    """Rows of vectors, NaN where an input failed; a callable policy is called with each failure, in order.
 
     Args:
         rows: One for each input.

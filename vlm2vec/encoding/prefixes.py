@@ -29,7 +29,7 @@ class Node:
     Attributes:
         sequence: A sequence that holds it.
         start: Its first token there; all before are its ancestors'.
-        end: The token behind its last.
+        end: One past its last token.
         users: Sequences that it belongs to.
     """
 
@@ -43,7 +43,7 @@ def shared_prefixes(sequences: Sequence[Symbols]) -> list[Node]:
     """Nodes that together hold each sequence once, as few tokens as pays.
 
     Args:
-        sequences: The tokens of each as numbers, equal where the tokens and what they look at are equal.
+        sequences: The tokens of each as numbers, equal where tokens and their media are equal.
 
     Example:
         >>> text = np.arange(20)
@@ -71,7 +71,7 @@ def shared_prefixes(sequences: Sequence[Symbols]) -> list[Node]:
 
 
 def paths(nodes: Sequence[Node], lengths: Sequence[int]) -> list[npt.NDArray[np.int64]]:
-    """Where the tokens of each sequence are, when the nodes lie one behind the other.
+    """Where the tokens of each sequence are, when the nodes lie one after the other.
 
     Args:
         nodes: As `shared_prefixes` gives them.
@@ -92,7 +92,7 @@ def _offsets(nodes: Sequence[Node]) -> Iterator[int]:
 
 
 def _common(first: Symbols, second: Symbols) -> int:
-    """Tokens at the begin that are the same in both."""
+    """Tokens at the start that are the same in both."""
     length = min(len(first), len(second))
     different = np.flatnonzero(first[:length] != second[:length])
     return int(different[0]) if len(different) else length

@@ -180,13 +180,13 @@ class Preparer:
         return found
 
     def _pixels(self, media: Media) -> npt.NDArray[np.uint8]:
-        """What the vision tower sees, `(frames, H, W, 3)`: one frame of a picture or a page."""
+        """The pixels of a medium, `(frames, H, W, 3)`: one frame of a picture or a page."""
         rules, limits = self.planner.profile.pixels, self.planner.limits
         if isinstance(media, Image):
             picture = load_picture(media.content, alpha=rules.alpha, limits=limits)
             return fit(picture, rules, max_pixels=media.max_pixels)[None]
         if isinstance(media, Document):
-            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents has seen to it
+            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
             page = render_page(
                 media.content,
                 media.pages[0],

@@ -32,7 +32,7 @@ class Plain:
 
     Attributes:
         text: The text.
-        uncut: Characters at its begin that truncation leaves alone: the instruction's.
+        uncut: Characters at its start that truncation leaves alone: the instruction's.
         uncut_end: The same at its end: the profile's.
     """
 

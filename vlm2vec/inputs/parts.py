@@ -33,7 +33,7 @@ class Text:
     text: str
 
     def describe(self) -> str:
-        """The beginning of the text, in quotes."""
+        """The start of the text, in quotes."""
         return f"text {quote(self.text)}"
 
 

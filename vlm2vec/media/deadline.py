@@ -18,7 +18,7 @@ _this_thread = threading.local()
 
 
 class Cancelled(BaseException):
-    """Work on an input was called off. Nothing is wrong with the input, so no handler of errors sees it."""
+    """Work on an input was called off. Nothing is wrong with the input, so handlers of errors let it pass."""
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Frames:
 
     Attributes:
         frames: Pictures of shape (H, W, 3), uint8 RGB, upright; a folder's may differ in size.
-        times: Time of each in seconds from the clip's begin; empty for frames without a clock.
+        times: Time of each in seconds from the clip's start; empty for frames without a clock.
         problem: What of the clip could not be read; `None` when all could.
     """
 

@@ -65,7 +65,7 @@ _PLUGINS = (
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
-# What turns a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
+# What makes a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -228,13 +228,13 @@ def _transposition(picture: Image.Image) -> Image.Transpose | None:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, without decoding."""
-    # The getexif() of a PNG decodes it, to look for a chunk behind the pixels; the base class does not.
+    # The getexif() of a PNG decodes it, to look for a chunk after the pixels; the base class does not.
     value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def has_late_exif(picture: Image.Image) -> bool:
-    """Whether a PNG, just opened, has an EXIF chunk behind its pixels, from its chunks' headers alone."""
+    """Whether a PNG, just opened, has an EXIF chunk after its pixels, from its chunks' headers alone."""
     if picture.format != "PNG" or "exif" in picture.info:
         return False
     assert isinstance(picture, ImageFile.ImageFile)  # noqa: S101  # it was opened, not made

@@ -1,4 +1,4 @@
-"""Pages of PDF files, drawn at the size at which the model sees them."""
+"""Pages of PDF files, drawn at their size for the vision tower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a checkpoint family turns a picture into the pixels its vision tower sees."""
+"""How a checkpoint family turns a picture into the pixels for its vision tower."""
 
 from __future__ import annotations
 

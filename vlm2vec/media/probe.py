@@ -85,7 +85,7 @@ def image_size(image: Source | Any, *, limits: Limits | None = None) -> tuple[in
     with open_image(image, limits=limits) as picture:
         check_single(picture)
         if has_late_exif(picture):
-            picture.load()  # the orientation stands behind the pixels
+            picture.load()  # the orientation comes after the pixels
         return upright_size(picture)
 
 

@@ -1,4 +1,4 @@
-"""The size at which the vision tower sees a picture, and the resizing to it."""
+"""The size of a picture for the vision tower, and the resizing to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def target_size(
 def fit(
     image: np.ndarray | Image.Image, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
 ) -> np.ndarray:
-    """Resizes a picture to what the vision tower sees.
+    """Resizes a picture to its size for the vision tower.
 
     Args:
         image: Picture of shape (H, W, 3), uint8, or a PIL image in RGB.

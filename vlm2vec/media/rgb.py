@@ -115,7 +115,7 @@ def array_size(array: np.ndarray) -> tuple[int, int]:
     """Size of a picture as (height, width).
 
     Raises:
-        InputError: The shape is not that of one picture, or its channels cannot be told from its sides.
+        InputError: The shape is not that of one picture, or any of its sides may be the channels.
     """
     first = array.ndim != 2 and _channels_first(array)
     height, width = array.shape[1:] if first else array.shape[:2]

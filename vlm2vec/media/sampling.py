@@ -38,14 +38,14 @@ def uniform_indices(count: int, num_frames: int) -> list[int]:
 class Sampling:
     """Which frames of a clip to look at.
 
-    A frame counts from its own time until the next one's: the range from `start` to `end` begins with the
+    A frame counts from its own time until the next one's: the range from `start` to `end` starts with the
     frame that is on screen at `start` and ends with the one on screen at `end`.
 
     Attributes:
-        num_frames: Frames spread evenly over the range; with `fps`, the most that are taken. `None` takes
+        num_frames: Frames spread evenly over the range; with `fps`, the maximum that is taken. `None` takes
             all. A clip with fewer is used as it is.
         fps: Frames at `start`, `start + 1 / fps`, and so on; none is taken twice.
-        start: Begin of the range in seconds; the clip's begin by default.
+        start: Start of the range in seconds; the clip's start by default.
         end: End of the range in seconds; the clip's end by default.
 
     Raises:
@@ -129,7 +129,7 @@ class Sampling:
 
 
 def _every(times: Sequence[float], chosen: list[int], fps: float, *, start: float, until: float) -> list[int]:
-    """The chosen frames that are on screen at begin, begin + 1 / fps, ..., up to `until`."""
+    """The chosen frames that are on screen at start, start + 1 / fps, ..., up to `until`."""
     taken: list[int] = []
     next_tick = 0
     for i in chosen:

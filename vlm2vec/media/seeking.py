@@ -21,7 +21,7 @@ from vlm2vec.media.sampling import Sampling
 
 __all__ = ["picture", "read_by_seeking"]
 
-# What seeking costs, in frames: those decoded behind a found one before it is shown.
+# What seeking costs, in frames: those decoded after a found one before it is shown.
 _SEEK_FRAMES = 8
 # What opening the file once more costs, in packets: a thread that decodes fewer is not worth it.
 _PACKETS_PER_THREAD = 32

@@ -88,7 +88,7 @@ def clip_shape(
         content: A video file, an animation or a folder of frames; a tuple of pictures; or an array of
             shape (T, H, W, 3) or (T, 3, H, W).
         sampling: Which frames. With a clock (`fps`, `start`, `end`) all packets of a file are read, and an
-            animation is decoded, which alone tells its times; without, no more than are promised.
+            animation is decoded, the only way to know its times; without, no more than are promised.
         limits: Upper limits.
 
     Raises:

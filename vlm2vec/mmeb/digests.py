@@ -1,4 +1,4 @@
-"""Digests: what tells whether a sample or a model's weights are still what they were."""
+"""Digests: equal while a sample or a model's weights are what they were."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def evaluate(
         on_stale: What a kept result of another model, other data or other settings does: "raise" names the
             difference, "recompute" replaces it.
         offline: Never ask the hub for annotations that are not in `data_dir`.
-        show_progress_bar: By default only in a terminal. Each task that begins or ends is also logged
+        show_progress_bar: By default only in a terminal. Each task that starts or ends is also logged
             (`logging`, level INFO).
         **settings: Of the model's `encode`: `max_tokens_per_batch`, `truncate_dim`, ... Two more are of the
             benchmark. `prompts`, of a `VLM2Vec`: "original" is what the original code gives this model, its

@@ -1,8 +1,8 @@
 """What the ranking of one query is worth: the 24 metrics of MMEB-V2, and their means over queries.
 
 Formulas and denominators are those of the benchmark's public scores (TIGER-AI-Lab/VLM2Vec,
-`src/utils/eval_utils/metrics.py`). None looks further than the first ten places of a ranking. A key that
-stands in a ranking more than once takes a place each time and counts where it stands first, so that no score
+`src/utils/eval_utils/metrics.py`). None reads more than the first ten ranks of a ranking. A key that
+stands in a ranking more than once takes a rank each time and counts where it stands first, so that no score
 passes 1.
 """
 
@@ -41,7 +41,7 @@ def hit_at_k(ranking: Sequence[Key], relevant: Collection[Key] | Key, k: int) ->
     Args:
         ranking: Keys of candidates, best first.
         relevant: Keys of the right candidates; one alone may be given as it is.
-        k: How many places count.
+        k: How many ranks count.
 
     Raises:
         InputError: `k` is below 1.
@@ -95,14 +95,14 @@ def f1_at_k(ranking: Sequence[Key], relevant: Collection[Key] | Key, k: int) -> 
 def map_at_k(
     ranking: Sequence[Key], relevant: Collection[Key] | Key, k: int, *, repeats: bool = False
 ) -> float:
-    """Precision at the place of each hit among the first `k`, summed, over the most hits that were possible.
+    """Precision at the rank of each hit among the first `k`, summed, over the maximum of possible hits.
 
     The denominator is the smaller of `k` and the number of right candidates, not the latter as in textbooks.
 
     Args:
         ranking: Keys of candidates, best first.
         relevant: Keys of the right candidates.
-        k: How many places count.
+        k: How many ranks count.
         repeats: Whether a key that stands in the ranking more than once is a hit each time.
 
     Raises:
@@ -122,7 +122,7 @@ def map_at_k(
 
 
 def mrr_at_k(ranking: Sequence[Key], relevant: Collection[Key] | Key, k: int) -> float:
-    """One over the place of the first right candidate; 0 if it is not among the first `k`.
+    """One over the rank of the first right candidate; 0 if it is not among the first `k`.
 
     Arguments and errors are those of `hit_at_k`.
 
@@ -142,12 +142,12 @@ def ndcg_at_k(
     *,
     repeats: bool = False,
 ) -> float:
-    """Gain of the first `k`, discounted by the logarithm of the place, over that of the best ranking.
+    """Gain of the first `k`, discounted by the logarithm of the rank, over that of the best ranking.
 
     Args:
         ranking: Keys of candidates, best first.
         grades: How right each right candidate is; keys without grades are all of grade 1.
-        k: How many places count.
+        k: How many ranks count.
         gain: What a grade g is worth: g, or 2^g - 1.
         repeats: Whether a key that stands in the ranking more than once is a gain each time.
 
@@ -239,7 +239,7 @@ def mean_scores(per_query: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _hits(ranking: Sequence[Key], relevant: Collection[Key], k: int, *, repeats: bool = False) -> list[bool]:
-    """Whether each of the first `k` places holds a right candidate, each candidate once unless `repeats`."""
+    """Whether each of the first `k` ranks holds a right candidate, each candidate once unless `repeats`."""
     if k < 1:
         raise InputError(f"k is {k}", fix="Pass at least 1.")
     hits, seen = [], set()

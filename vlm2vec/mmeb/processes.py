@@ -48,7 +48,7 @@ class Processes:
         """Those that `accelerate launch` or `torchrun` started; one if none did."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        # Without a GPU accelerate looks for other processes only if it is told to.
+        # Without a GPU accelerate looks for other processes only if it is asked to.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT)
         return cls(state.process_index, state.num_processes)
 

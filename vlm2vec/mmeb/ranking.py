@@ -70,7 +70,7 @@ def max_sim(queries: Sequence[Any] | NDArray[Any], candidates: Sequence[Any] | N
 
 
 def _joined(items: Sequence[Any] | NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """All tokens `(tokens, dim)` in float64, and where each item begins."""
+    """All tokens `(tokens, dim)` in float64, and where each item starts."""
     arrays = token_vectors(items)
     ends = np.cumsum([len(array) for array in arrays])
     return np.concatenate(arrays, dtype=np.float64), np.concatenate([[0], ends[:-1]])
@@ -89,7 +89,7 @@ def rank(
     *,
     k: int = 10,
 ) -> list[NDArray[np.int64]]:
-    """The first `k` places of each query's ranking, by dot product, or by late interaction.
+    """The first `k` ranks of each query's ranking, by dot product, or by late interaction.
 
     Scores are float32. Of equal ones the candidate that is earlier in the pool comes first; those that are
     NaN, as of an item that could not be encoded, come last, in the same order. The ranking of a query does
@@ -99,8 +99,8 @@ def rank(
         query_vectors: `(n, dim)`, or n arrays `(tokens, dim)` for late interaction.
         candidate_vectors: `(m, dim)`, or m arrays `(tokens, dim)`.
         pools: Of each query, which candidates it ranks: their positions, in the order that decides ties;
-            one that is there twice takes two places. `None` lets every query rank all candidates in order.
-        k: How many places are returned. Metrics look at ten.
+            one that is there twice takes two ranks. `None` lets every query rank all candidates in order.
+        k: How many ranks are returned. Metrics use ten.
 
     Returns:
         Per query the positions of its best candidates, best first, fewer than `k` if its pool is smaller.
@@ -160,7 +160,7 @@ def _first_positions(
 def _scores(queries: NDArray[Any], candidates: NDArray[Any]) -> NDArray[Any]:
     """Scores `(n queries, n candidates)`.
 
-    Summed in float64 and rounded once: sums in float32 differ in the last bit with the place of a vector in
+    Summed in float64 and rounded once: sums in float32 differ in the last bit with the index of a vector in
     the matrix, and equal candidates would no longer be ties.
     """
     if queries.dtype == object:
@@ -212,7 +212,7 @@ def _blocks(lengths: NDArray[Any], max_vectors: int) -> Iterator[slice]:
 
 
 _TOP = 10
-"""Places that metrics look at."""
+"""Ranks that metrics use."""
 
 
 def rank_task(

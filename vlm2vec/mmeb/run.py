@@ -78,7 +78,7 @@ class Run:
                 start = time.perf_counter()
                 bar.set_description(f"{task.name}, reading")
                 samples = self._samples(task, digests)
-                # Now it is known, so the time that remains is told better from here on.
+                # Now it is known, so the time that remains is estimated better from here on.
                 queries, candidates = len(samples.data.queries), len(samples.data.candidates)
                 bar.total += queries + candidates - guess
                 bar.set_description(task.name)

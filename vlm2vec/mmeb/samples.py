@@ -10,7 +10,7 @@ from typing import TypeAlias
 __all__ = ["Content", "Key", "Query", "TaskData"]
 
 Key: TypeAlias = str | int
-"""What tells candidates of a task apart; two with one key are one candidate."""
+"""What identifies a candidate of a task; two with one key are one candidate."""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def embed(
         store: Of its vectors.
         tolerant: Go on after a sample that cannot be embedded.
         processes: Each embeds its share.
-        bar: Told of what this process did, as if all were as fast.
+        bar: Counts what this process did, as if all were as fast.
         devices: How many the encoder has.
 
     Returns:
@@ -141,7 +141,7 @@ def embed(
     for index, name in enumerate(_names(samples)):
         if name is not None:
             indices.setdefault(name, index)
-    # The same shares whatever a process sees of the store.
+    # The same shares whatever a process has read of the store.
     missing = store.missing(list(indices)[processes.rank :: processes.count])
     bar.update(len(samples.digests) - len(missing) * processes.count)
 
@@ -161,7 +161,7 @@ def embed(
         return errors
 
     found = {name: error for part in processes.gather(share) for name, error in part.items()}
-    processes.gather(store.refresh)  # none adds more before all have seen what there is
+    processes.gather(store.refresh)  # none adds more before all have read what there is
     return [
         digest if isinstance(digest, MediaError) else found.get(str(name))
         for name, digest in zip(_names(samples), samples.digests, strict=True)

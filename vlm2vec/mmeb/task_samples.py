@@ -28,7 +28,7 @@ class Samples:
         task: Its name.
         role: Which of both they are.
         labels: What to call each: the number of a query, the key of a candidate.
-        content_of: The sample at a place, asked for when its turn has come.
+        content_of: The sample at an index, read when it is needed.
         digests: Of each, or why its file cannot be read.
     """
 

@@ -196,7 +196,7 @@ def check_not_base(network: Qwen2VLModel, folder: Path) -> None:
 
 
 def remove_adapter_files(folder: Path) -> None:
-    """Remove an adapter from a folder, of which whole weights beside it would not be seen."""
+    """Remove an adapter from a folder, where whole weights beside it would be ignored."""
     for name in (ADAPTER_CONFIG, _WEIGHTS, _PICKLED):
         (folder / name).unlink(missing_ok=True)
 

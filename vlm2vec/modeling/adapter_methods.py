@@ -145,7 +145,7 @@ class AdapterMethods:
             raise InputError(f"the model has no adapter {unknown[0]!r}", fix=there)
 
     def _require_seen(self, name: str) -> None:
-        """Take an adapter away that encoding would not see: it reads the weights of the patch projection."""
+        """Take an adapter away that encoding would ignore: it reads the weights of the patch projection."""
         layer = self._network.visual.patch_embed.proj
         if isinstance(layer, BaseTunerLayer):
             adapter.remove_adapter(self._network, name)

@@ -1,9 +1,9 @@
-"""Attention over a packed row: several sequences one behind the other, none seeing another.
+"""Attention over a packed row: several sequences one after the other, none attending to another.
 
 One function serves both towers. In half precision on NVIDIA's GPUs from Ampere on it is torch's
 variable-length kernel, one launch a layer; elsewhere it is scaled-dot-product attention, one call for each
 run of equally long sequences.
-`Segments` says who sees whom; where sequences share a prefix, its keys are computed once and seen by all.
+`Segments` says which attends to which; the keys of a shared prefix are computed once, for all.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ PACKED_ATTENTION = "vlm2vec_flash_packed"
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the sequences of a packed row lie, and what each may see.
+    """Where the sequences of a packed row lie, and what each may attend to.
 
-    A causal query sees the keys up to its own place, counted from the end: the last query sees all keys.
+    A causal query attends to the keys up to its own index, counted from the end: the last one attends to all.
 
     Attributes:
         lengths: Queries of each sequence.
@@ -60,7 +60,7 @@ class Segments:
     def of(
         cls, lengths: list[int], *, key_lengths: list[int] | None = None, key_rows: Tensor | None = None
     ) -> Segments:
-        """Segments of these lengths, one behind the other, on the CPU; each sees itself by default."""
+        """Segments of these lengths, one after the other, on the CPU; each attends to itself by default."""
         offsets = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         if key_lengths is None:
             return cls(tuple(lengths), tuple(lengths), offsets, offsets)
@@ -112,7 +112,7 @@ def attend(
         key: `(rows, key_heads, head_dim)`, `key_heads` a divisor of `heads`.
         value: As `key`.
         segments: Where the sequences lie; on the device of the rest.
-        causal: Whether a token sees nothing behind itself.
+        causal: Whether a token attends to nothing after itself.
         scaling: Factor on the scores.
         dropout: Probability, in training.
 
@@ -157,7 +157,7 @@ def packed_attention(
         query: `(1, heads, tokens, head_dim)`.
         key: `(1, key_heads, tokens, head_dim)`.
         value: As `key`.
-        attention_mask: Not used: the segments say who sees whom.
+        attention_mask: Not used: the segments say which attends to which.
         segments: Where the sequences lie.
         scaling: Factor on the scores.
         dropout: Probability, in training.
@@ -269,8 +269,8 @@ def _find_kernel() -> Callable[..., Tensor] | None:
     except (ImportError, AttributeError):
         return None
     # Torch 2.11 lets heads share keys unasked, later versions refuse to. It is asked for where heads are
-    # equal too: otherwise torch 2.14 turns to cuDNN where a batch has a frame of over 128 patches, and how an
-    # input is rounded depends on the others.
+    # equal too: otherwise torch 2.14 switches to cuDNN where a batch has a frame of over 128 patches, and how
+    # an input is rounded depends on the others.
     return partial(kernel, enable_gqa=True) if "enable_gqa" in signature(kernel).parameters else kernel
 
 

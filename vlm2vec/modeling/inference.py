@@ -9,7 +9,7 @@ It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need, but for its queries;
 * projections and MLPs are computed for some rows at a time, so their wide middle never exists for all;
-* on a CPU the vision tower takes some frames at a time, for frames see nothing of one another.
+* on a CPU the vision tower takes some frames at a time, for frames do not attend to one another.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PATCHES_AT_ONCE = 1024  # on a CPU: as fast as all at once, in less memory
 
 @dataclass(frozen=True)
 class VisionRow:
-    """Pictures and clips of a batch, one behind the other, stills first.
+    """Pictures and clips of a batch, one after the other, stills first.
 
     Attributes:
         stills: `(patches, 3 * 14 * 14)` uint8, if there are any.
@@ -75,7 +75,7 @@ class LanguageRow:
         positions: `(tokens, 3)`, time, height and width position.
         media_tokens: Tokens that a media feature stands for.
         media_features: The row of the vision tower's output for each of them.
-        segments: Who sees whom.
+        segments: Which tokens attend to which.
         wanted: Tokens whose states are asked for; `None` for all.
         wanted_segments: The same of these tokens alone.
     """
@@ -118,7 +118,7 @@ def language_states(
 
 
 def media_features(model: Qwen2VLModel, row: VisionRow, *, products: Products = AUTO) -> Tensor:
-    """What the language model sees of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
+    """The features of pictures and clips: `(patches / 4, hidden)`, a row a media token."""
     parts = row.parts(_PATCHES_AT_ONCE) if row.positions.device.type == "cpu" else [row]
     features = [_frame_features(model.visual, part, products) for part in parts]
     return features[0] if len(features) == 1 else torch.cat(features)

@@ -151,7 +151,7 @@ def rounded_up(inputs: Tensor) -> Tensor:
 
 
 def fingerprint(weights: Sequence[Tensor], joined: Tensor | None = None) -> Fingerprint:
-    """What tells whether weights are still what they were.
+    """Equal while weights are what they were.
 
     A change through `parameter.data`, as merging an adapter makes, leaves no trace but in the elements, of
     which some in all rows and columns are compared.

@@ -82,7 +82,7 @@ def hidden_states(
 
     Args:
         model: The network; its configuration must use `packed_attention`.
-        token_ids: `(tokens,)`, the prompts one behind the other.
+        token_ids: `(tokens,)`, the prompts one after the other.
         positions: `(tokens, 3)`, time, height and width position of each token.
         segments: Where the prompts lie.
         images: `(image tokens, hidden)`, features for the image placeholders, in order.
@@ -152,13 +152,13 @@ def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | None, grids: Tensor) -> Tensor:
-    """What the language model sees of pictures and clips.
+    """The features of pictures and clips, for the language model.
 
     Args:
         model: The network.
-        stills: `(patches, 3 * 14 * 14)` uint8, pictures one behind the other, one of the two equal temporal
+        stills: `(patches, 3 * 14 * 14)` uint8, pictures one after the other, one of the two equal temporal
             slices of each patch.
-        clips: `(patches, 3 * 2 * 14 * 14)` uint8, clips one behind the other.
+        clips: `(patches, 3 * 2 * 14 * 14)` uint8, clips one after the other.
         grids: `(n, 3)` patches in time, height and width of each, pictures first.
 
     Returns:
@@ -172,7 +172,7 @@ def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | N
 
 
 def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
-    """What the language model sees of pictures and clips: `(patches / 4, hidden)`, one row a media token."""
+    """The features of pictures and clips: `(patches / 4, hidden)`, one row a media token."""
     visual, segments = model.visual, row.segments
     learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
     if not learns and _is_plain(visual.blocks, Qwen2VLVisionBlock):

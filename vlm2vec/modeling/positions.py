@@ -20,7 +20,7 @@ def token_positions(
         spans: The prompt in order: a number of text tokens, or the merged grid (time, height, width) of a
             picture or clip, in tokens.
         scheme: "1d" numbers all tokens in a row, media too. "mrope" is Qwen2-VL's: text tokens count on in
-            all three axes, media tokens have their place in the grid, and what follows goes on behind the
+            all three axes, media tokens have their place in the grid, and what follows goes on after the
             grid's longer side (arXiv 2409.12191, section 2.1; transformers' `Qwen2VLModel.get_rope_index`).
 
     Returns:

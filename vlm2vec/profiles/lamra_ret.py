@@ -19,8 +19,8 @@ PROFILE = Profile(
     media_start="<|vision_start|>",
     media_end="<|vision_end|>",
     closing="\nSummarize above {} in one word: ",
-    # The assistant's turn begins with <emb>, and the token before that is pooled. Attention is causal, so
-    # what stands behind makes no difference: the prompt ends here, and the tokenizer needs no <emb>.
+    # The assistant's turn starts with <emb>, and the token before that is pooled. Attention is causal, so
+    # what comes after it makes no difference: the prompt ends here, and the tokenizer needs no <emb>.
     suffix="<|im_end|>\n<|im_start|>assistant\n",
     # Its code gives the language model no positions, which then counts tokens.
     positions="1d",

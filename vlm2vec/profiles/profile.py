@@ -18,7 +18,7 @@ PROFILE_FILE = "vlm2vec.json"
 
 @dataclass(frozen=True)
 class Profile:
-    """How one family of checkpoints writes prompts, counts positions and sees pixels.
+    """How one family of checkpoints writes prompts, counts positions and prepares pixels.
 
     A prompt is the instruction and the parts of the input, in order. Empty texts are left out and nothing is
     stripped. A picture or a page is `media_start + <|image_pad|> * n + media_end`, a clip the same with
@@ -28,17 +28,17 @@ class Profile:
         name: What `VLM2Vec(path, profile=...)` calls it.
         summary: One line on the checkpoints that follow it.
         pixels: Pixel budget and conversion rules.
-        positions: "1d" numbers every token by its place; "mrope" gives media tokens (time, height, width).
-        instruction_slot: Before everything ("first"), or behind the media that lead the prompt
+        positions: "1d" numbers every token by its index; "mrope" gives media tokens (time, height, width).
+        instruction_slot: Before everything ("first"), or after the media that lead the prompt
             ("after_media").
-        instruction_joiner: Written behind an instruction.
-        instruction_end: Written behind the "first" slot, also where it is empty.
+        instruction_joiner: Written after an instruction.
+        instruction_end: Written after the "first" slot, also where it is empty.
         default_instruction: What stands in the "first" slot of an input without an instruction.
         joiner: Written between two parts.
-        prefix: Written at the begin of every prompt.
+        prefix: Written at the start of every prompt.
         media_start: Control tokens before a picture or clip.
-        media_end: Control tokens behind a picture or clip.
-        closing: Text behind the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
+        media_end: Control tokens after a picture or clip.
+        closing: Text after the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
             several of these with " and " between them.
         suffix: Written at the end of every prompt; the last token is the one that is pooled.
         num_frames: Frames taken from a clip that does not say how many.

@@ -12,7 +12,7 @@ from vlm2vec.profiles.profile import Profile
 PROFILE = Profile(
     name="vlm2vec-v2",
     summary="VLM2Vec/VLM2Vec-V2.0, and adapters trained with the same code",
-    # No chat template, no <|vision_start|>: a prompt is "<|image_pad|> instruction text", nothing behind it.
+    # No chat template, no <|vision_start|>: a prompt is "<|image_pad|> instruction text", nothing after it.
     instruction_slot="after_media",
     # The original counts images by <|vision_start|>, which its prompts never hold: all positions are 1-D.
     positions="1d",

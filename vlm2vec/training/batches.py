@@ -53,7 +53,7 @@ class RowBatches:
 
     Attributes:
         mixture: The sources.
-        sampler: Says which rows; an iterator begins where it stands.
+        sampler: Says which rows; an iterator starts at its current step.
         parser: Makes `Pairs` of rows.
         replace: Whether a row that cannot be used is replaced by another of its source; otherwise its error
             ends the iteration.

@@ -25,7 +25,7 @@ __all__ = ["OnceNormedDora", "row_norms", "use_dora_norm"]
 class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
     """peft's DoRA of a linear layer. What is not plain (quantised, sharded) peft computes itself."""
 
-    _known: tuple[Any, Tensor] | None = None  # what the weights looked like, and their norm
+    _known: tuple[Any, Tensor] | None = None  # the state of the weights, and their norm
 
     def forward(
         self, x: Tensor, *, base_layer: nn.Module, base_result: Tensor | None = None, **adapter: Any
@@ -58,7 +58,7 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
     def scale(self, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
         """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
         weights = [weight, down, up]
-        # In training no element is looked at, for which a GPU would have to wait: each step begins anew.
+        # In training no element is read, since a GPU would have to wait for it: each step starts anew.
         state = tuple(tensor._version for tensor in weights) if self.training else fingerprint(weights)
         key = state, scaling
         if self._known is None or self._known[0] != key:

@@ -162,7 +162,7 @@ def fit(
 
 
 def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
-    """Let the batch behind a checkpoint come next; its step."""
+    """Make the batch after a checkpoint the next one, and return the checkpoint's step."""
     run = RunState.load(checkpoint)
     run.check_settings(chosen.deciding())
     batches.sampler.load_state_dict(run.sampler)
@@ -190,7 +190,7 @@ def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixt
 def _learning(model: EmbeddingModel, lora: LoRA | None, chosen: FitSettings) -> Iterator[None]:
     """With the adapter added and the vision tower frozen, if so wanted; weights that learn are float32.
 
-    The adapter and float32 stay. The tower, and gradient checkpointing that the trainer begins, do not.
+    The adapter and float32 stay. The tower, and gradient checkpointing that the trainer starts, do not.
     """
     network = model[0].model
     if lora is not None:

@@ -142,7 +142,7 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         return {"step": self._step, **self._settings.as_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to the place of a `state_dict()`, of a sampler with any rank and number of ranks.
+        """Go to the step of a `state_dict()`, of a sampler with any rank and number of ranks.
 
         Args:
             state: What `state_dict()` returned.

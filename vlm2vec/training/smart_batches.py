@@ -1,7 +1,7 @@
 """Names of smart batches (B3, arXiv:2505.11293), which are not in the package any more; kept for one release.
 
 Each warns and is an error. To train on other batches than those that were asked for would be worse: hours may
-pass before anyone sees it.
+pass before anyone notices.
 """
 
 from __future__ import annotations

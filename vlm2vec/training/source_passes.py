@@ -1,7 +1,7 @@
 """The rows of one source, pass after pass, each pass in its own shuffled order.
 
-A batch that ends one pass and begins the next must not meet the same row on both sides. So the rows that
-it already has are moved back, behind the others, in the new pass. Only the first `count` places of the new
+A batch that ends one pass and starts the next must not meet the same row on both sides. So the rows that
+it already has are moved back, after the others, in the new pass. Only the first `count` rows of the new
 order can change, where `count` is what the batch takes from the source.
 """
 
@@ -27,7 +27,7 @@ class SourcePasses:
         size: Number of rows of the source.
         source_index: Number of the source: two sources of one sampler differ in order.
         seed: Seed of the sampler.
-        max_count: The most rows that one batch may take from the source.
+        max_count: Maximum number of rows that one batch may take from the source.
         shuffle: Whether each pass has an order of its own; otherwise it is that of the rows.
 
     Example:
@@ -50,7 +50,7 @@ class SourcePasses:
         # on no pass but the one before it, and a jump needs no rows.
         self._long = size >= 2 * max_count
         self._pass = 0
-        self._next = 0  # the place in the order of the row that comes next
+        self._next = 0  # the index in the order of the row that comes next
         self._order: Rows | None = None
         self._tail, self._count = 0, 0  # the rows before the seam, and all rows, of the batch at the seam
 
@@ -116,8 +116,8 @@ _NO_ROWS: Rows = np.empty(0, dtype=np.int32)
 def _deferred(order: Rows, drawn: Rows, count: int) -> Rows:
     """The order of a pass in which a batch's `drawn` rows come after the others, longest ago first.
 
-    Among the first `count` places at most `len(drawn)` hold drawn rows, so enough others are there to
-    complete the batch; what lies behind stays in place. `order` is changed.
+    Among the first `count` rows at most `len(drawn)` are drawn rows, so enough others are there to
+    complete the batch; what comes after them stays in place. `order` is changed.
     """
     if drawn.size:
         window = order[:count]

@@ -40,7 +40,7 @@ class ContrastiveTrainer(HookedTrainer):
 
     Args:
         model: A `VLM2Vec`.
-        args: As the stock trainer takes them, with `ignore_data_skip`: the batches begin where they should.
+        args: As the stock trainer takes them, with `ignore_data_skip`: the batches start where they should.
         loss: Over the batches of all ranks.
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
         settings: What checkpoints say of the run, for those who resume it.
@@ -83,7 +83,7 @@ class ContrastiveTrainer(HookedTrainer):
         return self.batches
 
     def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
-        """Train from the beginning, or from a complete checkpoint at whose place the batches stand."""
+        """Train from the start, or from a complete checkpoint, at whose step the batches are."""
         if resume_from_checkpoint is not None and self.batches.sampler.step >= self.args.max_steps:
             # The run had ended: one step more it is not.
             folder = Path(resume_from_checkpoint)
@@ -266,7 +266,7 @@ def trainer_arguments(
         "greater_is_better": True,
         "report_to": chosen.report_to,
         "disable_tqdm": not show,
-        "ignore_data_skip": True,  # the sampler goes to its place by itself
+        "ignore_data_skip": True,  # the sampler goes to its step by itself
         "remove_unused_columns": False,
         "dataloader_drop_last": True,  # batches are all of one size; without, a warning says so
     }

@@ -121,7 +121,7 @@ def render_pages(pages: list[Page]) -> np.ndarray:
 
 
 def lay_out(pages: list[Page], canvas: PdfCanvas) -> None:
-    """Put the pages on a canvas of `_POINTS_PER_UNIT`, one behind the other."""
+    """Put the pages on a canvas of `_POINTS_PER_UNIT`, one after the other."""
     for page in pages:
         canvas.new_page(*PAGE_SIZE)
         _lay_out_text(canvas, page)

@@ -75,7 +75,7 @@ ORIGINAL_PROMPTS: dict[str, OriginalPrompts] = {
         max_pixels=1280 * 28 * 28,
     ),
     # src/model/baseline_backbone/lamra/lamra_inference.py, `construct_messages` and `forward`: no question
-    # for one word, <emb> as plain text, and the last token is pooled, a turn behind it.
+    # for one word, <emb> as plain text, and the last token is pooled, a turn after it.
     "lamra-ret": OriginalPrompts(
         medium=f"{_USER}{_MEDIUM}{{text}}{_ASSISTANT}<emb>.{_ASSISTANT}",
         text=f"{_USER}{{text}}\n{_ASSISTANT}<emb>.{_ASSISTANT}",

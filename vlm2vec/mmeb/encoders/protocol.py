@@ -18,7 +18,7 @@ Row: TypeAlias = "np.ndarray | VLM2VecError"
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A model as the benchmark sees it.
+    """A model as the benchmark uses it.
 
     Attributes:
         name: Of the model, for tables and files.

@@ -80,7 +80,7 @@ def card_name(model: Any) -> str:
 
 
 def _by_instruction(contents: Sequence[Content]) -> Iterator[tuple[str, Sequence[int]]]:
-    """Places of samples with one instruction, some at a time: all their pictures are in memory together."""
+    """Indices of samples with one instruction, some at a time: all their pictures are in memory together."""
     groups: dict[str, list[int]] = {}
     for index, content in enumerate(contents):
         groups.setdefault(content.instruction, []).append(index)

@@ -93,7 +93,7 @@ class Candidate:
 
     Attributes:
         key: Of the candidate.
-        rank: 1 is the best; `None` where it is not among the places that were kept.
+        rank: 1 is the best; `None` where it is not among the ranks that were kept.
         right: Whether it is one of the right ones.
         content: What it shows and says.
         picture: What it shows, as the page has it.
@@ -116,7 +116,7 @@ class Example:
         score: The headline metric, from 0 to 1.
         content: What was looked for.
         candidates: The first ones in order; then the best right one, if none of these is right.
-        kept: How many places of its ranking are known; 0 for a query that could not be embedded.
+        kept: How many ranks of it are known; 0 for a query that could not be embedded.
         right: How many candidates are right.
         picture: What the query shows, as the page has it.
     """
@@ -239,7 +239,7 @@ def _example(number: int, result: TaskResult, data: TaskData, count: int) -> Exa
 
 
 def _best_right(query: Query, top: Sequence[Key], data: TaskData) -> list[Candidate]:
-    """The right candidate that came first; the first of all where none is among the places that are known."""
+    """The right candidate that came first; the first of all where none is among the ranks that are known."""
     ranks = {key: rank for rank, key in enumerate(top, start=1) if key in query.labels}
     for key in [*ranks, *query.labels]:
         if key in data.candidates:

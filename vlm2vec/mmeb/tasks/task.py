@@ -35,7 +35,7 @@ class Task:
         queries: How many.
         candidates: Of each query (local) or of the task (global); `None` where unknown.
         frames: Of a clip that are looked at; `None` without clips.
-        in_distribution: Whether its training set is part of the paper's training; `None` where not told.
+        in_distribution: Whether its training set is part of the paper's training; `None` where unknown.
         options: What its loader needs besides; the tables beside this file say what each layout takes.
         notes: What is odd about it.
         pool: Different candidates of all queries together; `None` where unknown.

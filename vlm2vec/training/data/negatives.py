@@ -21,7 +21,7 @@ def check_negatives(mixture: Mixture, settings: FitSettings) -> None:
     """Raise where no batch can have a negative; few rows are read where one can.
 
     A negative is the document of another query, or one of a row's own `negatives`. What is equal to a right
-    document is none. Rows that cannot be used are passed over: others tell of them.
+    document is none. Rows that cannot be used are passed over: other checks report them.
 
     Args:
         mixture: The rows.

@@ -1,14 +1,14 @@
 """GradCache: the loss and gradients of a large batch in the memory of a small one.
 
 Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (arXiv:2101.06983). A
-batch is embedded in chunks without a graph, the loss is taken over all vectors, and on the way back each
+batch is embedded in chunks without a graph, the loss is taken over all vectors, and in the backward pass each
 chunk is embedded once more, with a graph, to receive the gradient of its vectors. Here besides:
 
 * chunks are cut by tokens and patches, nothing is padded, and prefixes that inputs share are computed once;
 * media are decoded chunk by chunk, ahead of the model, and never held all at once;
 * the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
 * what a frozen vision tower made of a chunk is kept in a file, so it runs once and takes no memory;
-* both passes of a chunk see the same dropout masks;
+* both passes of a chunk use the same dropout masks;
 * the norm of DoRA is computed once a step (`dora_norm`).
 """
 
@@ -52,14 +52,14 @@ class Pairs:
     Attributes:
         queries: Parsed, with their instructions.
         documents: The same: the document of each query, and hard negatives.
-        positives: For each query, the place of its document.
+        positives: For each query, the index of its document.
         query_ids: Numbers that are equal for equal questions, on all ranks: the same content under another
             instruction is another question.
         query_contents: Numbers that are equal for equal contents, whatever the instruction.
         document_ids: The same for documents, in one numbering with `query_contents`.
 
     Raises:
-        InputError: Their lengths do not agree, or a place lies outside.
+        InputError: Their lengths do not agree, or an index lies outside.
     """
 
     queries: Sequence[Input]
@@ -161,7 +161,7 @@ class GradCacheLoss(nn.Module):
                     vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
-                    anchor = torch.zeros((), requires_grad=True)  # so that there is a way back
+                    anchor = torch.zeros((), requires_grad=True)  # so that there is a backward pass
                     work = _Replay(self.model, twice)
                     vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
         if not vectors:
@@ -264,7 +264,7 @@ class _Replay:
 
 
 class _EmbedAgain(torch.autograd.Function):
-    """The vectors of the first pass going forward; the second pass going back."""
+    """Forward gives the vectors of the first pass; backward is the second pass."""
 
     @staticmethod
     def forward(ctx: Any, work: _Replay, anchor: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:

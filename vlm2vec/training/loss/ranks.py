@@ -1,4 +1,4 @@
-"""What ranks tell each other: their rows, their gradients, and that one of them cannot go on."""
+"""What ranks exchange: their rows, their gradients, and that one of them cannot go on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Gathered:
 
     @property
     def first(self) -> int:
-        """Where the rows of this rank begin."""
+        """Where the rows of this rank start."""
         return sum(self.sizes[: self.rank])
 
 

@@ -1,4 +1,4 @@
-"""A file of JSON lines, read line by line at random: only where each line begins is kept in memory."""
+"""A file of JSON lines, read line by line at random: only where each line starts is kept in memory."""
 
 from __future__ import annotations
 

@@ -167,11 +167,11 @@ def check(one: Any, other: Any) -> None:
     assert same == (written[0] == written[1])
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations_with_replacement(sorted(FORMS), 2)))
-def test_every_form_beside_every_other(folder: Path, one: str, other: str) -> None:
-    for places in itertools.product((0, 1), repeat=2):
-        values = [FORMS[form](folder, place) for form, place in zip((one, other), places, strict=True)]
-        check(*values)
+@pytest.mark.parametrize("one", sorted(FORMS))
+def test_every_form_beside_every_other(folder: Path, one: str) -> None:
+    for other in sorted(FORMS)[sorted(FORMS).index(one) :]:
+        for places in itertools.product((0, 1), repeat=2):
+            check(*(FORMS[form](folder, place) for form, place in zip((one, other), places, strict=True)))
 
 
 @given(st.lists(ONE, min_size=1, max_size=4), st.lists(ONE, min_size=1, max_size=4))

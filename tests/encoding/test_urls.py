@@ -167,6 +167,21 @@ def test_training_features_of_urls_are_those_of_their_content(server: str, model
         model.preprocess([{"image": f"{server}/gone"}])
 
 
+@pytest.mark.parametrize("freeze_vision", [False, True])
+def test_training_fetches_a_url_once_a_step(
+    freeze_vision: bool, server: str, threads: list[threading.Thread], held: Callable[[], int]
+) -> None:
+    """Also where its picture is decoded again: the second answer may be another, or none."""
+    model = VLM2Vec(device="cpu", allow_urls=True)
+    rows = [
+        {"query": f"picture {number}", "document": {"image": f"{server}/{number}"}} for number in range(4)
+    ]
+    chunks = {"max_tokens_per_chunk": 40, "kept_tokens": 0, "show_progress_bar": False}
+    model.fit(rows, max_steps=1, batch_size=4, freeze_vision=freeze_vision, **chunks)
+    assert len(threads) == 4
+    assert held() == 0
+
+
 def test_a_parsed_url_is_refused_by_whoever_does_not_allow_urls(server: str) -> None:
     parsed = parse_input({"image": f"{server}/1"}, allow_urls=True)
     with pytest.raises(InputError, match="URLs are not fetched"):

@@ -85,12 +85,17 @@ class Workers:
             yield _arrived(waiting.popleft())
 
     def prepared(
-        self, batches: Iterable[Batch], preparer: Preparer
+        self, batches: Iterable[Batch], preparer: Preparer, *, again: bool = False
     ) -> Iterator[tuple[int, list[tuple[int, Prepared | VLM2VecError]]]]:
         """The cost of each batch, and its inputs with their indices; the next ones are decoded meanwhile.
 
         A medium that several inputs of a batch show is decoded once. An empty batch is a mark: whatever came
         before it is finished before more batches are asked for.
+
+        Args:
+            batches: The batches.
+            preparer: Of the model.
+            again: Whether they will be decoded again: then what their URLs led to stays.
         """
         waiting: deque[tuple[Batch, Decoded]] = deque()
         for batch in batches:
@@ -102,9 +107,9 @@ class Workers:
             }
             waiting.append((batch, {key: self._submit(preparer.decode, part) for key, part in media.items()}))
             while len(waiting) > (self._ahead if batch.inputs else 0):
-                yield _finished(*waiting.popleft(), preparer)
+                yield _finished(*waiting.popleft(), preparer, again=again)
         while waiting:
-            yield _finished(*waiting.popleft(), preparer)
+            yield _finished(*waiting.popleft(), preparer, again=again)
 
     def _fetch(self, item: Item) -> Item | Future[Item]:
         return self._submit(fetched, item, self._fetchers) if _url_count(item) else item
@@ -127,11 +132,11 @@ class Workers:
 
 
 def _finished(
-    batch: Batch, decoded: Decoded, preparer: Preparer
+    batch: Batch, decoded: Decoded, preparer: Preparer, *, again: bool
 ) -> tuple[int, list[tuple[int, Prepared | VLM2VecError]]]:
     visuals = {key: future.result() for key, future in decoded.items()}
     for planned in batch.inputs:
-        if isinstance(planned, Planned):
+        if isinstance(planned, Planned) and not again:
             release(planned.item)
     return batch.cost, [
         (planned.index, planned.error if isinstance(planned, Failed) else preparer.lay_out(planned, visuals))

@@ -156,7 +156,9 @@ class GradCacheLoss(nn.Module):
                 if learns and left > kept:
                     twice.append(chunk)
                 left -= chunk.batch.cost
-            for number, (chunk, ready) in enumerate(_decoded(chunks, workers, self.model), start=1):
+            again = bool(twice) and _tower_learns(self.model)
+            decoded = _decoded(chunks, workers, self.model, again=again)
+            for number, (chunk, ready) in enumerate(decoded, start=1):
                 with torch.set_grad_enabled(learns and number > len(twice)):
                     vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
                 if number == len(twice):
@@ -279,11 +281,18 @@ class _EmbedAgain(torch.autograd.Function):
 
 
 def _decoded(
-    chunks: Sequence[_Chunk], workers: Workers, model: Any
+    chunks: Sequence[_Chunk], workers: Workers, model: Any, *, again: bool = False
 ) -> Iterator[tuple[_Chunk, list[Prepared] | None]]:
-    """Each chunk with its inputs, decoded a few chunks ahead; `None` where that is known."""
+    """Each chunk with its inputs, decoded a few chunks ahead; `None` where that is known.
+
+    Args:
+        chunks: The chunks.
+        workers: Decode them.
+        model: The embedding model.
+        again: Whether some will be decoded again.
+    """
     unknown = [chunk for chunk in chunks if chunk.known is None]
-    prepared = workers.prepared((chunk.batch for chunk in unknown), model[0].preparer)
+    prepared = workers.prepared((chunk.batch for chunk in unknown), model[0].preparer, again=again)
     for chunk in chunks:
         if chunk.known is not None:
             yield chunk, None

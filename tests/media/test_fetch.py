@@ -2,11 +2,13 @@ import http.server
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media import fetch as fetch_module
+from vlm2vec.media.deadline import Cancelled, cancellable
 from vlm2vec.media.fetch import fetch
 
 
@@ -115,6 +117,11 @@ def test_a_redirect_to_another_scheme_is_refused(local):
         get(f"{local}/to/file:|||etc|passwd")
 
 
+def test_a_redirect_to_a_malformed_url_is_an_error(local):
+    with pytest.raises(MediaError, match="redirects to a malformed URL"):
+        get(f"{local}/to/http:||[")
+
+
 @pytest.mark.parametrize("code", [404, 429, 503])
 def test_the_status_is_named(local, code):
     with pytest.raises(MediaError, match=str(code)):
@@ -151,6 +158,35 @@ def test_a_server_that_does_not_answer_is_an_error(local):
         port = free.getsockname()[1]
     with pytest.raises(MediaError, match="download failed"):
         get(f"http://127.0.0.1:{port}/")
+
+
+@pytest.mark.parametrize("silent", ["while connecting", "in the handshake"])
+def test_a_server_that_is_silent_from_the_beginning_does_not_keep_a_caller_who_gives_up(
+    silent, local, monkeypatch
+):
+    monkeypatch.setattr(fetch_module, "_CONNECTING", 0.2)
+    stop, over = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as quiet:
+        scheme = "https"
+        others = []
+        if silent == "while connecting":
+            scheme = "http"
+            for _ in range(8):  # more than the queue takes: who comes after them waits
+                others.append(socket.socket())
+                others[-1].setblocking(False)
+                others[-1].connect_ex(quiet.getsockname())
+
+        def download():
+            with suppress(Cancelled), cancellable(stop):
+                get(f"{scheme}://127.0.0.1:{quiet.getsockname()[1]}/", seconds=30.0)
+            over.set()
+
+        threading.Thread(target=download, daemon=True).start()
+        assert not over.wait(0.5)
+        stop.set()
+        assert over.wait(10)
+        for other in others:
+            other.close()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import ipaddress
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from vlm2vec.errors import InputError, LimitError, MediaError
@@ -17,9 +18,13 @@ from vlm2vec.media.deadline import raise_if_cancelled
 
 __all__ = ["fetch"]
 
+T = TypeVar("T")
+
 _MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
-_PATIENCE = 0.2  # seconds that a silent server keeps this thread from hearing that it is called off
+# Seconds that a silent server keeps this thread from hearing that it is called off. Connecting, which starts
+# from the beginning after them, gets more.
+_PATIENCE, _CONNECTING = 0.2, 3.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -47,7 +52,7 @@ def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
                 response = _request(sock, parts, end)
                 if response.status not in _REDIRECTS:
                     return _body(response, max_bytes=max_bytes)
-                url = urljoin(url, response.headers.get("Location", ""))
+                url = _redirected(url, response.headers.get("Location", ""))
     except TimeoutError:
         raise LimitError(f"the download took longer than {seconds:g} s", fix="Download it first.") from None
     except (OSError, http.client.HTTPException) as error:
@@ -73,6 +78,14 @@ def _split(url: str) -> SplitResult:
     if parts.username is not None or parts.password is not None:
         raise InputError("the URL holds a user name", fix="Download it and pass the bytes.")
     return parts
+
+
+def _redirected(url: str, location: str) -> str:
+    """The address that a redirect names, which may be relative; `_split` checks it."""
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise MediaError(f"the server redirects to a malformed URL ({error})") from None
 
 
 def _public_address(parts: SplitResult) -> tuple[str, int]:
@@ -109,15 +122,43 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 def _connect(parts: SplitResult, address: tuple[str, int], end: float) -> socket.socket:
     """A connection to the checked address that speaks to the named host."""
-    sock = socket.create_connection(address, timeout=_remaining(end))
+    sock = _until_cancelled(
+        lambda seconds: socket.create_connection(address, timeout=seconds), end, _CONNECTING
+    )
     if parts.scheme == "http":
         return sock
     try:
-        sock.settimeout(_remaining(end))
-        return ssl.create_default_context().wrap_socket(sock, server_hostname=parts.hostname)
+        secure = ssl.create_default_context().wrap_socket(
+            sock, server_hostname=parts.hostname, do_handshake_on_connect=False
+        )
     except BaseException:
         sock.close()
         raise
+    try:
+        _until_cancelled(_timed(secure, secure.do_handshake), end, _PATIENCE)
+    except BaseException:
+        secure.close()
+        raise
+    return secure
+
+
+def _until_cancelled(work: Callable[[float], T], end: float, patience: float) -> T:
+    """What `work` gives, which gets some seconds at a time and is called again when they are over."""
+    while True:
+        raise_if_cancelled()
+        seconds = min(_remaining(end), patience)
+        with suppress(TimeoutError):
+            return work(seconds)
+
+
+def _timed(sock: socket.socket, work: Callable[[], T]) -> Callable[[float], T]:
+    """Work on a socket, which has as many seconds as it is called with."""
+
+    def limited(seconds: float) -> T:
+        sock.settimeout(seconds)
+        return work()
+
+    return limited
 
 
 def _request(sock: socket.socket, parts: SplitResult, end: float) -> http.client.HTTPResponse:
@@ -172,11 +213,8 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while True:
-            raise_if_cancelled()
-            self._sock.settimeout(min(_remaining(self._end), _PATIENCE))
-            with suppress(TimeoutError):
-                return self._sock.recv_into(buffer)
+        receive = _timed(self._sock, lambda: self._sock.recv_into(buffer))
+        return _until_cancelled(receive, self._end, _PATIENCE)
 
 
 def _remaining(end: float) -> float:

@@ -360,5 +360,9 @@ def _name_of_picture(picture: PIL.Image.Image) -> Hashable:
         weakref.finalize(picture, _NAMES.pop, id(picture), None)
     if name is not None:
         return name
-    palette = picture.getpalette() if picture.mode == "P" else None
-    return "picture", picture.mode, picture.size, digest([picture.tobytes(), bytes(palette or ())])
+    try:
+        with decoding_errors():
+            palette = picture.getpalette() if picture.mode == "P" else None
+            return "picture", picture.mode, picture.size, digest([picture.tobytes(), bytes(palette or ())])
+    except VLM2VecError:  # it is closed
+        return "object", id(picture)

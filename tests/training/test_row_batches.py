@@ -50,6 +50,15 @@ def test_a_row_is_bad_once_however_often_it_is_found_to_be(caplog: pytest.LogCap
     assert len(caplog.messages) == 1
 
 
+def test_a_closed_picture_is_named_like_any_other_before_it_fails_to_decode(tmp_path: Path) -> None:
+    Image.new("P", (56, 56)).save(tmp_path / "a.png")
+    closed = Image.open(tmp_path / "a.png")
+    closed.close()
+    batch = next(iter(batches_of([{"query": "a", "document": closed}, *texts(9)])))["batch"]
+    assert isinstance(batch, RowBatch)
+    assert len(set(batch.pairs.document_ids)) == 10
+
+
 def test_a_bad_row_is_an_error_that_names_it(tmp_path: Path) -> None:
     rows = [{"query": "a", "document": tmp_path / "missing.png"}, *texts(9)]
     batch = next(iter(batches_of(rows, replace=False)))["batch"]

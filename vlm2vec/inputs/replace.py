@@ -92,7 +92,7 @@ def to_json(item: Input, folder: Path) -> Any:
 
     Raises:
         InputError: It holds media that have neither a path nor bytes, or a prompt whose media have options
-            of their own.
+            of their own, or cannot be written in their order.
 
     Example:
         >>> item = Input((Text("what?"), Image(Source(path=Path("data/a.png")), max_pixels=9000)))
@@ -145,6 +145,13 @@ def _beside_prompt(parts: tuple[Part, ...], folder: Path) -> dict[str, Any]:
         applying = {name for name in shared if hasattr(part, "pages" if name == "page" else name)}
         if options_of_part != {name: shared[name] for name in applying}:
             raise InputError("the media of a prompt have options of their own", fix="Give the same to all.")
+    stills = [
+        "page" if isinstance(part, Document) else "picture" for part in parts if not isinstance(part, Clip)
+    ]
+    if stills != sorted(stills, key=stills.index):
+        raise InputError(
+            "pictures and pages of a prompt alternate", fix="Put all pages before or after all pictures."
+        )
     clips = media.get("video", [])
     if len(clips) > 1 and not all(isinstance(clip, list) for clip in clips):
         raise InputError("a prompt has several clips", fix="Write it with one clip, or with frames of each.")

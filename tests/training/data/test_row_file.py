@@ -166,10 +166,12 @@ def test_media_that_json_cannot_hold_beside_a_prompt_are_refused(
     samples: list[Sample], tmp_path: Path
 ) -> None:
     clip, picture = (next(s.path for s in samples if s.path.suffix == suffix) for suffix in (".mp4", ".png"))
+    page = pdf_pages(next(s.path for s in samples if s.path.suffix == ".pdf"))[0]
     prompt = "<|image_pad|><|video_pad|>"
     for value, message in (
         ({"prompt": prompt, "image": picture, "video": Video(clip, max_pixels=9000)}, "options of their own"),
         ({"prompt": "<|video_pad|>" * 2, "video": [Video(clip), Video(clip)]}, "several clips"),
+        ({"prompt": "<|image_pad|>" * 3, "images": [picture, page, picture]}, "alternate"),
     ):
         with pytest.raises(InputError, match=message):
             write_rows([{"query": "a", "document": value}], tmp_path / "rows.jsonl")

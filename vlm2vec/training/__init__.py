@@ -1,4 +1,4 @@
-"""Training: rows and their sources, which rows make a batch, its loss; and the model inside the package.
+"""Training: rows and their sources, which rows make a batch, and its loss.
 
 Names are loaded when they are first used, so that importing this package needs no torch.
 

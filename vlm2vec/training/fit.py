@@ -66,7 +66,7 @@ def fit(
     """
     start = time.perf_counter()
     if settings.pop("smart_batches", None) is not None:
-        refuse_smart_batches("fit(smart_batches=...)")
+        refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
     mixture = Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:

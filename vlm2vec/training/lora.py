@@ -176,7 +176,11 @@ def merge_adapter(model: EmbeddingModel) -> None:
     """
     network = model[0].model
     if not has_adapter(network):
-        raise InputError("the model has no adapter", fix="Merge after training one.")
+        raise InputError(
+            "the model has no adapter",
+            fix="Merge after training one. One that VLM2Vec(path) loads is merged already; "
+            "load_adapter(path, is_trainable=True) keeps it beside the weights.",
+        )
     if has_quantised_layers(network):
         raise InputError(
             "the weights under the adapter are held in 4 bits",

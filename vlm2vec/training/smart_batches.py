@@ -19,17 +19,18 @@ _FIX = (
 )
 
 
-def refuse_smart_batches(name: str) -> NoReturn:
+def refuse_smart_batches(name: str, *, stacklevel: int = 3) -> NoReturn:
     """Warn that a name is deprecated, and raise.
 
     Args:
         name: What was called.
+        stacklevel: Calls between the caller that is warned and the warning.
 
     Raises:
         InputError: Always; it says what to use instead.
     """
     cause = f"{name} is deprecated: smart batches are not in the package any more"
-    warnings.warn(cause, DeprecationWarning, stacklevel=3)
+    warnings.warn(cause, DeprecationWarning, stacklevel=stacklevel)
     raise InputError(cause, fix=_FIX)
 
 

@@ -611,7 +611,7 @@ def test_workers_of_several_devices_start_once_and_end_with_the_run(
     stores = [
         EmbeddingStore(next((tmp_path / name / "embeddings").iterdir())) for name in ("spread", "alone")
     ]
-    names = [sorted(store._places) for store in stores]
+    names = [sorted(store._entries) for store in stores]
     assert names[0] == names[1]
     assert len(names[0]) == 40
     one, other = (store.vectors(names[0]) for store in stores)

@@ -325,8 +325,8 @@ def test_a_training_source_is_mined_with_its_instructions(embedded: VLM2Vec) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_negatives": 0}, "num_negatives is 0"),
-        ({"range_min": -1}, "range_min is -1"),
+        ({"num_negatives": 0}, "num_negatives is int 0"),
+        ({"range_min": -1}, "range_min is int -1"),
         ({"range_min": 5, "range_max": 5}, "range_max, 5, is not above range_min, 5"),
         ({"relative_margin": 95}, "relative_margin is 95"),
         ({"absolute_margin": "0.1"}, "absolute_margin is '0.1'"),

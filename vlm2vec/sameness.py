@@ -327,8 +327,8 @@ def _name(part: Part) -> Hashable:
     for setting in _SETTINGS[type(part)]:
         value = getattr(part, setting)
         if value is not None:
-            alone = setting == "pages" and isinstance(value, int)
-            options.append((setting, (value,) if alone else value))
+            one_page = setting == "pages" and isinstance(value, int)
+            options.append((setting, (value,) if one_page else value))
     return (content, tuple(options)) if options else content
 
 

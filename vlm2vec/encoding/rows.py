@@ -75,8 +75,8 @@ def stream(
     engine: Engine, items: Iterable[Item], *, on_error: ErrorPolicy, like: Tensor, window: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Indices and vectors, in order, as they are asked for; items are read a window at a time."""
-    with closing(in_order(engine.rows(items, window=window))) as ready:
-        for index, row in enumerate(ready):
+    with closing(engine.rows(items, window=window)) as ready:
+        for index, row in enumerate(in_order(ready)):
             # A copy: rows of a batch share memory, and a caller may write into one.
             yield index, settle_errors([row], on_error, like)[0].numpy().copy()
 

@@ -104,8 +104,9 @@ def mine_hard_negatives(
 
     It is sentence-transformers' `mine_hard_negatives` for rows of anything that `encode` takes. A document is
     no candidate for a row if it equals the row's query, its document, one of its negatives, or the document
-    of another row with the same query and query instruction. Files are equal by path, and pictures in memory
-    only as the same object: copies of the row's document are left to the margins.
+    of another row with the same query and query instruction. Files are equal by path, what is in memory by
+    its content, and a picture that is still to be decoded by its file: other copies of the row's document are
+    left to the margins.
 
     Mined negatives follow those that a row has. A document is embedded with the instruction it will have as a
     negative of the row, so without a corpus the candidates of a row are documents of rows that have the same

@@ -13,8 +13,8 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import Qwen2VLModel
 
 from vlm2vec import VLM2Vec
-from vlm2vec.modeling.attention import use_packed_attention
-from vlm2vec.modeling.checkpoint import load_tokenizer
+from vlm2vec.blocks.attention import use_packed_attention
+from vlm2vec.checkpoints.load import load_tokenizer
 from vlm2vec.module import Qwen2VLInput
 from vlm2vec.profiles import Profile
 

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from workloads import QUERY, Item, Sizes, Writer
 
 from vlm2vec import VLM2Vec
+from vlm2vec.blocks.linear import onednn_wins
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.modeling.linear import onednn_wins
 from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs
 from vlm2vec.training.loss.info_nce import InfoNCE
 

@@ -27,7 +27,7 @@ from peft import LoraConfig
 from workloads import Item, Sizes, Writer
 
 from vlm2vec import VLM2Vec
-from vlm2vec.modeling.adapter import add_adapter, save_adapter
+from vlm2vec.checkpoints.adapter import add_adapter, save_adapter
 
 RUNS = 3
 """Calls of which the median counts, after one that does not; of what takes long, the first one counts."""

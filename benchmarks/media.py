@@ -24,6 +24,7 @@ from interleaved import Comparison, compare, report
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlm2vec import profiles
+from vlm2vec.backbones.train_forward import normalise
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import patchify
@@ -32,7 +33,6 @@ from vlm2vec.media.resize import fit
 from vlm2vec.media.sampling import uniform_indices
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
-from vlm2vec.modeling.packed import normalise
 from vlm2vec.world.samples import write_samples
 
 RULES = profiles.get("vlm2vec-v2").pixels

@@ -21,9 +21,9 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import BertConfig, BertModel, BertTokenizerFast, Qwen2VLModel
 
 from vlm2vec import VLM2Vec
+from vlm2vec.blocks.attention import PACKED_ATTENTION
 from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of, flag_adapters
 from vlm2vec.errors import InputError
-from vlm2vec.modeling.attention import PACKED_ATTENTION
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """`VLM2Vec`: one embedding space for texts, images, videos and PDF pages.
 
 It is a `SentenceTransformer` of three modules: `module` (inputs to token states), last-token
-pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `modeling`, what
+pooling and normalisation. Parsing is in `inputs`, decoding in `media`, the network in `backbones`, what
 differs between checkpoints in `profiles`, the encode engine in `encoding.engine`.
 """
 
@@ -18,6 +18,10 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
+from vlm2vec.blocks.device import check_device
+from vlm2vec.checkpoints.adapter_methods import AdapterMethods
+from vlm2vec.checkpoints.folder import check_path
+from vlm2vec.checkpoints.load import EMBEDDED_MODEL
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding import rows
 from vlm2vec.encoding.batch_forward import BatchForward
@@ -35,10 +39,6 @@ from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.media.limits import Limits
-from vlm2vec.modeling.adapter_methods import AdapterMethods
-from vlm2vec.modeling.checkpoint import EMBEDDED_MODEL
-from vlm2vec.modeling.device import check_device
-from vlm2vec.modeling.model_folder import check_path
 from vlm2vec.module import Qwen2VLInput
 from vlm2vec.profiles import Profile
 

@@ -14,6 +14,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2VLModel
 
 from vlm2vec import profiles
+from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
+from vlm2vec.blocks.attention import Segments
+from vlm2vec.blocks.device import to_device
+from vlm2vec.blocks.linear import AUTO, Products
+from vlm2vec.checkpoints.adapter import has_adapter, remove_adapter_files, save_adapter
+from vlm2vec.checkpoints.load import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.compat import dtype_of, init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pad
 from vlm2vec.encoding.plan import Planner
@@ -24,13 +31,6 @@ from vlm2vec.errors import ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media.limits import Limits
-from vlm2vec.modeling import inference
-from vlm2vec.modeling.adapter import has_adapter, remove_adapter_files, save_adapter
-from vlm2vec.modeling.attention import Segments
-from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, name_embedded_base, resolve_folder
-from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.linear import AUTO, Products
-from vlm2vec.modeling.packed import hidden_states, language_states, media_features, vision_features
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -201,9 +201,9 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         media = (
             None
             if packed.vision is None
-            else inference.media_features(self.model, packed.vision, products=products)
+            else encode_forward.media_features(self.model, packed.vision, products=products)
         )
-        states = inference.language_states(self.model, packed.language, media, products=products)
+        states = encode_forward.language_states(self.model, packed.language, media, products=products)
         return states.index_select(0, packed.rows), packed.offsets
 
     def _learn(self, packed: Packed, media: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
-from vlm2vec.modeling.attention import use_packed_attention
+from vlm2vec.blocks.attention import use_packed_attention
 
 __all__ = ["NetworkSize", "build_network"]
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from embedded_model.dense_targets import dense_targets, ink_targets, letter_targets
+from vlm2vec.encoding.positions import token_positions
 from vlm2vec.media.patches import patchify
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import fit
-from vlm2vec.modeling.positions import token_positions
 from vlm2vec.profiles import Profile
 from vlm2vec.world.captions import describe, full_caption
 from vlm2vec.world.clips import Clip

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from embedded_model.dense_targets import ASPECTS, LETTERS, NOT_ASKED
-from vlm2vec.modeling.attention import Segments
-from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.packed import hidden_states, media_features
+from vlm2vec.backbones.train_forward import hidden_states, media_features
+from vlm2vec.blocks.attention import Segments
+from vlm2vec.blocks.device import to_device
 
 __all__ = ["WorldLoss"]
 

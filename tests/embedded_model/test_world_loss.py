@@ -12,7 +12,7 @@ from embedded_model.network import NetworkSize
 from embedded_model.training import new_model
 from embedded_model.world_batches import pack_world
 from embedded_model.world_loss import WorldLoss
-from vlm2vec.modeling.packed import normalise
+from vlm2vec.backbones.train_forward import normalise
 from vlm2vec.world import draw_clip, draw_page, draw_scene
 
 TINY = NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32)

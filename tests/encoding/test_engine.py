@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from stand_ins import Preparer, endless, picture, text, workers_alive
 
 from vlm2vec import VLM2Vec, errors
+from vlm2vec.blocks.linear import Kernel
 from vlm2vec.encoding.engine import Budget, Engine, in_order
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Input, Text
-from vlm2vec.modeling.linear import Kernel
 
 
 class Network:

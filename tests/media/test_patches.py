@@ -9,6 +9,7 @@ from media_making import random_picture
 from safetensors.numpy import load_file
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from vlm2vec.backbones.train_forward import normalise
 from vlm2vec.errors import InputError
 from vlm2vec.media.frames import read_frame_folder
 from vlm2vec.media.image import load_image
@@ -17,7 +18,6 @@ from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import fit, resize
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
-from vlm2vec.modeling.packed import normalise
 
 RULES = PixelRules()
 V2 = PixelRules(tiny_image_side=56, extreme_ratio="square")

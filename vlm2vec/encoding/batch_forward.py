@@ -11,13 +11,13 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.util import truncate_embeddings
 from torch import Tensor, nn
 
+from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.pack import pack
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import NonFiniteError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.media.pixels import PixelRules
-from vlm2vec.modeling.device import to_device
 
 __all__ = ["BatchForward"]
 

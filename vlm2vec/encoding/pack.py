@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.vision_utils import get_vision_position_ids
 
+from vlm2vec.backbones.encode_forward import LanguageRow, VisionRow
+from vlm2vec.blocks.attention import Segments
 from vlm2vec.encoding.prefixes import Node, paths, shared_prefixes
 from vlm2vec.encoding.prepare import Prepared, Visual
 from vlm2vec.media.pixels import PixelRules
-from vlm2vec.modeling.attention import Segments
-from vlm2vec.modeling.inference import LanguageRow, VisionRow
 
 __all__ = ["Features", "Packed", "pack", "pad"]
 

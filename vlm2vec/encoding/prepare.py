@@ -18,6 +18,7 @@ from vlm2vec.encoding.plan import (
     sampling_of,
     within_context,
 )
+from vlm2vec.encoding.positions import token_positions
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
@@ -29,7 +30,6 @@ from vlm2vec.media.pdf import render_page
 from vlm2vec.media.resize import fit, resize
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
-from vlm2vec.modeling.positions import token_positions
 
 __all__ = ["Prepared", "Preparer", "Visual"]
 

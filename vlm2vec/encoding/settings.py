@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlm2vec.modeling.linear import Kernel, Products
+from vlm2vec.blocks.linear import Kernel, Products
 
 __all__ = ["EngineSettings"]
 

@@ -17,7 +17,7 @@ from peft.tuners.lora.dora import DoraLinearLayer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.linear import fingerprint
+from vlm2vec.blocks.linear import fingerprint
 
 __all__ = ["OnceNormedDora", "row_norms", "use_dora_norm"]
 

@@ -18,11 +18,11 @@ from peft import LoraConfig
 from torch import nn
 
 from vlm2vec.arguments import is_whole
+from vlm2vec.checkpoints import adapter
+from vlm2vec.checkpoints.adapter import has_adapter
+from vlm2vec.checkpoints.folder import ADAPTER_CONFIG
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import CheckpointError, InputError
-from vlm2vec.modeling import adapter
-from vlm2vec.modeling.adapter import has_adapter
-from vlm2vec.modeling.model_folder import ADAPTER_CONFIG
 from vlm2vec.training.protocol import EmbeddingModel
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from vlm2vec.arguments import close_match, is_number, whole_number
+from vlm2vec.blocks.device import LARGE
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.modeling.device import LARGE
 from vlm2vec.training.lora import LoRA
 
 __all__ = ["FitSettings"]

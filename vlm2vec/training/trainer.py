@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
+from vlm2vec.blocks.device import has_bfloat16
+from vlm2vec.checkpoints.adapter import active_adapters, has_adapter, load_adapter_weights
 from vlm2vec.compat import HookedTrainer
 from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
-from vlm2vec.modeling.adapter import active_adapters, has_adapter, load_adapter_weights
-from vlm2vec.modeling.device import has_bfloat16
 from vlm2vec.training.batches import RowBatch, RowBatches
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.ranks import OtherRankError, raise_on_all_ranks, sum_gradients, to_rank_0s_values

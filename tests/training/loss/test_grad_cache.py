@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from torch import distributed, multiprocessing
 
 from vlm2vec import VLM2Vec
+from vlm2vec.backbones import train_forward
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.modeling import packed
 from vlm2vec.training import dora_norm
 from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right, _random_numbers, _random_state
 
@@ -82,7 +82,9 @@ def full_batch_loss(model: VLM2Vec) -> torch.Tensor:
 def in_float64() -> Iterator[None]:
     """Norms and the vision tower's rotations, which ask for float32 whatever the weights are, get float64."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed, "_is_plain", lambda *_: False)  # the inference forward has kernels for float32
+        patch.setattr(
+            train_forward, "_is_plain", lambda *_: False
+        )  # the inference forward has kernels for float32
         patch.setattr(torch.Tensor, "float", torch.Tensor.double)
         patch.setattr(torch, "float32", torch.float64)
         yield

@@ -24,6 +24,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from vlm2vec.backbones.train_forward import draws
+from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
 from vlm2vec.encoding.pack import Packed, pack
@@ -32,8 +34,6 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import fetched
 from vlm2vec.inputs.parts import Input
-from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.packed import draws
 from vlm2vec.training.dora_norm import use_dora_norm
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.loss.ranks import gathered, raise_on_all_ranks

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, BertConfig, Qwen2VLModel
 
 from vlm2vec import VLM2Vec, errors
-from vlm2vec.modeling.checkpoint import load_network, load_tokenizer, resolve_folder
+from vlm2vec.checkpoints.load import load_network, load_tokenizer, resolve_folder
 
 TEXT = "a cat and a dog"
 
@@ -305,12 +305,12 @@ def test_large_networks_keep_their_type_on_a_cpu_unless_asked_otherwise(
     assert types_of(load(folder)) == {torch.float32}
     assert types_of(load(folder, dtype="auto")) == {torch.bfloat16}
     parameters = sum(weight.numel() for weight in load(folder).parameters())
-    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", parameters)
+    monkeypatch.setattr("vlm2vec.blocks.device.LARGE", parameters)
     with caplog.at_level("INFO", logger="vlm2vec"):
         assert types_of(load(folder)) == {torch.bfloat16}
     assert sum("stay bfloat16, as in the checkpoint" in message for message in caplog.messages) == 1
     assert types_of(load(folder, dtype="float32")) == {torch.float32}
-    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", parameters + 1)
+    monkeypatch.setattr("vlm2vec.blocks.device.LARGE", parameters + 1)
     assert types_of(load(folder)) == {torch.float32}
 
 
@@ -319,7 +319,7 @@ def test_a_large_network_in_float16_is_bfloat16_on_a_cpu(
 ) -> None:
     VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", device="cpu", dtype="float16").save(str(tmp_path))
     assert types_of(load(tmp_path, dtype="auto")) == {torch.float16}
-    monkeypatch.setattr("vlm2vec.modeling.device.LARGE", 1)
+    monkeypatch.setattr("vlm2vec.blocks.device.LARGE", 1)
     with caplog.at_level("INFO", logger="vlm2vec"):
         assert types_of(load(tmp_path)) == {torch.bfloat16}
     assert any("become bfloat16" in message for message in caplog.messages)

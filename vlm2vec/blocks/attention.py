@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # the name everybody uses
 from transformers import AttentionInterface, PreTrainedConfig
 
-from vlm2vec.modeling.device import has_bfloat16
+from vlm2vec.blocks.device import has_bfloat16
 
 __all__ = [
     "PACKED_ATTENTION",

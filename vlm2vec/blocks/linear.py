@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from vlm2vec.blocks.device import emulates_bfloat16
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.modeling.device import emulates_bfloat16
 
 __all__ = [
     "Kernel",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm2vec import VLM2Vec
-from vlm2vec.modeling.positions import token_positions
+from vlm2vec.encoding.positions import token_positions
 
 grids = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 

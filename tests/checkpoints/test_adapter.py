@@ -16,8 +16,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 
 from vlm2vec import VLM2Vec
+from vlm2vec.checkpoints.adapter import merge_adapter
 from vlm2vec.errors import CheckpointError, InputError
-from vlm2vec.modeling.adapter import merge_adapter
 from vlm2vec.training import LoRA
 
 TEXTS = ["a red circle", "a blue square moving left", "a page of numbers"]
@@ -393,6 +393,6 @@ def test_an_error_of_another_cause_is_told_as_it_is(monkeypatch: pytest.MonkeyPa
     def fails(*_: Any, **__: Any) -> None:
         raise ValueError("peft is broken")
 
-    monkeypatch.setattr("vlm2vec.modeling.adapter.inject_adapter_in_model", fails)
+    monkeypatch.setattr("vlm2vec.checkpoints.adapter.inject_adapter_in_model", fails)
     with pytest.raises(ValueError, match=r"^peft is broken$"):
         VLM2Vec(device="cpu").fit(ROWS, lora=True, max_steps=1)

@@ -1,11 +1,12 @@
 """The forward pass of Qwen2-VL for encoding: the same network as in training, none of the work it can spare.
 
-It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.modeling.packed` computes
-(`tests/modeling/test_inference.py` holds them together), without graph, hooks or gradient checkpointing:
+It reads the weights of transformers' `Qwen2VLModel` and computes what `vlm2vec.backbones.train_forward`
+computes (`tests/backbones/test_encode_forward.py` holds them together), without graph, hooks or gradient
+checkpointing:
 
 * patches come as uint8 and are normalised inside the patch projection, in float32; of a still image, whose
   two temporal slices are equal, there is one, and the projection's two are added up beforehand;
-* queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.modeling.linear`);
+* queries, keys and values are one product, and off the CPU gate and up (`vlm2vec.blocks.linear`);
 * a prefix that inputs share is computed once (`Segments.key_rows`);
 * of the last layer, only what the pooled tokens need, but for its queries;
 * projections and MLPs are computed for some rows at a time, so their wide middle never exists for all;
@@ -26,9 +27,9 @@ from transformers import Qwen2VLModel
 from transformers.activations import QuickGELUActivation, SiLUActivation
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger, Qwen2VLRMSNorm
 
+from vlm2vec.blocks.attention import Segments, attend
+from vlm2vec.blocks.linear import AUTO, Products, project, rounded_up, row_blocks, uses_onednn
 from vlm2vec.media.patches import MEAN, STD
-from vlm2vec.modeling.attention import Segments, attend
-from vlm2vec.modeling.linear import AUTO, Products, project, rounded_up, row_blocks, uses_onednn
 
 __all__ = ["LanguageRow", "VisionRow", "language_states", "media_features"]
 

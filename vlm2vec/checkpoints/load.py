@@ -1,7 +1,7 @@
 """Loading a Qwen2-VL network from a folder, in any of the layouts it is published in.
 
 The hub's flat layout (`visual.*`, `model.*`) and the newer one are renamed by transformers; adapters are
-merged by `vlm2vec.modeling.adapter`. Whatever does not fit exactly is a `CheckpointError`.
+merged by `vlm2vec.checkpoints.adapter`. Whatever does not fit exactly is a `CheckpointError`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
 
+from vlm2vec.blocks.attention import use_packed_attention
+from vlm2vec.blocks.device import default_dtype
+from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
+from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
 from vlm2vec.errors import CheckpointError
-from vlm2vec.modeling.adapter import changes_base, load_adapter, merge_adapter
-from vlm2vec.modeling.attention import use_packed_attention
-from vlm2vec.modeling.device import default_dtype
-from vlm2vec.modeling.model_folder import ADAPTER_CONFIG, require_complete, require_model
 
 __all__ = [
     "EMBEDDED_MODEL",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vlm2vec.modeling.device import LARGE, default_dtype, emulates_bfloat16, has_bfloat16, to_device
+from vlm2vec.blocks.device import LARGE, default_dtype, emulates_bfloat16, has_bfloat16, to_device
 
 V100, T4, A100, H200, MI300 = (7, 0), (7, 5), (8, 0), (9, 0), (9, 4)
 

@@ -17,14 +17,14 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import Qwen2VLModel
 
 from vlm2vec import VLM2Vec
+from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.encode_forward import LanguageRow
+from vlm2vec.backbones.train_forward import language_states, normalise
+from vlm2vec.blocks.attention import Segments
+from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.pack import pack
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.media.patches import MEAN, STD
-from vlm2vec.modeling import inference
-from vlm2vec.modeling.attention import Segments
-from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.inference import LanguageRow
-from vlm2vec.modeling.packed import language_states, normalise
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +167,8 @@ def test_without_a_graph_and_without_dropout_it_is_the_inference_forward(
     features = {"packed": packed_batch(model, ["a text", "another text"], alone=True), "learn": True}
     expected = model(dict(features))["sentence_embedding"].detach()
     calls: list[int] = []
-    whole = inference.language_states
-    monkeypatch.setattr(inference, "language_states", lambda *given: calls.append(1) or whole(*given))
+    whole = encode_forward.language_states
+    monkeypatch.setattr(encode_forward, "language_states", lambda *given: calls.append(1) or whole(*given))
     with torch.no_grad():
         torch.testing.assert_close(model(dict(features))["sentence_embedding"], expected)
         assert len(calls) == 1

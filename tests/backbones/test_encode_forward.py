@@ -12,11 +12,12 @@ import torch
 from transformers.activations import ACT2FN
 
 from vlm2vec import VLM2Vec
+from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.encode_forward import _project_patches
+from vlm2vec.backbones.train_forward import normalise
+from vlm2vec.blocks import attention
+from vlm2vec.blocks.linear import Kernel, Products
 from vlm2vec.encoding.settings import EngineSettings
-from vlm2vec.modeling import attention, inference
-from vlm2vec.modeling.inference import _project_patches
-from vlm2vec.modeling.linear import Kernel, Products
-from vlm2vec.modeling.packed import normalise
 
 RANDOM = np.random.default_rng(5)
 PICTURE = RANDOM.integers(0, 256, (70, 100, 3), dtype=np.uint8)
@@ -47,10 +48,10 @@ def model(request: pytest.FixtureRequest, tiny: VLM2Vec, embedded: VLM2Vec) -> V
 @pytest.fixture(autouse=True)
 def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These inputs are small; in blocks of this size most passes have several, and a shorter last one."""
-    monkeypatch.setattr(inference, "_BLOCK_ROWS", 7)
-    monkeypatch.setattr(inference, "_PATCHES_AT_ONCE", 90)
+    monkeypatch.setattr(encode_forward, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(encode_forward, "_PATCHES_AT_ONCE", 90)
     rows = torch.empty(20, 1)
-    assert [len(rows[block]) for block in inference._blocks(rows)] == [7, 7, 6]
+    assert [len(rows[block]) for block in encode_forward._blocks(rows)] == [7, 7, 6]
 
 
 @pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))
@@ -65,13 +66,13 @@ def test_equals_the_training_forward(
 
 def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    frame_features = inference._frame_features
+    frame_features = encode_forward._frame_features
 
-    def counted(visual: torch.nn.Module, row: inference.VisionRow, products: Products) -> torch.Tensor:
+    def counted(visual: torch.nn.Module, row: encode_forward.VisionRow, products: Products) -> torch.Tensor:
         taken.append(len(row.positions))
         return frame_features(visual, row, products)
 
-    monkeypatch.setattr(inference, "_frame_features", counted)
+    monkeypatch.setattr(encode_forward, "_frame_features", counted)
     embedded.encode(INPUTS)
     assert len(taken) > 1
 
@@ -79,7 +80,7 @@ def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: p
 def test_frames_are_taken_in_parts() -> None:
     lengths = [3, 2, 6, 2, 2]  # two stills, then three frames of clips
     patches = torch.arange(15 * 2, dtype=torch.uint8).view(15, 2)
-    whole = inference.VisionRow(patches[:5], patches[5:], patches, attention.Segments.of(lengths))
+    whole = encode_forward.VisionRow(patches[:5], patches[5:], patches, attention.Segments.of(lengths))
     for most, expected in (
         (1, [[3], [2], [6], [2], [2]]),
         (8, [[3, 2], [6, 2], [2]]),
@@ -99,7 +100,7 @@ def test_frames_are_taken_in_parts() -> None:
 def test_gate_and_up_as_one_product_or_two(
     model: VLM2Vec, on_cpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "_fuses_gate", lambda rows: not on_cpu)
+    monkeypatch.setattr(encode_forward, "_fuses_gate", lambda rows: not on_cpu)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
 
 
@@ -112,7 +113,7 @@ def test_an_activation_gives_what_its_module_does(name: str, dtype: torch.dtype)
         activation, half = ACT2FN[name], torch.cat([given, given], dim=-1).chunk(2, dim=-1)[0]
         expected = activation(given)
         for one in (given.clone(), half):
-            torch.testing.assert_close(inference._activated(activation, one), expected)
+            torch.testing.assert_close(encode_forward._activated(activation, one), expected)
 
 
 def test_keys_that_are_gathered_in_parts_give_the_same(

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.modeling.attention import Segments, packed_attention
-from vlm2vec.modeling.device import to_device
+from vlm2vec.blocks.attention import Segments, packed_attention
+from vlm2vec.blocks.device import to_device
 
 
 def naive(query, key, value, lengths, causal, scaling):

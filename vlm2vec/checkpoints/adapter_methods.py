@@ -12,9 +12,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
 from torch import Tensor
 
+from vlm2vec.checkpoints import adapter
+from vlm2vec.checkpoints.load import resolve_folder
 from vlm2vec.errors import InputError
-from vlm2vec.modeling import adapter
-from vlm2vec.modeling.checkpoint import resolve_folder
 
 __all__ = ["AdapterMethods"]
 

@@ -28,9 +28,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Qwen2VLModel
 
+from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete
 from vlm2vec.compat import flag_adapters
 from vlm2vec.errors import CheckpointError, InputError
-from vlm2vec.modeling.model_folder import ADAPTER_CONFIG, require_complete
 
 __all__ = [
     "active_adapters",

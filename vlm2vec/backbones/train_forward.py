@@ -3,7 +3,7 @@
 It drives the layers of transformers' `Qwen2VLModel`, so weights, adapters and gradient checkpointing are
 those of transformers and peft. What it adds: no padding in either tower, the patch projection as a matrix
 product, positions from outside, and no language-model head. Encoding goes through
-`vlm2vec.modeling.inference`, which computes the same with less, and so does a vision tower that is frozen.
+`vlm2vec.backbones.encode_forward`, which computes the same with less, and so does a frozen vision tower.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
 )
 from transformers.vision_utils import get_vision_position_ids
 
+from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.encode_forward import LanguageRow, VisionRow
+from vlm2vec.blocks.attention import Segments, packed_attention, select_rows
+from vlm2vec.blocks.device import to_device
 from vlm2vec.media.patches import MEAN, STD
-from vlm2vec.modeling import inference
-from vlm2vec.modeling.attention import Segments, packed_attention, select_rows
-from vlm2vec.modeling.device import to_device
-from vlm2vec.modeling.inference import LanguageRow, VisionRow
 
 __all__ = ["draws", "hidden_states", "language_states", "media_features", "normalise", "vision_features"]
 
@@ -49,7 +49,7 @@ def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None)
         and not draws(language)
         and _is_plain(language.layers, Qwen2VLDecoderLayer)
     ):
-        return inference.language_states(model, row, media)
+        return encode_forward.language_states(model, row, media)
     hidden = language.embed_tokens(row.token_ids)
     if media is not None:
         features = select_rows(media, row.media_features).to(hidden.dtype)
@@ -177,7 +177,7 @@ def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
     learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
     if not learns and _is_plain(visual.blocks, Qwen2VLVisionBlock):
         with torch.no_grad():
-            return inference.media_features(model, row)
+            return encode_forward.media_features(model, row)
     weight = visual.patch_embed.proj.weight
     projected = [
         F.linear(normalise(patches).to(weight.dtype), filters.flatten(1))

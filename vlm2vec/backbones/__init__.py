@@ -1,1 +1,1 @@
-"""Networks, a folder each, found by the `model_type` of a configuration, and the packed forward they share."""
+"""Networks, a folder each, found by the `model_type` of a configuration, and the packed forward of all."""

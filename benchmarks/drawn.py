@@ -15,7 +15,7 @@ from transformers import Qwen2VLModel
 from vlm2vec import VLM2Vec
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.checkpoints.load import load_tokenizer
-from vlm2vec.module import Qwen2VLInput
+from vlm2vec.module import InputModule
 from vlm2vec.profiles import Profile
 
 
@@ -37,7 +37,7 @@ class Drawn(Encoders):
         network = copy_of(self.network, dtype)
         use_packed_attention(network.config)
         tokenizer = load_tokenizer(self.folder, network.config)
-        first = Qwen2VLInput(network, tokenizer, Profile.load(self.folder))
+        first = InputModule(network, tokenizer, Profile.load(self.folder))
         pooling = Pooling(first.get_embedding_dimension(), "lasttoken")
         return VLM2Vec(modules=[first, pooling, Normalize()], device=self.device)
 

@@ -24,7 +24,8 @@ from interleaved import Comparison, compare, report
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlm2vec import profiles
-from vlm2vec.backbones.train_forward import normalise
+from vlm2vec.backbones.patch_projection import normalised
+from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import patchify
@@ -131,7 +132,7 @@ def pictures(folder: Path, runs: int) -> list[Comparison]:
         def theirs(path: Path = path) -> np.ndarray:
             return processor(PIL.Image.open(path), return_tensors="np")["pixel_values"]
 
-        if (normalise(torch.from_numpy(ours())).numpy() != theirs()).any():
+        if (normalised(torch.from_numpy(ours()), LAYOUT).numpy() != theirs()).any():
             raise SystemExit("the two ways give different pixels")
         work = f"JPEG of {width} x {height}"
         with ThreadPoolExecutor(workers) as pool:

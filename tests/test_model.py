@@ -307,10 +307,10 @@ def test_modules_of_another_kind_are_refused_at_once(tiny: VLM2Vec) -> None:
         "an empty list": [],
         "Linear, Pooling": [torch.nn.Linear(2, 2), tiny[1]],
         "Pooling, Normalize": list(tiny)[1:],
-        "Qwen2VLInput": [tiny[0]],
+        "InputModule": [tiny[0]],
     }
     for said, modules in wrong.items():
-        with pytest.raises(errors.InputError, match=f"modules are {said}. Pass a Qwen2VLInput"):
+        with pytest.raises(errors.InputError, match=f"modules are {said}. Pass an InputModule"):
             VLM2Vec(modules=modules)
 
 

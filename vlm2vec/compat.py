@@ -25,7 +25,7 @@ from sentence_transformers.sentence_transformer.trainer import SentenceTransform
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from sentence_transformers.util import load_file_path
 from torch import distributed, nn
-from transformers import PreTrainedTokenizerBase, Qwen2VLModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import rotate_checkpoints
 
 from vlm2vec.describe import shorten
@@ -45,7 +45,9 @@ STOCK_INPUT_MODULE = f"{Transformer.__module__}.{Transformer.__qualname__}"
 """What `modules.json` calls sentence-transformers' own input module."""
 
 
-def init_transformer(module: Transformer, network: Qwen2VLModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def init_transformer(
+    module: Transformer, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Give an input module what sentence-transformers' `Transformer.__init__` would.
 
     Its own `__init__` loads a processor that needs torchvision, so it is not called.
@@ -105,7 +107,7 @@ def check_load_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
-def flag_adapters(network: Qwen2VLModel) -> None:
+def flag_adapters(network: PreTrainedModel) -> None:
     """Let transformers know whether a network has adapters, which peft alone added.
 
     Without it, `network.save_pretrained` would write base weights under the names of wrapped layers, which

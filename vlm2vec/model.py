@@ -39,7 +39,7 @@ from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.media.limits import Limits
-from vlm2vec.module import Qwen2VLInput
+from vlm2vec.module import InputModule
 from vlm2vec.profiles import Profile
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         (2, 'float32')
     """
 
-    input_module_class: ClassVar[type[Qwen2VLInput]] = Qwen2VLInput
+    input_module_class: ClassVar[type[InputModule]] = InputModule
 
     def __init__(
         self,
@@ -366,7 +366,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         merge_adapter(self)
 
     def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Features of a batch, for trainers: see `Qwen2VLInput.preprocess`."""
+        """Features of a batch, for trainers: see `InputModule.preprocess`."""
         features: dict[str, Any] = self[0].preprocess(inputs, prompt=prompt, **kwargs)
         return features
 
@@ -386,7 +386,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
 
     def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
         """Modules for a published checkpoint: inputs, last-token pooling, unit length."""
-        first = Qwen2VLInput.from_checkpoint(name, dtype=dtype, **self.input_module_arguments, **hub)
+        first = InputModule.from_checkpoint(name, dtype=dtype, **self.input_module_arguments, **hub)
         for role, text in (
             ("query", first.profile.query_instruction),
             ("document", first.profile.document_instruction),
@@ -569,11 +569,11 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
 def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
     """Refuse modules that are no `VLM2Vec`, and arguments that have no effect beside modules."""
     given = list(modules.values() if isinstance(modules, Mapping) else modules)
-    if len(given) < 2 or not isinstance(given[0], Qwen2VLInput):
+    if len(given) < 2 or not isinstance(given[0], InputModule):
         names = ", ".join(type(module).__name__ for module in given)
         raise InputError(
             f"modules are {names or 'an empty list'}",
-            fix="Pass a Qwen2VLInput and, behind it, what makes a vector of its states, as list(model) of a "
+            fix="Pass an InputModule and, behind it, what makes a vector of its states, as list(model) of a "
             "VLM2Vec has them. A folder or repository is loaded by its name: VLM2Vec(path).",
         )
     if any(beside.values()):

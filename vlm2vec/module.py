@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from sentence_transformers.base.modules import Transformer
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, Qwen2VLModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.registry import LAYOUTS
 from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import to_device
@@ -34,14 +35,14 @@ from vlm2vec.media.limits import Limits
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
-__all__ = ["Qwen2VLInput"]
+__all__ = ["InputModule"]
 
 
-class Qwen2VLInput(Transformer):  # type: ignore[misc]
-    """Inputs to token states: prompts and pixels by profile, then the packed forward of Qwen2-VL.
+class InputModule(Transformer):  # type: ignore[misc]
+    """Inputs to token states: prompts and pixels by profile, then the packed forward of the network.
 
     Args:
-        network: The Qwen2-VL network, without its language-model head.
+        network: A network of `vlm2vec.backbones`, without a language-model head.
         tokenizer: Of the network.
         profile: Prompt layout, positions and pixel rules.
         limits: What one input may cost.
@@ -50,7 +51,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
 
     def __init__(
         self,
-        network: Qwen2VLModel,
+        network: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         profile: Profile,
         *,
@@ -78,7 +79,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         limits: Limits | None = None,
         allow_urls: bool = False,
         **hub: Any,
-    ) -> Qwen2VLInput:
+    ) -> InputModule:
         """Load a folder, or a repository on the hub: weights, merged or with an adapter.
 
         Args:
@@ -132,7 +133,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         model_kwargs: dict[str, Any] | None = None,
         init_defaults: dict[str, Any] | None = None,
         **_: Any,
-    ) -> Qwen2VLInput:
+    ) -> InputModule:
         """As sentence-transformers loads a module; `init_defaults` are arguments of `from_checkpoint`."""
         return cls.from_checkpoint(
             str(Path(model_name_or_path) / subfolder) if subfolder else model_name_or_path,
@@ -240,7 +241,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         of_stills = 0 if stills is None else len(stills) // self.profile.pixels.merge_size**2
         return merged[:of_stills] if of_stills else None, None if clips is None else merged[of_stills:]
 
-    def _apply(self, change: Callable[..., Tensor], recurse: bool = True) -> Qwen2VLInput:
+    def _apply(self, change: Callable[..., Tensor], recurse: bool = True) -> InputModule:
         """As torch moves and casts a module, except that rotary frequencies are never rounded.
 
         Far positions need every bit of them: `model.half()` would turn long inputs into others.
@@ -267,7 +268,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
-        write_processor_files(folder, self.profile)
+        write_processor_files(folder, self.profile, LAYOUTS[self.model.config.model_type])
         self.save_config(output_path)
 
 

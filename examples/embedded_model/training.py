@@ -32,7 +32,7 @@ from embedded_model.world_loss import WorldLoss
 from embedded_model.world_sources import TASKS, WorldRows, world_sources, world_texts
 from vlm2vec import profiles
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
-from vlm2vec.module import Qwen2VLInput
+from vlm2vec.module import InputModule
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.sources.source import TrainingSource
 
@@ -172,7 +172,7 @@ def new_model(size: NetworkSize, *, seed: int, tokenizer: Qwen2Tokenizer | None 
     profile = profiles.get("vlm2vec-embedded")
     prompts = {"query": profile.query_instruction or "", "document": profile.document_instruction or ""}
     tokenizer = tokenizer or Qwen2Tokenizer.from_pretrained(EMBEDDED_MODEL)
-    first = Qwen2VLInput(build_network(tokenizer, size, seed=seed), tokenizer, profile)
+    first = InputModule(build_network(tokenizer, size, seed=seed), tokenizer, profile)
     modules = [first, Pooling(first.get_embedding_dimension(), "lasttoken"), Normalize()]
     return VLM2Vec(modules=modules, prompts=prompts, device="cpu")
 

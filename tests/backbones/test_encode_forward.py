@@ -13,9 +13,11 @@ from transformers.activations import ACT2FN
 
 from vlm2vec import VLM2Vec
 from vlm2vec.backbones import encode_forward
-from vlm2vec.backbones.encode_forward import _project_patches
-from vlm2vec.backbones.train_forward import normalise
-from vlm2vec.blocks import attention
+from vlm2vec.backbones.network import Network
+from vlm2vec.backbones.patch_projection import normalised, project_levels
+from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
+from vlm2vec.backbones.rows import VisionRow
+from vlm2vec.blocks import attention, linear, mlp
 from vlm2vec.blocks.linear import Kernel, Products
 from vlm2vec.encoding.settings import EngineSettings
 
@@ -48,10 +50,10 @@ def model(request: pytest.FixtureRequest, tiny: VLM2Vec, embedded: VLM2Vec) -> V
 @pytest.fixture(autouse=True)
 def few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These inputs are small; in blocks of this size most passes have several, and a shorter last one."""
-    monkeypatch.setattr(encode_forward, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(linear, "_BLOCK_ROWS", 7)
     monkeypatch.setattr(encode_forward, "_PATCHES_AT_ONCE", 90)
     rows = torch.empty(20, 1)
-    assert [len(rows[block]) for block in encode_forward._blocks(rows)] == [7, 7, 6]
+    assert [len(rows[block]) for block in linear.some_rows(rows)] == [7, 7, 6]
 
 
 @pytest.mark.parametrize("switches", list(itertools.product([True, False], repeat=3)))
@@ -68,9 +70,9 @@ def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: p
     taken: list[int] = []
     frame_features = encode_forward._frame_features
 
-    def counted(visual: torch.nn.Module, row: encode_forward.VisionRow, products: Products) -> torch.Tensor:
+    def counted(network: Network, visual: torch.nn.Module, row: VisionRow, given: Products) -> torch.Tensor:
         taken.append(len(row.positions))
-        return frame_features(visual, row, products)
+        return frame_features(network, visual, row, given)
 
     monkeypatch.setattr(encode_forward, "_frame_features", counted)
     embedded.encode(INPUTS)
@@ -80,7 +82,8 @@ def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: p
 def test_frames_are_taken_in_parts() -> None:
     lengths = [3, 2, 6, 2, 2]  # two stills, then three frames of clips
     patches = torch.arange(15 * 2, dtype=torch.uint8).view(15, 2)
-    whole = encode_forward.VisionRow(patches[:5], patches[5:], patches, attention.Segments.of(lengths))
+    frames = tuple((1, length) for length in lengths)
+    whole = VisionRow(patches[:5], patches[5:], patches, attention.Segments.of(lengths), frames)
     for most, expected in (
         (1, [[3], [2], [6], [2], [2]]),
         (8, [[3, 2], [6, 2], [2]]),
@@ -88,6 +91,7 @@ def test_frames_are_taken_in_parts() -> None:
     ):
         parts = list(whole.parts(most))
         assert [list(part.segments.lengths) for part in parts] == expected
+        assert [part.frames for part in parts] == [tuple((1, one) for one in some) for some in expected]
         assert [part.segments.offsets[-1] for part in parts] == [sum(part) for part in expected]
         for name in ("stills", "clips", "positions"):
             rows = [rows for part in parts if (rows := getattr(part, name)) is not None]
@@ -100,7 +104,7 @@ def test_frames_are_taken_in_parts() -> None:
 def test_gate_and_up_as_one_product_or_two(
     model: VLM2Vec, on_cpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode_forward, "_fuses_gate", lambda rows: not on_cpu)
+    monkeypatch.setattr(mlp, "_fuses_gate", lambda rows: not on_cpu)
     np.testing.assert_allclose(model.encode(INPUTS), by_training_forward(model, INPUTS), atol=ROUNDING)
 
 
@@ -113,7 +117,7 @@ def test_an_activation_gives_what_its_module_does(name: str, dtype: torch.dtype)
         activation, half = ACT2FN[name], torch.cat([given, given], dim=-1).chunk(2, dim=-1)[0]
         expected = activation(given)
         for one in (given.clone(), half):
-            torch.testing.assert_close(encode_forward._activated(activation, one), expected)
+            torch.testing.assert_close(mlp.activated(activation, one), expected)
 
 
 def test_keys_that_are_gathered_in_parts_give_the_same(
@@ -179,18 +183,22 @@ def test_an_adapter_that_is_not_merged_counts(golden: Path) -> None:
     np.testing.assert_allclose(with_adapter, by_training_forward(model.eval(), INPUTS), atol=ROUNDING)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_folding_the_normalisation_loses_nothing(frames: int) -> None:
+@torch.no_grad()
+def test_folding_the_normalisation_loses_nothing(frames: int, bias: bool) -> None:
     """Against float64, which neither float32 way reaches: the folded projection is as near as the plain."""
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(32, 3, 2, 14, 14, generator=generator)
+    projection = torch.nn.Conv3d(3, 32, (2, 14, 14), bias=bias)
+    weight = torch.nn.init.normal_(projection.weight, generator=generator).detach()
+    constant = torch.nn.init.normal_(projection.bias, generator=generator).detach() if bias else 0
     patches = torch.randint(0, 256, (20, 3, frames, 196), dtype=torch.uint8, generator=generator)
     both = patches.expand(-1, -1, 2, -1).reshape(20, -1)
-    pixels = normalise(both)
-    exact = pixels.double() @ weight.double().flatten(1).T
+    pixels = normalised(both, LAYOUT)
+    exact = pixels.double() @ weight.double().flatten(1).T + constant
     given = {"stills": None, "clips": None, "clips" if frames == 2 else "stills": patches.flatten(1)}
-    error = (_project_patches(weight, **given) - exact).abs().max()
-    assert error <= 1.5 * (pixels @ weight.flatten(1).T - exact).abs().max() + 1e-6
+    error = (project_levels(projection, layout=LAYOUT, **given) - exact).abs().max()
+    assert error <= 1.5 * (pixels @ weight.flatten(1).T + constant - exact).abs().max() + 1e-6
 
 
 def test_bfloat16_drifts_within_the_documented_bound(embedded: VLM2Vec) -> None:

@@ -18,13 +18,14 @@ from transformers import Qwen2VLModel
 
 from vlm2vec import VLM2Vec
 from vlm2vec.backbones import encode_forward
-from vlm2vec.backbones.encode_forward import LanguageRow
-from vlm2vec.backbones.train_forward import language_states, normalise
+from vlm2vec.backbones.patch_projection import normalised
+from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
+from vlm2vec.backbones.rows import LanguageRow
+from vlm2vec.backbones.train_forward import language_states
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.pack import pack
 from vlm2vec.inputs.parse import parse_input
-from vlm2vec.media.patches import MEAN, STD
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,9 @@ def padded(golden: Path) -> Qwen2VLModel:
 def test_normalises_as_transformers_does_to_the_bit() -> None:
     levels = np.arange(256, dtype=np.uint8)
     scaled = (levels * np.float64(1 / 255)).astype(np.float32)  # in float64, as transformers does
-    mean, std = np.array(MEAN, np.float32)[:, None], np.array(STD, np.float32)[:, None]
+    mean, std = np.array(LAYOUT.mean, np.float32)[:, None], np.array(LAYOUT.std, np.float32)[:, None]
     patches = torch.from_numpy(levels).repeat(1, 3)
-    assert torch.equal(normalise(patches), torch.from_numpy((scaled - mean) / std).view(1, -1))
+    assert torch.equal(normalised(patches, LAYOUT), torch.from_numpy((scaled - mean) / std).view(1, -1))
 
 
 def both_slices(stills: torch.Tensor) -> torch.Tensor:
@@ -64,9 +65,9 @@ def test_equals_the_padded_forward_of_transformers(tiny: VLM2Vec, padded: Qwen2V
             input_ids=features["input_ids"],
             attention_mask=features["attention_mask"],
             position_ids=features["position_ids"].permute(2, 0, 1),
-            pixel_values=both_slices(normalise(features["pixel_values"])),
+            pixel_values=both_slices(normalised(features["pixel_values"], LAYOUT)),
             image_grid_thw=features["image_grid_thw"],
-            pixel_values_videos=normalise(features["pixel_values_videos"]),
+            pixel_values_videos=normalised(features["pixel_values_videos"], LAYOUT),
             video_grid_thw=features["video_grid_thw"],
         ).last_hidden_state
         output = tiny[0](dict(features))

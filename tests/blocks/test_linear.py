@@ -16,8 +16,9 @@ from torch.nn import functional as F  # noqa: N812
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger
 
 from vlm2vec.backbones import encode_forward
+from vlm2vec.backbones.qwen2_vl.network import NETWORK
 from vlm2vec.blocks import linear
-from vlm2vec.blocks.linear import Kernel, Products, project, rounded_up, row_blocks
+from vlm2vec.blocks.linear import Kernel, Products, project, rounded_up, row_blocks, some_rows
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError
 
@@ -159,7 +160,7 @@ def test_rows_are_cut_finer_where_onednn_computes(
 ) -> None:
     monkeypatch.setattr(linear, "onednn_wins", lambda: wins)
     rows = torch.empty(715, 1, dtype=dtype)
-    assert [len(rows[block]) for block in encode_forward._blocks(rows)] == sizes
+    assert [len(rows[block]) for block in some_rows(rows)] == sizes
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int], onednn: Pr
     with torch.inference_mode():
         for count in range(1, 2000, 7):
             rows = torch.empty(count, 4)
-            for block in encode_forward._blocks(rows, onednn):
+            for block in some_rows(rows, onednn):
                 project([layer], rows[block], onednn)
     assert met == FEW
 
@@ -195,7 +196,7 @@ def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(
     with torch.inference_mode():
         expected = [merger(patches) for patches in pictures]
         merger.mlp[1].register_forward_hook(lambda _, inputs, output: activated.add(len(output)))
-        merged = [encode_forward._merged(merger, patches, onednn) for patches in pictures]
+        merged = [encode_forward._merged(NETWORK, merger, patches, onednn) for patches in pictures]
     torch.testing.assert_close(merged, expected)
     assert met == activated == FEW
 

@@ -20,7 +20,7 @@ from varlen_reference import varlen_reference
 
 from vlm2vec import VLM2Vec
 from vlm2vec.backbones import encode_forward
-from vlm2vec.blocks import attention
+from vlm2vec.blocks import attention, mlp
 from vlm2vec.blocks.attention import Segments, attend
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.world.samples import write_samples
@@ -71,7 +71,7 @@ def cuda_branches(kernel: Callable[..., Tensor] = KERNEL) -> Iterator[list[dict[
         patch.setattr(attention, "_HALF", (torch.float32, *attention._HALF))
         patch.setattr(attention, "has_bfloat16", lambda _: True)
         patch.setattr(torch.Tensor, "is_cuda", True)
-        patch.setattr(encode_forward, "_fuses_gate", lambda _: True)
+        patch.setattr(mlp, "_fuses_gate", lambda _: True)
         patch.setattr(encode_forward, "_PATCHES_AT_ONCE", 2**30)
         yield calls
 

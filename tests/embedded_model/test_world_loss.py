@@ -12,7 +12,8 @@ from embedded_model.network import NetworkSize
 from embedded_model.training import new_model
 from embedded_model.world_batches import pack_world
 from embedded_model.world_loss import WorldLoss
-from vlm2vec.backbones.train_forward import normalise
+from vlm2vec.backbones.patch_projection import normalised
+from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
 from vlm2vec.world import draw_clip, draw_page, draw_scene
 
 TINY = NetworkSize(vision_layers=1, vision_width=32, layers=1, width=32)
@@ -75,7 +76,7 @@ def test_captions_cost_what_the_stock_network_says_of_each_alone(model):
     batch = _batch(model, with_captions=True)
     network, lengths, grids = deepcopy(model[0].model), batch["lengths"].tolist(), batch["grids"]
     network.set_attn_implementation("sdpa")
-    pixels = normalise(batch["pixel_values"]).split(grids.prod(dim=1).tolist())
+    pixels = normalised(batch["pixel_values"], LAYOUT).split(grids.prod(dim=1).tolist())
     texts = (batch[name].split(lengths)[:3] for name in ("input_ids", "position_ids", "labels"))
     losses = []
     for own, grid, ids, positions, labels in zip(pixels, grids, *texts, strict=True):

@@ -9,7 +9,8 @@ from media_making import random_picture
 from safetensors.numpy import load_file
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vlm2vec.backbones.train_forward import normalise
+from vlm2vec.backbones.patch_projection import normalised
+from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
 from vlm2vec.errors import InputError
 from vlm2vec.media.frames import read_frame_folder
 from vlm2vec.media.image import load_image
@@ -58,7 +59,7 @@ def test_frames_give_the_pixel_values_of_the_original_code(case):
 
 
 def pixel_values(patches):
-    return normalise(torch.from_numpy(patches)).numpy()
+    return normalised(torch.from_numpy(patches), LAYOUT).numpy()
 
 
 def assert_golden(name, values):

@@ -1,67 +1,70 @@
-"""The forward pass of Qwen2-VL for training, without padding: one flat row of tokens, one of patches.
+"""The packed forward pass for training, without padding: one flat row of tokens, one of patches.
 
-It drives the layers of transformers' `Qwen2VLModel`, so weights, adapters and gradient checkpointing are
-those of transformers and peft. What it adds: no padding in either tower, the patch projection as a matrix
-product, positions from outside, and no language-model head. Encoding goes through
+It drives the layers of transformers' models, so weights, adapters and gradient checkpointing are those of
+transformers and peft. What it adds: no padding in either tower, the patch projection as a matrix product,
+positions from outside, and no language-model head. Encoding goes through
 `vlm2vec.backbones.encode_forward`, which computes the same with less, and so does a frozen vision tower.
 """
 
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from transformers import Qwen2VLModel
-from transformers.models.qwen2_vl.modeling_qwen2_vl import (
-    Qwen2VLDecoderLayer,
-    Qwen2VLVisionBlock,
-    rotate_half,
-)
+from transformers import PreTrainedModel
 from transformers.vision_utils import get_vision_position_ids
 
 from vlm2vec.backbones import encode_forward
-from vlm2vec.backbones.encode_forward import LanguageRow, VisionRow
+from vlm2vec.backbones.network import Network
+from vlm2vec.backbones.patch_projection import normalised
+from vlm2vec.backbones.registry import network_of
+from vlm2vec.backbones.rows import LanguageRow, VisionRow
 from vlm2vec.blocks.attention import Segments, packed_attention, select_rows
 from vlm2vec.blocks.device import to_device
-from vlm2vec.media.patches import MEAN, STD
+from vlm2vec.blocks.heads import rotated
 
-__all__ = ["draws", "hidden_states", "language_states", "media_features", "normalise", "vision_features"]
+__all__ = ["draws", "hidden_states", "language_states", "media_features", "vision_features"]
 
 _RATE = "attention_dropout"  # of transformers' attention layers
 
 
-def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None) -> Tensor:
+def language_states(model: PreTrainedModel, row: LanguageRow, media: Tensor | None) -> Tensor:
     """States after the final norm.
 
     Args:
         model: The network; its configuration must use `packed_attention`.
         row: The tokens.
-        media: `(media tokens, hidden)`, what `vision_features` gave.
+        media: `(media tokens, width)`, what `vision_features` gave.
 
     Returns:
         `(tokens, hidden)`, or `(wanted, hidden)` where only some are wanted.
     """
-    language = model.language_model
+    network, language = network_of(model.config), model.language_model
     if (
         not torch.is_grad_enabled()
         and not draws(language)
-        and _is_plain(language.layers, Qwen2VLDecoderLayer)
+        and _is_plain(language.layers, network.decoder_layer)
     ):
         return encode_forward.language_states(model, row, media)
     hidden = language.embed_tokens(row.token_ids)
+    deep: list[Tensor] = []
     if media is not None:
         features = select_rows(media, row.media_features).to(hidden.dtype)
-        hidden = hidden.index_copy(0, row.media_tokens, features)
+        first, *deep = torch.split(features, hidden.shape[1], dim=1)
+        hidden = hidden.index_copy(0, row.media_tokens, first)
     hidden = hidden.unsqueeze(0)
     rotary = language.rotary_emb(hidden, row.positions.T[:, None])
-    for layer in language.layers[:-1]:
+    for number, layer in enumerate(language.layers[:-1]):
         hidden = layer(hidden, position_embeddings=rotary, segments=row.segments)
+        if number < len(deep):
+            hidden = hidden.index_add(1, row.media_tokens, deep[number][None])
     last = language.layers[-1]
     # What wraps a layer, as sharding does, is to be called as a layer.
-    if row.wanted is not None and type(last) is Qwen2VLDecoderLayer:
-        hidden = _wanted_tokens(last, hidden, rotary, row)
+    if row.wanted is not None and type(last) is network.decoder_layer:
+        hidden = _wanted_tokens(network, last, hidden, rotary, row)
     else:
         hidden = last(hidden, position_embeddings=rotary, segments=row.segments)
         hidden = hidden if row.wanted is None else hidden[:, row.wanted]
@@ -70,7 +73,7 @@ def language_states(model: Qwen2VLModel, row: LanguageRow, media: Tensor | None)
 
 
 def hidden_states(
-    model: Qwen2VLModel,
+    model: PreTrainedModel,
     token_ids: Tensor,
     positions: Tensor,
     segments: Segments,
@@ -85,8 +88,8 @@ def hidden_states(
         token_ids: `(tokens,)`, the prompts one after the other.
         positions: `(tokens, 3)`, time, height and width position of each token.
         segments: Where the prompts lie.
-        images: `(image tokens, hidden)`, features for the image placeholders, in order.
-        clips: `(video tokens, hidden)`, features for the video placeholders, in order.
+        images: `(image tokens, width)`, features for the image placeholders, in order.
+        clips: `(video tokens, width)`, features for the video placeholders, in order.
 
     Returns:
         `(tokens, hidden)`.
@@ -117,20 +120,23 @@ def _is_plain(layers: nn.ModuleList, kind: type[nn.Module]) -> bool:
 
 
 def _wanted_tokens(
-    layer: Qwen2VLDecoderLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor], row: LanguageRow
+    network: Network, layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], row: LanguageRow
 ) -> Tensor:
     """What a layer gives for the wanted tokens: keys and values of all, the rest of these alone."""
     attention, wanted = layer.self_attn, row.wanted
     normed = layer.input_layernorm(hidden)
     query, key, value = (
-        projection(given).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        projection(given).unflatten(-1, (-1, attention.head_dim))  # (1, tokens, heads, head_dim)
         for projection, given in (
             (attention.q_proj, normed[:, wanted]),
             (attention.k_proj, normed),
             (attention.v_proj, normed),
         )
     )
-    query, key = _rotated(query, *(angles[:, wanted] for angles in rotary)), _rotated(key, *rotary)
+    if network.head_norms:
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
+    query, key = rotated(query, *(angles[:, wanted] for angles in rotary)), rotated(key, *rotary)
     assert row.wanted_segments is not None  # noqa: S101  # wanted and its segments come together
     attended, _ = packed_attention(
         attention,
@@ -146,47 +152,54 @@ def _wanted_tokens(
     return given
 
 
-def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    rotated: Tensor = rotate_half(heads)
-    return heads * cos[:, None] + rotated * sin[:, None]
-
-
-def media_features(model: Qwen2VLModel, stills: Tensor | None, clips: Tensor | None, grids: Tensor) -> Tensor:
+def media_features(
+    model: PreTrainedModel, stills: Tensor | None, clips: Tensor | None, grids: Tensor
+) -> Tensor:
     """The features of pictures and clips, for the language model.
 
     Args:
         model: The network.
-        stills: `(patches, 3 * 14 * 14)` uint8, pictures one after the other, one of the two equal temporal
-            slices of each patch.
-        clips: `(patches, 3 * 2 * 14 * 14)` uint8, clips one after the other.
+        stills: `(patches, 3 * patch_size**2)` uint8, pictures one after the other, one of the two equal
+            temporal slices of each patch.
+        clips: `(patches, 3 * temporal_patch_size * patch_size**2)` uint8, clips one after the other.
         grids: `(n, 3)` patches in time, height and width of each, pictures first.
 
     Returns:
-        `(patches / 4, hidden)`, one row a media token.
+        `(media tokens, width)`, as `encode_forward.media_features` gives it.
     """
+    frames = tuple(chain.from_iterable([(height, width)] * time for time, height, width in grids.tolist()))
     # Frames attend within themselves only, so each grid step in time is a segment of its own.
-    lengths = chain.from_iterable([height * width] * time for time, height, width in grids.tolist())
-    segments = to_device(Segments.of(list(lengths)), grids.device)
+    segments = to_device(Segments.of([height * width for height, width in frames]), grids.device)
     positions = get_vision_position_ids(grids, model.visual.spatial_merge_size)
-    return vision_features(model, VisionRow(stills, clips, positions, segments))
+    return vision_features(model, VisionRow(stills, clips, positions, segments, frames))
 
 
-def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
-    """The features of pictures and clips: `(patches / 4, hidden)`, one row a media token."""
-    visual, segments = model.visual, row.segments
+def vision_features(model: PreTrainedModel, row: VisionRow) -> Tensor:
+    """The features of pictures and clips, as `encode_forward.media_features` gives them, with a graph."""
+    network, visual = network_of(model.config), model.visual
     learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
-    if not learns and _is_plain(visual.blocks, Qwen2VLVisionBlock):
+    if not learns and _is_plain(visual.blocks, network.vision_block):
         with torch.no_grad():
             return encode_forward.media_features(model, row)
-    weight = visual.patch_embed.proj.weight
+    projection = visual.patch_embed.proj
+    weight = projection.weight
     projected = [
-        F.linear(normalise(patches).to(weight.dtype), filters.flatten(1))
+        F.linear(normalised(patches, network.layout).to(weight.dtype), filters.flatten(1), projection.bias)
         for patches, filters in ((row.stills, weight.sum(2)), (row.clips, weight))
         if patches is not None
     ]
     hidden = torch.cat(projected)
+    if network.add_positions is not None:
+        hidden = network.add_positions(visual, hidden, row)
     rotary = visual.rotary_pos_emb(hidden, row.positions)
-    for block in visual.blocks:
+    windows = None if network.windows is None else network.windows(visual, row)
+    if windows is not None:
+        hidden = hidden.index_select(0, windows.patches)
+        rotary = tuple(angles.index_select(0, windows.patches) for angles in rotary)
+    taps, deep = network.taps(visual), []
+    for number, block in enumerate(visual.blocks):
+        in_windows = windows is not None and number not in windows.whole_frames
+        segments = windows.segments if windows is not None and in_windows else row.segments
         hidden = block(
             hidden,
             cu_seqlens=segments.offsets,
@@ -194,19 +207,9 @@ def vision_features(model: Qwen2VLModel, row: VisionRow) -> Tensor:
             position_embeddings=rotary,
             segments=segments,
         )
+        if number in taps:
+            deep.append(taps[number](hidden))
     features: Tensor = visual.merger(hidden)
-    return features
-
-
-def normalise(patches: Tensor) -> Tensor:
-    """Pixel values as the stock vision tower expects them, bit for bit those of the stock image processor.
-
-    Args:
-        patches: `(n, 3 * k)` uint8, channel by channel.
-
-    Returns:
-        `(n, 3 * k)` float32.
-    """
-    mean, std = (torch.tensor(values, device=patches.device)[:, None] for values in (MEAN, STD))
-    pixels = patches.view(len(patches), len(MEAN), -1).float().div(255)
-    return torch.flatten((pixels - mean) / std, 1)
+    if windows is not None:
+        features = features.index_select(0, windows.tokens)
+    return torch.cat([features, *deep], dim=1) if deep else features

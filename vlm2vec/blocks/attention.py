@@ -172,7 +172,7 @@ def packed_attention(
 
 
 def use_packed_attention(config: PreTrainedConfig) -> None:
-    """Make a Qwen2-VL configuration, both towers, use `packed_attention`."""
+    """Make a configuration, that of both towers, use `packed_attention`."""
     for part in (config, config.text_config, config.vision_config):
         # The public setter refuses names with "flash" that it does not know (tests/test_compat.py).
         part._attn_implementation_internal = PACKED_ATTENTION

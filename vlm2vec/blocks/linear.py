@@ -37,6 +37,7 @@ __all__ = [
     "project",
     "rounded_up",
     "row_blocks",
+    "some_rows",
     "uses_onednn",
 ]
 
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 Kernel: TypeAlias = Literal["auto", "torch", "onednn"]
 Fingerprint: TypeAlias = tuple[object, ...]
 
+_BLOCK_ROWS, _BLOCK_ROWS_ON_GPU = 256, 16_384
 _SMALLER_BLOCKS = 256, 128, 64
 _STEP = 16  # of the rows of the last block
 _MAX_PACKED = 4 * 2**20
@@ -122,6 +124,14 @@ def uses_onednn(inputs: Tensor, kernel: Kernel) -> bool:
     """
     half = inputs.dtype in (torch.float16, torch.bfloat16) or torch.is_autocast_enabled("cpu")
     return (half and inputs.device.type == "cpu") or _packs(inputs, kernel)
+
+
+def some_rows(tensor: Tensor, products: Products = AUTO) -> Iterator[slice]:
+    """The rows of a tensor, some at a time, so that what is wide in between never exists for all."""
+    if uses_onednn(tensor, products.kernel):
+        return row_blocks(len(tensor), largest=_BLOCK_ROWS)
+    size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
+    return (slice(start, start + size) for start in range(0, len(tensor), size))
 
 
 def row_blocks(count: int, *, largest: int) -> Iterator[slice]:

@@ -26,7 +26,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Qwen2VLModel
+from transformers import PreTrainedModel
 
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete
 from vlm2vec.compat import flag_adapters
@@ -73,7 +73,7 @@ def active_adapters(network: nn.Module) -> list[str]:
     raise InputError("the model has no adapter", fix="Add one, or train one with fit(lora=True).")
 
 
-def add_adapter(network: Qwen2VLModel, config: PeftConfig, name: str = "default") -> None:
+def add_adapter(network: PreTrainedModel, config: PeftConfig, name: str = "default") -> None:
     """Add an adapter, whose weights are then all that learns.
 
     Args:
@@ -90,7 +90,7 @@ def add_adapter(network: Qwen2VLModel, config: PeftConfig, name: str = "default"
         cast_adapter_dtype(network, name)  # to float32, whatever the weights below are
 
 
-def load_adapter(network: Qwen2VLModel, folder: Path, name: str = "default") -> None:
+def load_adapter(network: PreTrainedModel, folder: Path, name: str = "default") -> None:
     """Add a saved LoRA or DoRA adapter, frozen.
 
     Args:
@@ -130,7 +130,7 @@ def changes_base(folder: Path) -> bool:
     )
 
 
-def load_adapter_weights(network: Qwen2VLModel, folder: Path, name: str = "default") -> None:
+def load_adapter_weights(network: PreTrainedModel, folder: Path, name: str = "default") -> None:
     """Give an adapter of the network the weights that were saved from one like it.
 
     Raises:
@@ -147,7 +147,7 @@ def load_adapter_weights(network: Qwen2VLModel, folder: Path, name: str = "defau
     require_complete(folder, missing=own & set(report.missing_keys), unexpected=set(report.unexpected_keys))
 
 
-def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
+def save_adapter(network: PreTrainedModel, folder: Path) -> None:
     """Write the active adapter in the published layout, without the weights that it belongs to.
 
     Args:
@@ -180,7 +180,7 @@ def save_adapter(network: Qwen2VLModel, folder: Path) -> None:
     network.peft_config[names[0]].save_pretrained(str(folder))
 
 
-def check_not_base(network: Qwen2VLModel, folder: Path) -> None:
+def check_not_base(network: PreTrainedModel, folder: Path) -> None:
     """Raise if a folder holds the weights below the adapter: beside them, it would name itself as its base.
 
     Raises:
@@ -201,7 +201,7 @@ def remove_adapter_files(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def remove_adapter(network: Qwen2VLModel, name: str) -> None:
+def remove_adapter(network: PreTrainedModel, name: str) -> None:
     """Take an adapter away, and peft's layers that no other needs; without the last one all weights learn.
 
     Raises:
@@ -226,7 +226,7 @@ def remove_adapter(network: Qwen2VLModel, name: str) -> None:
     flag_adapters(network)
 
 
-def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> None:
+def merge_adapter(network: PreTrainedModel, dtype: torch.dtype | None = None) -> None:
     """Add the active adapters' updates to the weights, layer by layer, and take the adapters away.
 
     A layer is merged in float32 and then rounded, so that one layer at a time is held in float32.
@@ -265,7 +265,7 @@ def merge_adapter(network: Qwen2VLModel, dtype: torch.dtype | None = None) -> No
 
 
 @contextmanager
-def _undone_on_error(network: Qwen2VLModel, config: PeftConfig, name: str) -> Iterator[None]:
+def _undone_on_error(network: PreTrainedModel, config: PeftConfig, name: str) -> Iterator[None]:
     """Adds the adapter in the block, and leaves nothing of it where the block fails."""
     if name in getattr(network, "peft_config", {}):
         raise InputError(f"the model has an adapter {name!r} already", fix="Choose another name.")
@@ -330,7 +330,7 @@ def _read_config(folder: Path) -> PeftConfig:
     return config
 
 
-def _materialise(network: Qwen2VLModel) -> None:
+def _materialise(network: PreTrainedModel) -> None:
     """Give weights without memory float32 memory, whose values are still to come."""
     for module in network.modules():
         for name, weight in module.named_parameters(recurse=False):

@@ -1,4 +1,4 @@
-"""Loading a Qwen2-VL network from a folder, in any of the layouts it is published in.
+"""Loading a network from a folder, in any of the layouts it is published in.
 
 The hub's flat layout (`visual.*`, `model.*`) and the newer one are renamed by transformers; adapters are
 merged by `vlm2vec.checkpoints.adapter`. Whatever does not fit exactly is a `CheckpointError`.
@@ -16,8 +16,15 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen2VLConfig, Qwen2VLModel
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
@@ -89,7 +96,7 @@ def load_network(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
     **hub: Any,
-) -> Qwen2VLModel:
+) -> PreTrainedModel:
     """The network of a checkpoint folder, adapters merged, ready for the packed forward, on the CPU.
 
     Args:
@@ -101,7 +108,8 @@ def load_network(
         hub: As `resolve_folder`, for a base model on the hub.
 
     Raises:
-        CheckpointError: Not a Qwen2-VL checkpoint, or one with missing, unexpected or misshapen weights.
+        CheckpointError: Of a network that there is none of here, or with missing, unexpected or misshapen
+            weights.
     """
     if base_model is not None and not (folder / ADAPTER_CONFIG).is_file():
         raise CheckpointError(
@@ -138,7 +146,7 @@ def load_network(
 
 
 def load_tokenizer(
-    folder: Path, config: Qwen2VLConfig, *, base_model: str | Path | None = None, **hub: Any
+    folder: Path, config: PreTrainedConfig, *, base_model: str | Path | None = None, **hub: Any
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
 
@@ -199,22 +207,37 @@ def _has_tokenizer(folder: Path) -> bool:
     return (folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()
 
 
-def _config(folder: Path) -> Qwen2VLConfig:
+def _config(folder: Path) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"the configuration cannot be read ({error})",
-            fix="A model folder needs the config.json of a Qwen2-VL model.",
+            fix=f"A model folder needs the config.json of one of {_networks()}.",
             source=str(folder),
         ) from error
-    if not isinstance(config, Qwen2VLConfig):
+    if config.model_type not in LAYOUTS:
         raise CheckpointError(
             f"this is a {config.model_type!r} model",
-            fix="Qwen2-VL checkpoints are what this version loads.",
+            fix=f"This version loads checkpoints on {_networks()}.",
+            source=str(folder),
+        )
+    network = network_of(config)
+    # A configuration may call itself by one name and be of the class of another.
+    complaints = ["its configuration is of another class"] if type(config) is not network.config_class else []
+    if complaints := [*complaints, *network.check(config)]:
+        raise CheckpointError(
+            f"the configuration is none of {network.layout.label} ({'; '.join(complaints)})",
+            fix="Check that config.json is the one that the checkpoint was published with.",
             source=str(folder),
         )
     return config
+
+
+def _networks() -> str:
+    """What people call the networks there are."""
+    *others, last = (layout.label for layout in LAYOUTS.values())
+    return f"{', '.join(others)} and {last}"
 
 
 def _stored_dtype(folder: Path) -> torch.dtype:
@@ -227,14 +250,14 @@ def _stored_dtype(folder: Path) -> torch.dtype:
     return torch.float32
 
 
-def _count_parameters(config: Qwen2VLConfig) -> int:
+def _count_parameters(config: PreTrainedConfig) -> int:
     with torch.device("meta"):
-        return int(Qwen2VLModel(config).num_parameters())
+        return int(network_of(config).model_class(config).num_parameters())
 
 
-def _load_weights(folder: Path, config: Qwen2VLConfig, dtype: torch.dtype) -> Qwen2VLModel:
+def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        network, report = Qwen2VLModel.from_pretrained(
+        network, report = network_of(config).model_class.from_pretrained(
             folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
         )
     except (OSError, RuntimeError, SafetensorError) as error:

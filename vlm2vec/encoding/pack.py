@@ -1,8 +1,8 @@
 """From prepared inputs to what one forward pass reads.
 
 `pack` gives one flat row of tokens and one of patches, for encoding: no padding, prefixes that inputs share
-once, equal pictures once. `pad` gives the layout of transformers' Qwen2-VL, whose rows trainers and gradient
-caches slice; the training forward takes the padding out again before it computes anything.
+once, equal pictures once. `pad` gives the layout of transformers' processors, whose rows trainers and
+gradient caches slice; the training forward takes the padding out again before it computes anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.vision_utils import get_vision_position_ids
 
-from vlm2vec.backbones.encode_forward import LanguageRow, VisionRow
+from vlm2vec.backbones.rows import LanguageRow, VisionRow
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.encoding.prefixes import Node, paths, shared_prefixes
 from vlm2vec.encoding.prepare import Prepared, Visual
@@ -103,9 +103,10 @@ def pad(batch: Sequence[Prepared]) -> Features:
 
     Returns:
         `input_ids`, `attention_mask` `(n, longest)` and `position_ids` `(n, longest, 3)`, padded on the
-        right; where there are pictures, `pixel_values` `(patches, 588)` uint8 (one of the two equal temporal
-        slices), `image_grid_thw` `(pictures, 3)` and `num_images_per_sample` `(n,)`; for clips the same as
-        `pixel_values_videos` `(patches, 1176)`, `video_grid_thw` and `num_videos_per_sample`.
+        right; where there are pictures, `pixel_values` `(patches, 3 * patch_size**2)` uint8 (one of the
+        two equal temporal slices), `image_grid_thw` `(pictures, 3)` and `num_images_per_sample` `(n,)`; for
+        clips the same as `pixel_values_videos`, with both slices, `video_grid_thw` and
+        `num_videos_per_sample`.
     """
     ids = [torch.from_numpy(prepared.token_ids) for prepared in batch]
     features = {
@@ -162,12 +163,13 @@ def _vision_row(visuals: Sequence[Visual], rules: PixelRules) -> VisionRow:
         [visual.patches for visual in visuals if visual.is_clip == is_clip] for is_clip in (False, True)
     )
     # Frames attend within themselves only, so each grid step in time is a segment of its own.
-    frames = [visual.grid[1] * visual.grid[2] for visual in visuals for _ in range(visual.grid[0])]
+    frames = tuple(visual.grid[1:] for visual in visuals for _ in range(visual.grid[0]))
     return VisionRow(
         torch.from_numpy(np.concatenate(stills)) if stills else None,
         torch.from_numpy(np.concatenate(clips)) if clips else None,
         get_vision_position_ids(torch.tensor([visual.grid for visual in visuals]), rules.merge_size),
-        Segments.of(frames),
+        Segments.of([height * width for height, width in frames]),
+        frames,
     )
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vlm2vec.media.patches import MEAN, STD
+from vlm2vec.backbones.layout import Layout
 from vlm2vec.profiles import Profile
 
 __all__ = ["card_note", "write_processor_files"]
 
 
-def write_processor_files(folder: Path, profile: Profile) -> None:
-    """Write the stock Qwen2-VL processor's settings for this profile: pixel budget, means, class names."""
+def write_processor_files(folder: Path, profile: Profile, layout: Layout) -> None:
+    """Write the stock processor's settings for this profile: pixel budget, means, class names."""
     rules = profile.pixels
     settings = {
-        "image_mean": list(MEAN),
-        "image_std": list(STD),
+        "image_mean": list(layout.mean),
+        "image_std": list(layout.std),
         "patch_size": rules.patch_size,
         "merge_size": rules.merge_size,
         "temporal_patch_size": rules.temporal_patch_size,
@@ -25,13 +25,13 @@ def write_processor_files(folder: Path, profile: Profile) -> None:
     files = {
         "preprocessor_config.json": {
             **settings,
-            "image_processor_type": "Qwen2VLImageProcessor",
-            "processor_class": "Qwen2VLProcessor",
+            "image_processor_type": layout.image_processor,
+            "processor_class": layout.processor,
         },
         "video_preprocessor_config.json": {
             **settings,
-            "video_processor_type": "Qwen2VLVideoProcessor",
-            "processor_class": "Qwen2VLProcessor",
+            "video_processor_type": layout.video_processor,
+            "processor_class": layout.processor,
         },
     }
     for name, content in files.items():

@@ -7,11 +7,7 @@ import numpy as np
 from vlm2vec.errors import InputError
 from vlm2vec.media.pixels import PixelRules
 
-__all__ = ["MEAN", "STD", "patchify"]
-
-# Mean and standard deviation per channel of CLIP's training images (openai/CLIP, clip.py).
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+__all__ = ["patchify"]
 
 
 def patchify(frames: np.ndarray, rules: PixelRules) -> tuple[np.ndarray, tuple[int, int, int]]:

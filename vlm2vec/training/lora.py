@@ -26,7 +26,7 @@ from vlm2vec.errors import CheckpointError, InputError
 from vlm2vec.training.protocol import EmbeddingModel
 
 if TYPE_CHECKING:
-    from transformers import Qwen2VLModel
+    from transformers import PreTrainedModel
 
 __all__ = [
     "LoRA",
@@ -99,7 +99,7 @@ class LoRA:
         return cls(**settings)
 
 
-def add_adapter(network: Qwen2VLModel, lora: LoRA) -> None:
+def add_adapter(network: PreTrainedModel, lora: LoRA) -> None:
     """Add an adapter, whose weights are then all that learns.
 
     Raises:

@@ -1,0 +1,40 @@
+"""What is known of a network without torch: sizes, pixel values, and what stock software calls its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CLIP_MEAN", "CLIP_STD", "Layout"]
+
+# Mean and standard deviation per channel of CLIP's training images (openai/CLIP, clip.py).
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A network as planning, saving and error messages know it.
+
+    Attributes:
+        model_type: What `config.json` calls the network.
+        label: What people call it.
+        mean: Mean of each colour channel, of values between 0 and 1, that pixels are normalised by.
+        std: The same of the standard deviation.
+        processor: Class of the stock processor, for saved folders.
+        image_processor: Class of its image processor.
+        video_processor: Class of its video processor.
+        patch_size: Side of a patch of the vision tower, in pixels.
+        merge_size: Patches per side that are merged into one token.
+        temporal_patch_size: Frames per patch.
+    """
+
+    model_type: str
+    label: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    processor: str
+    image_processor: str
+    video_processor: str
+    patch_size: int
+    merge_size: int = 2
+    temporal_patch_size: int = 2

@@ -1,0 +1,82 @@
+"""Queries, keys and values of a layer: projected, normed where the network does so, and rotated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vlm2vec.blocks.linear import Products, project, some_rows
+
+__all__ = ["Heads", "rotated"]
+
+
+class Heads:
+    """Queries, keys and values of the layers of one tower, whose buffer they share.
+
+    Args:
+        cos: Of the rotary embedding, `(1, rows, head_dim)` or `(rows, head_dim)`; its two halves are equal.
+        sin: The same of the sine.
+    """
+
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        self._dim = cos.shape[-1]
+        half = self._dim // 2
+        self._cos, self._sin = (angles.reshape(-1, 2 * half)[:, None, :half] for angles in (cos, sin))
+        self._buffer: Tensor | None = None
+
+    def of(
+        self,
+        projections: Sequence[nn.Module],
+        norm: Callable[[Tensor], Tensor],
+        hidden: Tensor,
+        counts: tuple[int, int, int],
+        products: Products,
+        *,
+        head_norms: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None = None,
+    ) -> Sequence[Tensor]:
+        """Three tensors `(rows, heads, head_dim)`, with `counts` heads; good until the next call.
+
+        Args:
+            projections: Linear layers whose outputs, side by side, are queries, keys and values.
+            norm: Of their input.
+            hidden: `(rows, features)`.
+            counts: Heads of queries, keys and values.
+            products: How matrix products are computed.
+            head_norms: Norms of queries and of keys over `head_dim`, before they are rotated.
+        """
+        rotating = counts[0] + counts[1]
+        for rows in some_rows(hidden, products):
+            part = project(projections, norm(hidden[rows]), products)
+            part = part.view(-1, sum(counts), self._dim)  # (rows, heads, head_dim)
+            if self._buffer is None or self._buffer.dtype != part.dtype:
+                self._buffer = part.new_empty(len(hidden), *part.shape[1:])
+            if head_norms is not None:
+                query, key = part[:, : counts[0]], part[:, counts[0] : rotating]
+                query.copy_(head_norms[0](query))
+                key.copy_(head_norms[1](key))
+            self._rotate(part[:, :rotating], rows, out=self._buffer[rows, :rotating])
+            self._buffer[rows, rotating:] = part[:, rotating:]
+            del part  # or two would be held at once
+        assert self._buffer is not None  # noqa: S101  # there is at least one row
+        return torch.split(self._buffer, list(counts), dim=1)
+
+    def _rotate(self, heads: Tensor, rows: slice, *, out: Tensor) -> None:
+        """Rotate, in float32 where the angles are, as transformers does in the vision tower."""
+        cos, sin = self._cos[rows], self._sin[rows]
+        (first, second), (out_first, out_second) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
+        out_first.copy_(first * cos - second * sin)
+        out_second.copy_(second * cos + first * sin)
+
+
+def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Heads turned by the angles of their tokens, with a graph.
+
+    Args:
+        heads: `(1, heads, tokens, head_dim)`.
+        cos: `(1, tokens, head_dim)`.
+        sin: `(1, tokens, head_dim)`.
+    """
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]

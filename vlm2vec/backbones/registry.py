@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT as QWEN2_VL
+from vlm2vec.backbones.qwen3_vl.layout import LAYOUT as QWEN3_VL
 
 if TYPE_CHECKING:
     from vlm2vec.backbones.network import Network
 
 __all__ = ["LAYOUTS", "network_of"]
 
-LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (QWEN2_VL,)}
+LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (QWEN2_VL, QWEN3_VL)}
 """Networks by the name that `config.json` has for them, which is that of their folder too."""
 
 

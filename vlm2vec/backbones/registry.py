@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vlm2vec.backbones.layout import Layout
+from vlm2vec.backbones.qwen2_5_vl.layout import LAYOUT as QWEN2_5_VL
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT as QWEN2_VL
 from vlm2vec.backbones.qwen3_vl.layout import LAYOUT as QWEN3_VL
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYOUTS", "network_of"]
 
-LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (QWEN2_VL, QWEN3_VL)}
+LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (QWEN2_VL, QWEN2_5_VL, QWEN3_VL)}
 """Networks by the name that `config.json` has for them, which is that of their folder too."""
 
 

@@ -114,10 +114,14 @@ class InputModule(Transformer):  # type: ignore[misc]
                 f"one of {', '.join(profiles.names())}.",
                 source=str(name),
             )
-        network = load_network(folder, base_model=base_model, dtype=dtype, device=device, **hub)
+        network = load_network(
+            folder, base_model=base_model, profile=chosen, dtype=dtype, device=device, **hub
+        )
         # What an adapter that is trained on this network names as its base: never a path of a cache.
         network.name_or_path = str(name)
-        tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
+        tokenizer = load_tokenizer(
+            folder, network.config, base_model=base_model, control_tokens=chosen.control_tokens, **hub
+        )
         return cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
 
     @classmethod

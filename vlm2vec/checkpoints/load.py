@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from vlm2vec import profiles
+from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
 from vlm2vec.errors import CheckpointError
+from vlm2vec.profiles import Profile
 
 __all__ = [
     "EMBEDDED_MODEL",
@@ -93,6 +97,7 @@ def load_network(
     folder: Path,
     *,
     base_model: str | Path | None = None,
+    profile: Profile | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
     **hub: Any,
@@ -102,6 +107,8 @@ def load_network(
     Args:
         folder: Holds weights, or an adapter whose configuration names its base model, which may be one too.
         base_model: Folder or repository of an adapter's base, where its own word is not to be followed.
+        profile: What the checkpoint follows; one that is for another network is an error, before any weights
+            are read.
         dtype: Type of the weights; by default the one that `default_dtype` gives for `device`, or without one
             the checkpoint's own.
         device: Where the network will run.
@@ -124,6 +131,8 @@ def load_network(
         adapters.append(folder)
         folder, base_model = _base_of_adapter(folder, base_model, hub), None
     config = _config(folder)
+    if profile is not None:
+        _check_profile(profile, config, folder)
     own = config.dtype or config.text_config.dtype or _stored_dtype(folder)
     if dtype is None:
         dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
@@ -146,7 +155,12 @@ def load_network(
 
 
 def load_tokenizer(
-    folder: Path, config: PreTrainedConfig, *, base_model: str | Path | None = None, **hub: Any
+    folder: Path,
+    config: PreTrainedConfig,
+    *,
+    base_model: str | Path | None = None,
+    control_tokens: Iterable[str] = (),
+    **hub: Any,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
 
@@ -154,10 +168,12 @@ def load_tokenizer(
         folder: The checkpoint.
         config: Of its network.
         base_model: As `load_network`.
+        control_tokens: Tokens that it must have, each as one: those that the profile writes.
         hub: As `resolve_folder`, for a base model on the hub.
 
     Raises:
-        CheckpointError: There is none, or its media tokens are not those of the model's configuration.
+        CheckpointError: There is none, its media tokens are not those of the model's configuration, or it
+            lacks a control token.
     """
     while not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
         folder, base_model = _base_of_adapter(folder, base_model, hub), None
@@ -184,6 +200,13 @@ def load_tokenizer(
                 fix="Use the tokenizer that the model was trained with.",
                 source=str(folder),
             )
+    known = tokenizer.get_added_vocab()
+    if unknown := [token for token in control_tokens if token not in known]:
+        raise CheckpointError(
+            f"the tokenizer has no {unknown[0]}, which the profile writes",
+            fix="Use the tokenizer that the model was trained with, or the profile that it follows.",
+            source=str(folder),
+        )
     return tokenizer
 
 
@@ -225,13 +248,42 @@ def _config(folder: Path) -> PreTrainedConfig:
     network = network_of(config)
     # A configuration may call itself by one name and be of the class of another.
     complaints = ["its configuration is of another class"] if type(config) is not network.config_class else []
-    if complaints := [*complaints, *network.check(config)]:
+    if complaints := complaints or [*_other_sizes(config, network.layout), *network.check(config)]:
         raise CheckpointError(
             f"the configuration is none of {network.layout.label} ({'; '.join(complaints)})",
             fix="Check that config.json is the one that the checkpoint was published with.",
             source=str(folder),
         )
     return config
+
+
+def _other_sizes(config: Any, layout: Layout) -> list[str]:
+    names = {"merge_size": "spatial_merge_size"}
+    vision, sizes = config.vision_config, ("patch_size", "merge_size", "temporal_patch_size")
+    given = {size: getattr(vision, names.get(size, size)) for size in sizes}
+    return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
+
+
+def _check_profile(profile: Profile, config: PreTrainedConfig, folder: Path) -> None:
+    layout = LAYOUTS[config.model_type]
+    if profile.network != config.model_type:
+        meant = LAYOUTS.get(profile.network)
+        fitting = [name for name in profiles.names() if profiles.get(name).network == config.model_type]
+        raise CheckpointError(
+            f"this is a checkpoint on {layout.label}, and the profile {profile.name} is for "
+            f"{profile.network if meant is None else meant.label}",
+            fix=f"Choose one of {', '.join(fitting)}, whichever it was trained with.",
+            source=str(folder),
+        )
+    sizes = ("patch_size", "merge_size", "temporal_patch_size")
+    wrong = [size for size in sizes if getattr(profile.pixels, size) != getattr(layout, size)]
+    if wrong:
+        raise CheckpointError(
+            f"{wrong[0]} of the profile {profile.name} is {getattr(profile.pixels, wrong[0])}, and that of "
+            f"{layout.label} is {getattr(layout, wrong[0])}",
+            fix="Give the profile's pixels the sizes of the network.",
+            source=str(folder),
+        )
 
 
 def _networks() -> str:

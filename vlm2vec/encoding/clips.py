@@ -7,7 +7,7 @@ measured, and again, where less of it can be read than was promised, once it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -83,17 +83,22 @@ def unfolded(prompt: Iterable[Words | MediaPiece], profile: Profile) -> list[Wor
     return [segment for segment in shown if isinstance(segment, MediaPiece) or segment.text]
 
 
-def ticks_of(piece: MediaPiece, profile: Profile) -> int:
-    """How far apart two time steps of a medium are in the positions of scheme "mrope_time".
+def ticks_of(clip: Clip, times: Sequence[float], profile: Profile) -> int:
+    """How far apart two time steps of a clip are in the positions of scheme "mrope_time"; 0 in others.
 
     transformers 4.57 (`Qwen2_5_VLModel.get_rope_index`) rounds the seconds of a step down before it counts
     ticks, so steps of less than a second are at one time.
+
+    Args:
+        clip: The clip.
+        times: Seconds of each of its frames, if it has a clock.
+        profile: Of the model.
     """
-    if not isinstance(piece.part, Clip):
+    if profile.positions != "mrope_time":
         return 0
-    frame = 1 / _rate(piece.part, profile)
-    if len(piece.times) > 1:
-        frame = (piece.times[-1] - piece.times[0]) / (len(piece.times) - 1)
+    frame = 1 / _rate(clip, profile)
+    if len(times) > 1:
+        frame = (times[-1] - times[0]) / (len(times) - 1)
     # Six digits: seconds that were divided and multiplied again are a little less than a whole number.
     return int(round(frame * profile.pixels.temporal_patch_size, 6)) * _TICKS_PER_SECOND
 

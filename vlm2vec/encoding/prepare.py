@@ -38,8 +38,9 @@ class Visual:
         grid: Patches in time, height and width.
         is_clip: Whether it stands at a `<|video_pad|>`. A clip that is shown as pictures does not: it is as
             many stills of one size, one after the other.
-        digest: Equal for equal patches, wherever they came from.
+        digest: Equal for equal patches at equal places, wherever they came from.
         times: Seconds of each frame of a clip; empty where there is no clock, or nobody asks for it.
+        ticks: How far apart two time steps are in its positions, where they tell time.
     """
 
     patches: npt.NDArray[np.uint8]
@@ -47,6 +48,7 @@ class Visual:
     is_clip: bool
     digest: bytes
     times: tuple[float, ...] = ()
+    ticks: int = 0
 
     @property
     def grids(self) -> list[tuple[int, int, int]]:
@@ -127,9 +129,10 @@ class Preparer:
             patches, grid = patchify(pixels, rules)
         except VLM2VecError as error:
             return error.without_frames()
-        hashed = hashlib.blake2b(repr((grid, is_clip)).encode(), digest_size=16)
+        ticks = ticks_of(media, times, profile) if isinstance(media, Clip) else 0
+        hashed = hashlib.blake2b(repr((grid, is_clip, ticks)).encode(), digest_size=16)
         hashed.update(patches.data)
-        return Visual(patches, grid, is_clip, hashed.digest(), times)
+        return Visual(patches, grid, is_clip, hashed.digest(), times, ticks)
 
     def lay_out(
         self, planned: Planned, visuals: Mapping[Hashable, Visual | VLM2VecError]
@@ -166,7 +169,7 @@ class Preparer:
         spans: list[Span] = [
             piece.tokens
             if isinstance(piece, TextPiece)
-            else (*piece.span(merge), ticks_of(piece, profile))
+            else (*piece.span(merge), seen[piece.key].ticks)
             for piece in pieces
         ]
         return Prepared(

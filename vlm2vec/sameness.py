@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 from uuid import uuid4
 
 import numpy as np
@@ -28,7 +28,8 @@ import PIL.Image
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Input, Part, Text
-from vlm2vec.media.image import Alpha, decoding_errors, load_image
+from vlm2vec.media.image import decoding_errors, load_image
+from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.source import Source
 
 __all__ = ["digest", "file_digest", "first_of_each", "identity", "media_key"]
@@ -290,7 +291,7 @@ def _pixels(picture: PIL.Image.Image) -> Hashable:
     """The pixels that preparation will decode, so that no mode, palette or orientation can be forgotten."""
     try:
         with decoding_errors():
-            alphas: tuple[Alpha, ...] = ("drop", "white") if picture.has_transparency_data else ("drop",)
+            alphas = get_args(Alpha) if picture.has_transparency_data else ("drop",)
         decoded = [load_image(picture, alpha=alpha) for alpha in alphas]
     except VLM2VecError:
         return _Itself(picture)

@@ -26,12 +26,13 @@ _APPLIES_TO: dict[str, tuple[type, ...]] = {
     "fps": (Clip,),
     "start": (Clip,),
     "end": (Clip,),
+    "frame_rate": (Clip,),
     "max_pixels": (Image, Clip, Document),
 }
 _MEANT = {  # first what explains the others
     "sampling_rate": "Audio is not supported.",
     "audio": "Audio is not supported.",
-    "video_metadata": "Use Video(frames, ...) or the keys num_frames, fps, start, end.",
+    "video_metadata": "Use Video(frames, ...) or the keys num_frames, fps, start, end, frame_rate.",
     "array": 'Put the array under "image" or "video".',
     "bytes": 'Put the bytes under their kind, as in {"image": data}.',
     "path": 'Put the path under its kind, as in {"image": path}.',

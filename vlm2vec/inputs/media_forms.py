@@ -209,12 +209,14 @@ def _clip(value: Any) -> Clip:
 
 
 def check_timeless(clip: Clip) -> None:
-    """Raise if a clip given as frames, which have no times, is to be sampled by time."""
+    """Raise if a clip given as frames is to be sampled by times that nobody says."""
+    if clip.frame_rate is not None:
+        return
     given = [name for name in ("fps", "start", "end") if getattr(clip, name) is not None]
     if given and isinstance(clip.content, (tuple, np.ndarray)):
         raise InputError(
             f"{given[0]} needs the times of the frames, and a list of frames has none",
-            fix="Choose the frames yourself, as in frames[10:20], or use num_frames.",
+            fix="Say the frame_rate they were taken at, choose the frames yourself, or use num_frames.",
         )
 
 

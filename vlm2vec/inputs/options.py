@@ -13,7 +13,9 @@ from vlm2vec.arguments import is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 
-__all__ = ["OPTIONS", "check_option", "check_span"]
+__all__ = ["CLIP_OPTIONS", "OPTIONS", "check_option", "check_span"]
+
+CLIP_OPTIONS = ("num_frames", "fps", "start", "end", "frame_rate", "max_pixels")
 
 
 def check_option(name: str, value: Any) -> Any:
@@ -107,5 +109,6 @@ OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "fps": _positive,
     "start": _not_negative,
     "end": _positive,
+    "frame_rate": _positive,
     "max_pixels": _count,
 }

@@ -65,6 +65,7 @@ class Clip:
         fps: Frames to take per second of the clip.
         start: First moment used, in seconds.
         end: Last moment used, in seconds.
+        frame_rate: Frames per second that given pictures were taken at; a file has its own.
         max_pixels: Greatest area of a frame after resizing, in pixels.
     """
 
@@ -73,6 +74,7 @@ class Clip:
     fps: float | None = None
     start: float | None = None
     end: float | None = None
+    frame_rate: float | None = None
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:

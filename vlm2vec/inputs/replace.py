@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.inputs.options import CLIP_OPTIONS
 from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Input, Part, Text
 from vlm2vec.media.source import Source
 
@@ -119,7 +120,7 @@ def _part(part: Part, folder: Path) -> dict[str, Any]:
     elif isinstance(part, Clip):
         frames = part.content if isinstance(part.content, tuple) else None
         content = _media(part.content, folder) if frames is None else [_media(one, folder) for one in frames]
-        found = {"video": content, **_options(part, ("num_frames", "fps", "start", "end", "max_pixels"))}
+        found = {"video": content, **_options(part, CLIP_OPTIONS)}
     else:
         pages = "page" if isinstance(part.pages, int) else "pages"
         found = {"pdf": _media(part.content, folder), pages: part.pages}

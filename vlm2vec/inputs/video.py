@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlm2vec.describe import describe_media
-from vlm2vec.inputs.options import check_option, check_span
+from vlm2vec.inputs.options import CLIP_OPTIONS, check_option, check_span
 
 __all__ = ["Video"]
-
-_OPTIONS = ("num_frames", "fps", "start", "end", "max_pixels")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +25,8 @@ class Video:
         fps: Frames to take per second of the clip, instead of a fixed number.
         start: First moment used, in seconds.
         end: Last moment used, in seconds.
+        frame_rate: Frames per second that given pictures were taken at: a list, an array or a folder. Then
+            they have times, which some models read, and can be sampled by them. A file has its own.
         max_pixels: Greatest area of a frame after resizing, in pixels.
 
     Raises:
@@ -46,17 +46,18 @@ class Video:
     fps: float | None = field(default=None, kw_only=True)
     start: float | None = field(default=None, kw_only=True)
     end: float | None = field(default=None, kw_only=True)
+    frame_rate: float | None = field(default=None, kw_only=True)
     max_pixels: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in _OPTIONS:
+        for name in CLIP_OPTIONS:
             object.__setattr__(self, name, check_option(name, getattr(self, name)))
         check_span(self.start, self.end)
 
     @property
     def options(self) -> dict[str, Any]:
         """The options that were given."""
-        return {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
+        return {name: value for name in CLIP_OPTIONS if (value := getattr(self, name)) is not None}
 
     def __repr__(self) -> str:
         name = describe_media(self.frames)

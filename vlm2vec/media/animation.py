@@ -10,8 +10,9 @@ from PIL import Image
 from vlm2vec.errors import MediaError
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.frames import Frames
-from vlm2vec.media.image import Alpha, decoding_errors, open_image
+from vlm2vec.media.image import decoding_errors, open_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.probe import kind
 from vlm2vec.media.rgb import to_rgb
 from vlm2vec.media.sampling import Sampling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from vlm2vec.errors import LimitError, MediaError
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.sampling import SamplingRule
 from vlm2vec.media.source import Source
 
 __all__ = ["ClipFile", "Key", "PacketIndex"]
@@ -55,6 +57,7 @@ class PacketIndex:
         time_base: Seconds per unit.
         end: Time stamp at which the last frame ends.
         seekable: Whether the time stamps identify frames; without, frames are known by counting.
+        rate: Average frames per second, where the file says it.
         problem: What of the file cannot be read.
     """
 
@@ -63,20 +66,17 @@ class PacketIndex:
     time_base: Fraction
     end: int
     seekable: bool
+    rate: float | None
     problem: str | None
 
-    @property
-    def times(self) -> list[float]:
-        """Time of each frame in seconds, the first being 0."""
-        return self.seconds(self.pts)
-
-    @property
-    def duration(self) -> float:
+    def duration(self, rule: SamplingRule) -> float:
         """Length in seconds."""
-        return self.seconds([self.end])[0]
+        return self.seconds([self.end], rule)[0]
 
-    def seconds(self, stamps: Sequence[int]) -> list[float]:
-        """Seconds from the first frame to each time stamp."""
+    def seconds(self, stamps: Sequence[int], rule: SamplingRule) -> list[float]:
+        """Seconds from the first frame to each time stamp, by the clock of a rule of `Sampling`."""
+        if rule == "spread" and self.rate is not None:
+            return [bisect_left(self.pts, stamp) / self.rate for stamp in stamps]
         # Whole numbers divided: as exact as fractions, and thousands of frames are not worth theirs.
         first, up, down = self.pts[0], self.time_base.numerator, self.time_base.denominator
         return [(stamp - first) * up / down for stamp in stamps]
@@ -192,13 +192,16 @@ class ClipFile:
         end = pts[-1] + (last.duration or step) if pts and last is not None else 0
         seekable = len(pts) == len(shown) == len(set(pts)) and self._time_stamps_are_true(shown, keys)
         base = self.stream.time_base or Fraction(1)
+        rate = self.stream.average_rate
         if not seekable:
-            rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+            rate = rate or self.stream.guessed_rate or Fraction(25)
             pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
         problem = None
         if self._is_cut_off(count, float(end * base)):
             problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
-        return PacketIndex(tuple(pts), tuple(keys), base, end, seekable, problem)
+        return PacketIndex(
+            tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem
+        )
 
     def _open(self) -> None:
         self._file = self._source.open()

@@ -24,10 +24,10 @@ def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> 
         index: Its packets.
         sampling: Which frames.
     """
-    count, step = len(index.pts), float(index.time_base)
+    count = len(index.pts)
     while count:
-        times = [i * step for i in range(count)]
-        chosen = sampling.choose(times, count * step)
+        *times, duration = index.seconds(range(count + 1), sampling.rule)
+        chosen = sampling.choose(times, duration)
         pictures, intact, damaged = _decode(clip, set(chosen))
         if intact == count:
             problem = joined(index.problem, f"damaged frames: {damaged}") if damaged else index.problem

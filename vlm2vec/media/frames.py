@@ -12,8 +12,9 @@ import numpy as np
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.image import Alpha, load_image
+from vlm2vec.media.image import load_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.rgb import as_array, to_levels
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
@@ -21,6 +22,7 @@ from vlm2vec.media.source import Source
 __all__ = [
     "Frames",
     "as_pictures",
+    "choose_pictures",
     "image_files",
     "is_image_file",
     "joined",
@@ -58,15 +60,16 @@ def read_frame_folder(
     *,
     alpha: Alpha = "drop",
     limits: Limits | None = None,
+    frame_rate: float | None = None,
 ) -> Frames:
     """Frames from a folder's images, sorted as people number them, spread evenly. Gaps do not matter.
 
     Args:
         path: The folder.
-        sampling: How many to take, by number alone: pictures in a folder have no times. Only those are
-            decoded.
+        sampling: Which to take; by number alone where there is no `frame_rate`. Only those are decoded.
         alpha: What happens to transparency.
         limits: Upper limits, each image's and the time for all.
+        frame_rate: Frames per second they were taken at: pictures in a folder have no times of their own.
 
     Returns:
         The frames, each in its own size.
@@ -78,15 +81,16 @@ def read_frame_folder(
     """
     files = image_files(path)
     frames = []
+    chosen, times = choose_pictures(len(files), sampling or Sampling(), frame_rate)
     deadline = Deadline((limits or Limits()).decode_seconds, "decoding the folder of frames")
-    for i in (sampling or Sampling()).choose_untimed(len(files)):
+    for i in chosen:
         deadline.check()
         try:
             frames.append(load_image(Source.from_path(files[i]), alpha=alpha, limits=limits))
         except VLM2VecError as error:
             error.cause = f"frame {files[i].name}: {error.cause}"
             raise
-    return Frames(frames)
+    return Frames(frames, times)
 
 
 def sample_frames(
@@ -95,15 +99,17 @@ def sample_frames(
     *,
     alpha: Alpha = "drop",
     limits: Limits | None = None,
+    frame_rate: float | None = None,
 ) -> Frames:
     """Frames from a list of pictures, or from one array of them, spread evenly.
 
     Args:
         frames: Pictures as `load_image` takes them; or an array or tensor of shape (T, H, W, 3), or
             (T, 3, H, W) where that is unambiguous.
-        sampling: How many to take, by number alone: pictures in a list have no times.
+        sampling: Which to take; by number alone where there is no `frame_rate`.
         alpha: What happens to transparency.
         limits: Upper limits.
+        frame_rate: Frames per second they were taken at: pictures in a list have no times of their own.
 
     Returns:
         The frames, each in its own size.
@@ -114,15 +120,32 @@ def sample_frames(
         LimitError: A picture is larger than a limit.
 
     Example:
-        >>> len(sample_frames(np.zeros((20, 32, 32, 3), np.uint8)).frames)
+        >>> clip = np.zeros((20, 32, 32, 3), np.uint8)
+        >>> len(sample_frames(clip).frames)
         8
+        >>> sample_frames(clip, Sampling(fps=1, end=1.5), frame_rate=10).times
+        [0.0, 1.0]
     """
     pictures = as_pictures(frames)
-    chosen = (sampling or Sampling()).choose_untimed(len(pictures))
+    chosen, times = choose_pictures(len(pictures), sampling or Sampling(), frame_rate)
     if isinstance(pictures, np.ndarray):
         # Levels of the clip, not of each frame: a black frame fits any range.
         pictures = dict(zip(chosen, to_levels(pictures[chosen]), strict=True))
-    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen])
+    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen], times)
+
+
+def choose_pictures(
+    count: int, sampling: Sampling, frame_rate: float | None
+) -> tuple[list[int], list[float]]:
+    """Positions of the chosen ones of `count` pictures, and the time of each; no times without a rate.
+
+    Raises:
+        InputError: A setting asks for times, and there are none; or the range holds nothing of the clip.
+    """
+    if frame_rate is None:
+        return sampling.choose_untimed(count), []
+    chosen = sampling.choose([i / frame_rate for i in range(count)], count / frame_rate)
+    return chosen, [i / frame_rate for i in chosen]
 
 
 def as_pictures(frames: Sequence[Any] | np.ndarray | Any) -> Any:

@@ -7,7 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import (
@@ -29,12 +29,12 @@ from PIL import (
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
 
 __all__ = [
-    "Alpha",
     "check_area",
     "check_bytes",
     "check_single",
@@ -48,8 +48,6 @@ __all__ = [
     "picture_size",
     "upright_size",
 ]
-
-Alpha = Literal["drop", "white"]
 
 # Pillow's other formats are rarer than their parsers' faults. Imported here, no thread has to load them.
 _PLUGINS = (
@@ -106,7 +104,7 @@ def load_image(
     Args:
         image: A `Source`; a PIL image; or an array or tensor of shape (H, W, 3), (H, W, 4), (H, W, 1),
             (H, W), or with the channels first where that is unambiguous: uint8, bool, or floats in [0, 1].
-        alpha: "drop" ignores transparency, "white" composites onto white.
+        alpha: What happens to transparency.
         limits: Upper limits.
 
     Returns:

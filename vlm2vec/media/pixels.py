@@ -1,11 +1,42 @@
-"""How a checkpoint family turns a picture into the pixels for its vision tower."""
+"""How a checkpoint family turns a picture, or the frames of a clip, into the pixels for its vision tower."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["PixelRules"]
+__all__ = ["Alpha", "FrameRules", "PixelRules"]
+
+Alpha = Literal["drop", "white", "white_rgba"]
+"""What happens to transparency: "drop" ignores it, "white" composites onto white, and "white_rgba" pastes
+pictures of four channels on white, as qwen_vl_utils does, and ignores any other transparency."""
+
+
+@dataclass(frozen=True)
+class FrameRules:
+    """Pixel budget of clip frames, where it is not that of pictures. Areas are in pixels.
+
+    With a total, a frame has at most `max(min(max_pixels, total / frames * temporal_patch_size),
+    int(1.05 * min_pixels))` pixels, its frames counted after the last one is repeated to whole patches:
+    `fetch_video` of qwen_vl_utils 0.0.14.
+
+    Attributes:
+        min_pixels: Least area of a frame.
+        max_pixels: Greatest area of a frame.
+        total_pixels: Budget of all frames of a clip given as pictures: a list, an array or a folder.
+        total_pixels_of_files: Budget of all frames of a video file or an animation.
+        rounded_to: Frames given as pictures are first resized, with Pillow, to multiples of this many pixels,
+            4 to 16,384 squares of that side. Never applied to frames of a file.
+        resizer: "pillow" is Pillow's bicubic filter; "float32" is torch's in float32 with antialias, clamped
+            and rounded, as qwen_vl_utils resizes clips.
+    """
+
+    min_pixels: int
+    max_pixels: int
+    total_pixels: int | None = None
+    total_pixels_of_files: int | None = None
+    rounded_to: int | None = None
+    resizer: Literal["pillow", "float32"] = "pillow"
 
 
 @dataclass(frozen=True)
@@ -21,7 +52,7 @@ class PixelRules:
         patch_size: Side of a patch, in pixels.
         merge_size: Patches per side that are merged into one token.
         temporal_patch_size: Frames per patch.
-        alpha: "drop" ignores transparency, "white" composites onto white.
+        alpha: What happens to transparency: "drop", "white" or "white_rgba" (see `Alpha`).
         tiny_image_side: An image with a side below `patch_size * merge_size` is first resized to a square of
             this side, ratio not kept; `None` leaves it to the budget. Never applied to video frames.
         extreme_ratio: A picture with a ratio above 200 (or, with "square", a side below
@@ -30,6 +61,11 @@ class PixelRules:
         rounded_first: A picture is first resized to multiples of `factor`, 4 to 16,384 tokens, and then to
             the budget: `fetch_image` of qwen_vl_utils does the one, the image processor the other. Never
             applied to video frames.
+        sizing: Whose arithmetic finds the size: that of the image "processor" of transformers, or of
+            qwen_vl_utils ("utils"), which gives each side a token before it looks at the area.
+        resizer: "pillow" is Pillow's bicubic filter, "torch" torch's bicubic kernel for uint8 with antialias,
+            as in the fast image processors of transformers.
+        frames: What differs for the frames of clips; with `None` they are pictures, resized with Pillow.
     """
 
     min_pixels: int = 56 * 56
@@ -37,11 +73,14 @@ class PixelRules:
     patch_size: int = 14
     merge_size: int = 2
     temporal_patch_size: int = 2
-    alpha: Literal["drop", "white"] = "drop"
+    alpha: Alpha = "drop"
     tiny_image_side: int | None = None
     extreme_ratio: Literal["square", "error"] = "error"
     fixed_size: tuple[int, int] | None = None
     rounded_first: bool = False
+    sizing: Literal["processor", "utils"] = "processor"
+    resizer: Literal["pillow", "torch"] = "pillow"
+    frames: FrameRules | None = None
 
     @property
     def factor(self) -> int:

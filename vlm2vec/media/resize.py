@@ -1,19 +1,24 @@
-"""The size of a picture for the vision tower, and the resizing to it."""
+"""The size of a picture, or of the frames of a clip, for the vision tower, and the resizing to it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from vlm2vec.errors import InputError
-from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.pixels import FrameRules, PixelRules
 
-__all__ = ["fit", "resize", "target_size"]
+__all__ = ["fit", "fit_frames", "frame_size", "resize", "target_size"]
 
 # Qwen2-VL's image processor refuses ratios above this (transformers, image_processing_qwen2_vl.smart_resize).
 _MAX_RATIO = 200
+
+# Area of a picture that is rounded first, in squares (qwen_vl_utils, vision_process.fetch_image).
+_ROUNDED_SQUARES = (4, 16_384)
 
 
 def target_size(
@@ -36,10 +41,10 @@ def target_size(
         >>> target_size(1600, 1200, PixelRules(max_pixels=1_003_520))
         (1148, 840)
     """
-    if height < 1 or width < 1:
-        raise InputError(f"the picture is {width} x {height} pixels", fix="Pass one with at least one pixel.")
-    height, width = _squeezed_size(height, width, rules, frame=frame)
-    return _budget_size(height, width, rules, _greatest_area(rules, max_pixels))
+    _check_area(height, width)
+    squeezed = _squeezed_size(height, width, rules, frame=frame)
+    greatest = rules.max_pixels if max_pixels is None else _checked_budget(max_pixels, rules)
+    return _budget_size(*squeezed, rules, rules.min_pixels, greatest)
 
 
 def fit(
@@ -62,7 +67,79 @@ def fit(
     if squeezed != (height, width):
         # Resized twice, as in the original code.
         image = resize(image, *squeezed)
-    return resize(image, *target)
+    return _RESIZERS[rules.resizer](image, *target)
+
+
+def frame_size(
+    height: int,
+    width: int,
+    rules: PixelRules,
+    *,
+    count: int,
+    of_file: bool,
+    max_pixels: int | None = None,
+) -> tuple[int, int]:
+    """Size of the frames of a clip after `fit_frames`, as (height, width), both multiples of `rules.factor`.
+
+    Args:
+        height: Height of its first frame, in pixels.
+        width: Width of its first frame, in pixels.
+        rules: Pixel budget and conversion rules.
+        count: How many frames are taken.
+        of_file: Whether they come from a video file or an animation, not as pictures.
+        max_pixels: Greatest area of a frame, in pixels. Where the rules have a budget for frames, it cannot
+            raise that.
+
+    Raises:
+        InputError: A frame has no pixels, is too narrow for these rules, or `max_pixels` is less than one
+            token.
+
+    Example:
+        >>> rules = PixelRules(frames=FrameRules(128 * 28**2, 768 * 28**2, total_pixels=1280 * 28**2))
+        >>> frame_size(720, 1280, rules, count=4, of_file=False)
+        (504, 924)
+        >>> frame_size(720, 1280, rules, count=8, of_file=False)
+        (364, 644)
+    """
+    if rules.frames is None:
+        return target_size(height, width, rules, frame=True, max_pixels=max_pixels)
+    _check_area(height, width)
+    squeezed = _squeezed_frame_size(height, width, rules, of_file=of_file, max_pixels=max_pixels)
+    greatest = _greatest_frame(rules.frames, rules.temporal_patch_size, count, of_file=of_file)
+    if max_pixels is not None:
+        greatest = min(greatest, _checked_budget(max_pixels, rules))
+    return _budget_size(*squeezed, rules, rules.frames.min_pixels, greatest)
+
+
+def fit_frames(
+    frames: Sequence[np.ndarray], rules: PixelRules, *, of_file: bool, max_pixels: int | None = None
+) -> np.ndarray:
+    """Resizes the frames of a clip to one size, that of the first, for the vision tower.
+
+    Args:
+        frames: Pictures of shape (H, W, 3), uint8; their sizes may differ.
+        rules: Pixel budget and conversion rules.
+        of_file: Whether they come from a video file or an animation, not as pictures.
+        max_pixels: Greatest area of a frame, in pixels.
+
+    Returns:
+        Frames of shape (T, *frame_size(H, W, ...), 3), uint8.
+
+    Raises:
+        InputError: As `frame_size`.
+    """
+    first = _size(frames[0])
+    size = frame_size(*first, rules, count=len(frames), of_file=of_file, max_pixels=max_pixels)
+    fitted = np.empty((len(frames), *size, 3), np.uint8)
+    if rules.frames is None:
+        fitted[0] = fit(frames[0], rules, frame=True, max_pixels=max_pixels)
+        for i, frame in enumerate(frames[1:], start=1):
+            fitted[i] = _RESIZERS[rules.resizer](frame, *size)
+        return fitted
+    squeezed = _squeezed_frame_size(*first, rules, of_file=of_file, max_pixels=max_pixels)
+    for i, frame in enumerate(frames):
+        fitted[i] = _RESIZERS[rules.frames.resizer](resize(frame, *squeezed), *size)
+    return fitted
 
 
 def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarray:
@@ -91,12 +168,59 @@ def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarr
     return np.asarray(picture)
 
 
+def _by_torch(image: np.ndarray | Image.Image, height: int, width: int, *, as_float: bool) -> np.ndarray:
+    """Resizes with torch's bicubic filter with antialias: its own for uint8, or in float32, then rounded.
+
+    Both give what torchvision's `resize` gives for uint8 on a CPU, where the fast image processors of
+    transformers call the first and qwen_vl_utils calls the second.
+    """
+    if _size(image) == (height, width):
+        return np.asarray(image)
+    import torch
+
+    given = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    made = torch.nn.functional.interpolate(
+        given.float() if as_float else given, size=(height, width), mode="bicubic", antialias=True
+    )
+    if as_float:
+        made = made.clamp_(0, 255).round_().to(torch.uint8)
+    return np.ascontiguousarray(made[0].permute(1, 2, 0).numpy())
+
+
+_RESIZERS: Mapping[str, Callable[[np.ndarray | Image.Image, int, int], np.ndarray]] = {
+    "pillow": resize,
+    "torch": partial(_by_torch, as_float=False),
+    "float32": partial(_by_torch, as_float=True),
+}
+
+
 def _size(image: np.ndarray | Image.Image) -> tuple[int, int]:
     """Height and width."""
     if isinstance(image, Image.Image):
         return image.height, image.width
     height, width = image.shape[:2]
     return height, width
+
+
+def _check_area(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise InputError(f"the picture is {width} x {height} pixels", fix="Pass one with at least one pixel.")
+
+
+def _checked_budget(max_pixels: int, rules: PixelRules) -> int:
+    if max_pixels < rules.factor**2:
+        raise InputError(
+            f"max_pixels is {max_pixels:,}, less than one token",
+            fix=f"Pass at least {rules.factor**2} ({rules.factor} x {rules.factor}).",
+        )
+    return max_pixels
+
+
+def _check_ratio(height: int, width: int) -> None:
+    if max(height, width) > _MAX_RATIO * min(height, width):
+        raise InputError(
+            f"the picture is {width} x {height} pixels, a ratio above {_MAX_RATIO}", fix="Crop or pad it."
+        )
 
 
 def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -> tuple[int, int]:
@@ -111,49 +235,72 @@ def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -
     return height, width
 
 
-def _rounded_size(height: int, width: int, factor: int) -> tuple[int, int]:
-    """Multiples of the factor, 4 to 16,384 tokens, the ratio at most `_MAX_RATIO`.
-
-    The arithmetic of `smart_resize` in qwen_vl_utils' `vision_process.py`, which unlike the processor's own
-    gives each side a token before it looks at the area.
-    """
-    token, area = factor**2, height * width
-    rows, columns = max(1, round(height / factor)), max(1, round(width / factor))
-    if rows * columns > 16_384:
-        shrink = math.sqrt(area / (16_384 * token))
-        rows, columns = math.floor(height / shrink / factor), math.floor(width / shrink / factor)
-    elif rows * columns < 4:
-        grow = math.sqrt(4 * token / area)
-        rows, columns = math.ceil(height * grow / factor), math.ceil(width * grow / factor)
-    rows, columns = max(1, rows), max(1, columns)
-    rows, columns = min(rows, columns * _MAX_RATIO), min(columns, rows * _MAX_RATIO)
-    return rows * factor, columns * factor
+def _squeezed_frame_size(
+    height: int, width: int, rules: PixelRules, *, of_file: bool, max_pixels: int | None
+) -> tuple[int, int]:
+    """Size of a frame before the budget for frames applies."""
+    side = None if rules.frames is None else rules.frames.rounded_to
+    if rules.fixed_size is not None or side is None or of_file:
+        return _squeezed_size(height, width, rules, frame=True)
+    if rules.rounded_first:
+        return _rounded_size(height, width, side)
+    _check_ratio(height, width)
+    least, most = (squares * side**2 for squares in _ROUNDED_SQUARES)
+    # fetch_video hands a greatest area on to the first resizing too.
+    return _utils_size(height, width, side, least, most if max_pixels is None else min(most, max_pixels))
 
 
-def _greatest_area(rules: PixelRules, max_pixels: int | None) -> int:
-    area = rules.max_pixels if max_pixels is None else max_pixels
-    if area < rules.factor**2:
-        raise InputError(
-            f"max_pixels is {area:,}, less than one token",
-            fix=f"Pass at least {rules.factor**2} ({rules.factor} x {rules.factor}).",
-        )
-    return area
+def _greatest_frame(frames: FrameRules, temporal_patch_size: int, count: int, *, of_file: bool) -> float:
+    """Greatest area of each of `count` frames, in pixels."""
+    total = frames.total_pixels_of_files if of_file else frames.total_pixels
+    if total is None:
+        return frames.max_pixels
+    padded = -(-count // temporal_patch_size) * temporal_patch_size
+    share = total / padded * temporal_patch_size
+    return max(min(frames.max_pixels, share), int(frames.min_pixels * 1.05))
 
 
-def _budget_size(height: int, width: int, rules: PixelRules, max_pixels: int) -> tuple[int, int]:
-    """Multiples of the factor within the budget, the ratio kept as far as possible.
+def _rounded_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Multiples of `side`, 4 to 16,384 squares of it, the ratio at most `_MAX_RATIO`."""
+    least, most = (squares * side**2 for squares in _ROUNDED_SQUARES)
+    height, width = _utils_size(height, width, side, least, most)
+    return min(height, width * _MAX_RATIO), min(width, height * _MAX_RATIO)
 
-    The arithmetic of `smart_resize` in transformers' `image_processing_qwen2_vl.py`, rounding included.
-    """
-    factor, min_pixels = rules.factor, min(rules.min_pixels, max_pixels)
-    ratio = max(height, width) / min(height, width)
-    if rules.extreme_ratio == "square" and (ratio > _MAX_RATIO or min(height, width) < factor):
-        height = width = max(factor, height, width)
-    elif ratio > _MAX_RATIO:
-        raise InputError(
-            f"the picture is {width} x {height} pixels, a ratio above {_MAX_RATIO}", fix="Crop or pad it."
-        )
+
+def _budget_size(
+    height: int, width: int, rules: PixelRules, min_pixels: int, max_pixels: float
+) -> tuple[int, int]:
+    """Multiples of the factor within the budget, the ratio kept as far as possible."""
+    least = min(min_pixels, max_pixels)
+    narrow = max(height, width) > _MAX_RATIO * min(height, width) or min(height, width) < rules.factor
+    if rules.extreme_ratio == "square" and narrow:
+        height = width = max(rules.factor, height, width)
+    _check_ratio(height, width)
+    size = _utils_size if rules.sizing == "utils" else _processor_size
+    return size(height, width, rules.factor, least, max_pixels)
+
+
+def _processor_size(
+    height: int, width: int, factor: int, min_pixels: float, max_pixels: float
+) -> tuple[int, int]:
+    """The arithmetic of `smart_resize` in transformers' `image_processing_qwen2_vl.py`, rounding included."""
     rows, columns = round(height / factor), round(width / factor)
+    return _within((height, width), (rows, columns), factor, min_pixels, max_pixels)
+
+
+def _utils_size(
+    height: int, width: int, factor: int, min_pixels: float, max_pixels: float
+) -> tuple[int, int]:
+    """That of `smart_resize` in qwen_vl_utils' `vision_process.py`: each side has a square from the start."""
+    rows, columns = max(1, round(height / factor)), max(1, round(width / factor))
+    return _within((height, width), (rows, columns), factor, min_pixels, max_pixels)
+
+
+def _within(
+    size: tuple[int, int], squares: tuple[int, int], factor: int, min_pixels: float, max_pixels: float
+) -> tuple[int, int]:
+    """The size of so many rows and columns of squares, or of others where that leaves the budget."""
+    (height, width), (rows, columns) = size, squares
     if rows * columns * factor**2 > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
         rows = max(1, math.floor(height / shrink / factor))

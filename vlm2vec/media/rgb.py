@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from vlm2vec.errors import InputError
+from vlm2vec.media.pixels import Alpha
 
-__all__ = ["array_size", "array_to_rgb", "as_array", "composite_on_white", "to_levels", "to_rgb"]
+__all__ = ["array_size", "array_to_rgb", "as_array", "to_levels", "to_rgb"]
 
 
-def to_rgb(picture: Image.Image, alpha: Literal["drop", "white"]) -> Image.Image:
+def to_rgb(picture: Image.Image, alpha: Alpha) -> Image.Image:
     """A loaded picture in RGB: itself, if it is that already.
 
     1, L, P, CMYK, YCbCr, HSV and LAB are converted by Pillow; colour profiles are not applied. Transparency
-    (an alpha channel, or a transparent colour) is dropped or composited. 16-bit grey is divided by 257, so
-    that white stays white. F counts from 0 to 1, or from 0 to 255 where it holds more than 1.
+    (an alpha channel, or a transparent colour) is dropped or laid on white. 16-bit grey is divided by 257,
+    so that white stays white. F counts from 0 to 1, or from 0 to 255 where it holds more than 1.
 
     Args:
         picture: The picture, loaded.
-        alpha: "drop" ignores transparency, "white" composites onto white.
+        alpha: What happens to transparency.
 
     Raises:
         InputError: The values of a mode I or F picture have no known range.
@@ -34,26 +35,23 @@ def to_rgb(picture: Image.Image, alpha: Literal["drop", "white"]) -> Image.Image
         return _grey(_from_float(np.asarray(picture)))
     if alpha == "white" and picture.has_transparency_data:
         return _on_white(picture.convert("RGBA"))
+    if alpha == "white_rgba" and picture.mode == "RGBA":
+        return _pasted_on_white(picture)
     if picture.mode == "PA":
         picture = picture.convert("RGBA")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def composite_on_white(rgba: np.ndarray) -> np.ndarray:
-    """A transparent picture on white paper, rounded as Pillow does.
-
-    Args:
-        rgba: Picture of shape (H, W, 4), uint8.
-
-    Returns:
-        Picture of shape (H, W, 3), uint8.
-    """
-    return np.asarray(_on_white(Image.fromarray(np.ascontiguousarray(rgba))))
-
-
 def _on_white(picture: Image.Image) -> Image.Image:
     paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
     return Image.alpha_composite(paper, picture).convert("RGB")
+
+
+def _pasted_on_white(picture: Image.Image) -> Image.Image:
+    """As `to_rgb` of qwen_vl_utils does it, whose rounding is not that of compositing."""
+    paper = Image.new("RGB", picture.size, (255, 255, 255))
+    paper.paste(picture, mask=picture.getchannel("A"))
+    return paper
 
 
 def _grey(levels: np.ndarray) -> Image.Image:
@@ -122,13 +120,13 @@ def array_size(array: np.ndarray) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def array_to_rgb(array: np.ndarray, alpha: Literal["drop", "white"]) -> np.ndarray:
+def array_to_rgb(array: np.ndarray, alpha: Alpha) -> np.ndarray:
     """A picture of shape (H, W, 3), uint8 RGB, contiguous; it may share memory with `array`.
 
     Args:
         array: Picture of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or with the channels first where
             that is unambiguous; uint8, bool, or floats in [0, 1].
-        alpha: "drop" ignores transparency, "white" composites onto white.
+        alpha: What happens to transparency.
 
     Raises:
         InputError: It has another shape, type or range.
@@ -141,7 +139,7 @@ def array_to_rgb(array: np.ndarray, alpha: Literal["drop", "white"]) -> np.ndarr
     if levels.shape[2] == 1:
         levels = np.repeat(levels, 3, axis=2)
     elif levels.shape[2] == 4:
-        levels = composite_on_white(levels) if alpha == "white" else levels[:, :, :3]
+        levels = np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(levels)), alpha))
     return np.ascontiguousarray(levels)
 
 

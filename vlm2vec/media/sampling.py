@@ -6,13 +6,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from vlm2vec.arguments import is_number, whole_number
 from vlm2vec.errors import InputError
 
-__all__ = ["Sampling", "uniform_indices"]
+__all__ = ["Sampling", "SamplingRule", "uniform_indices"]
+
+SamplingRule = Literal["clock", "spread"]
 
 # Matroska and GIF round times: a frame this much late, in seconds, still counts as on time.
 _ROUNDING = 1e-3
@@ -34,6 +37,13 @@ def uniform_indices(count: int, num_frames: int) -> list[int]:
     return [int(i) for i in np.linspace(0, count - 1, num_frames, dtype=int)]
 
 
+def _rounded_indices(count: int, num_frames: int) -> list[int]:
+    """The same, positions rounded instead of rounded down."""
+    if count <= num_frames:
+        return list(range(count))
+    return [int(i) for i in np.linspace(0, count - 1, num_frames).round()]
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Which frames of a clip to look at.
@@ -41,12 +51,20 @@ class Sampling:
     A frame counts from its own time until the next one's: the range from `start` to `end` starts with the
     frame that is on screen at `start` and ends with the one on screen at `end`.
 
+    There are two rules. With "clock", `fps` takes the frame on screen at `start`, at `start + 1 / fps`, and
+    so on, none twice; more than `num_frames` are thinned out evenly, positions rounded down. With "spread",
+    `fps` only says how many: seconds times `fps`, at least `min_frames` and at most `num_frames` and all
+    there are, made even; they are spread evenly, positions rounded. A video file's own clock is then its
+    average rate. That is what qwen_vl_utils 0.0.14 does to files (`smart_nframes` in `vision_process.py`).
+
     Attributes:
         num_frames: Frames spread evenly over the range; with `fps`, the maximum that is taken. `None` takes
             all. A clip with fewer is used as it is.
-        fps: Frames at `start`, `start + 1 / fps`, and so on; none is taken twice.
+        fps: Frames per second.
         start: Start of the range in seconds; the clip's start by default.
         end: End of the range in seconds; the clip's end by default.
+        min_frames: Frames that `fps` takes at least, by the rule "spread".
+        rule: "clock" or "spread".
 
     Raises:
         InputError: A setting is no positive number.
@@ -56,16 +74,21 @@ class Sampling:
         [1, 2, 3]
         >>> Sampling(fps=1).choose([0.0, 0.5, 1.0, 1.5])
         [0, 2]
+        >>> Sampling(6, fps=2, rule="spread").choose([i / 10 for i in range(30)], 3.0)
+        [0, 6, 12, 17, 23, 29]
     """
 
     num_frames: int | None = 8
     fps: float | None = None
     start: float | None = None
     end: float | None = None
+    min_frames: int = 1
+    rule: SamplingRule = "clock"
 
     def __post_init__(self) -> None:
         if self.num_frames is not None:
             whole_number("num_frames", self.num_frames)
+        whole_number("min_frames", self.min_frames)
         if self.fps is not None and not (_is_finite(self.fps) and self.fps > 0):
             raise InputError(f"fps is {self.fps!r}", fix="Pass a positive number.")
         for name, value in (("start", self.start), ("end", self.end)):
@@ -106,6 +129,9 @@ class Sampling:
         if self.end is not None:
             last = max(first, bisect_right(times, self.end) - 1)
         chosen = list(range(first, last + 1))
+        if self.rule == "spread":
+            seconds = last_time * (len(chosen) / len(times))  # exactly last_time where all are in the range
+            return [chosen[i] for i in _rounded_indices(len(chosen), self._spread(len(chosen), seconds))]
         if self.fps is not None:
             until = last_time - _ROUNDING if last_time > times[-1] else last_time
             until = until if self.end is None else min(self.end, until)
@@ -123,9 +149,18 @@ class Sampling:
         if self.by_clock is not None:
             raise InputError(
                 f"{self.by_clock} is given for frames that have no times",
-                fix="Pass a video file, or leave it out.",
+                fix="Pass a video file, say the frame_rate of the frames, or leave it out.",
             )
-        return uniform_indices(count, count if self.num_frames is None else self.num_frames)
+        spread = _rounded_indices if self.rule == "spread" else uniform_indices
+        return spread(count, count if self.num_frames is None else self.num_frames)
+
+    def _spread(self, count: int, seconds: float) -> int:
+        """How many of `count` frames, which last so many seconds, the rule "spread" takes."""
+        most = count if self.num_frames is None else min(self.num_frames, count)
+        if self.fps is None:
+            return most
+        least = self.min_frames + self.min_frames % 2
+        return max(1, int(min(max(seconds * self.fps, least), most)) // 2 * 2)
 
 
 def _every(times: Sequence[float], chosen: list[int], fps: float, *, start: float, until: float) -> list[int]:

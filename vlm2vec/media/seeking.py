@@ -44,7 +44,8 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
     pictures: dict[int, np.ndarray] = {}
     damaged = 0
     while available:
-        chosen = [available[i] for i in sampling.choose(index.seconds(available), index.duration)]
+        times = index.seconds(available, sampling.rule)
+        chosen = [available[i] for i in sampling.choose(times, index.duration(sampling.rule))]
         missing = [stamp for stamp in chosen if stamp not in pictures]
         pictures.update(_side_by_side(reader, list(reader.runs(missing))))
         lost = [stamp for stamp in missing if stamp not in pictures]
@@ -52,7 +53,7 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
             problem = index.problem
             if damaged:
                 problem = joined(problem, f"damaged frames: at least {damaged} of {len(index.pts)}")
-            return Frames([pictures[p] for p in chosen], index.seconds(chosen), problem)
+            return Frames([pictures[p] for p in chosen], index.seconds(chosen, sampling.rule), problem)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
             good, broken = reader.survey(members)

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.errors import MediaError, VLM2VecWarning
+from vlm2vec.errors import InputError, MediaError, VLM2VecWarning
 from vlm2vec.media.animation import frame_count, frame_times, is_animation, read_animation
 from vlm2vec.media.container import ClipFile
 from vlm2vec.media.counting import read_by_counting
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.frames import Frames, as_pictures, image_files, read_frame_folder
-from vlm2vec.media.image import Alpha, open_image
+from vlm2vec.media.frames import Frames, as_pictures, choose_pictures, image_files, read_frame_folder
+from vlm2vec.media.image import open_image
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.probe import image_size
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.seeking import read_by_seeking
@@ -32,6 +33,7 @@ def read_frames(
     *,
     alpha: Alpha = "drop",
     limits: Limits | None = None,
+    frame_rate: float | None = None,
 ) -> Frames:
     """Frames of a clip, spread evenly unless `fps` is given; the same as decoding everything would give.
 
@@ -40,6 +42,7 @@ def read_frames(
         sampling: Which frames; eight, spread evenly, by default.
         alpha: What happens to transparency, which only images have.
         limits: Upper limits.
+        frame_rate: Frames per second that the pictures of a folder were taken at.
 
     Raises:
         InputError: A setting makes no sense, or not for this clip.
@@ -52,7 +55,8 @@ def read_frames(
     sampling = sampling or Sampling()
     limits = limits or Limits()
     if source.path is not None and source.is_folder:
-        return read_frame_folder(source.path, sampling, alpha=alpha, limits=limits)
+        return read_frame_folder(source.path, sampling, alpha=alpha, limits=limits, frame_rate=frame_rate)
+    _check_no_rate(frame_rate)
     if is_animation(source):
         frames = read_animation(source, sampling, alpha=alpha, limits=limits)
     else:
@@ -69,17 +73,31 @@ def read_frames(
 
 @dataclass(frozen=True)
 class ClipShape:
-    """How many frames a clip has, and their size in pixels."""
+    """How many frames a clip has, and their size in pixels.
+
+    Attributes:
+        frames: How many.
+        height: Of the first.
+        width: Of the first.
+        times: Time of each in seconds from the clip's start; empty where it has no clock, or where nobody
+            asked for it.
+    """
 
     frames: int
     height: int
     width: int
+    times: tuple[float, ...] = ()
 
 
 def clip_shape(
-    content: Source | tuple[Any, ...] | np.ndarray, sampling: Sampling, *, limits: Limits | None = None
+    content: Source | tuple[Any, ...] | np.ndarray,
+    sampling: Sampling,
+    *,
+    limits: Limits | None = None,
+    frame_rate: float | None = None,
+    timed: bool = False,
 ) -> ClipShape:
-    """What `read_frames` or `sample_frames` would give: the first frame's size, and how many there are.
+    """What `read_frames` or `sample_frames` would give: how many frames, the first one's size, and times.
 
     A promise made from headers and packets: where a file is damaged, fewer frames come. Height and width
     are swapped if the file asks for a quarter turn, which does not change how many tokens they make.
@@ -90,6 +108,8 @@ def clip_shape(
         sampling: Which frames. With a clock (`fps`, `start`, `end`) all packets of a file are read, and an
             animation is decoded, the only way to know its times; without, no more than are promised.
         limits: Upper limits.
+        frame_rate: Frames per second that given pictures were taken at.
+        timed: Find the times of the frames even where the sampling does not need them, at that price.
 
     Raises:
         InputError: A setting makes no sense for this clip, or a picture has a form that is no picture.
@@ -103,36 +123,53 @@ def clip_shape(
     limits = limits or Limits()
     if not isinstance(content, Source):
         pictures = as_pictures(content)
-        return ClipShape(len(sampling.choose_untimed(len(pictures))), *image_size(pictures[0], limits=limits))
+        return _pictures(pictures, len(pictures), sampling, limits, frame_rate)
     if content.path is not None and content.is_folder:
         files = image_files(content.path)
-        size = image_size(Source.from_path(files[0]), limits=limits)
-        return ClipShape(len(sampling.choose_untimed(len(files))), *size)
-    return (_animation if is_animation(content) else _video)(content, sampling, limits)
+        return _pictures([Source.from_path(files[0])], len(files), sampling, limits, frame_rate)
+    _check_no_rate(frame_rate)
+    measured = _animation if is_animation(content) else _video
+    return measured(content, sampling, limits, timed=timed or sampling.by_clock is not None)
 
 
-def _animation(source: Source, sampling: Sampling, limits: Limits) -> ClipShape:
+def _check_no_rate(frame_rate: float | None) -> None:
+    if frame_rate is not None:
+        raise InputError(
+            "frame_rate is given for a file, which has times of its own",
+            fix="Leave it out; it is for clips given as pictures. How many frames are taken is fps.",
+        )
+
+
+def _pictures(
+    pictures: Any, count: int, sampling: Sampling, limits: Limits, frame_rate: float | None
+) -> ClipShape:
+    chosen, times = choose_pictures(count, sampling, frame_rate)
+    return ClipShape(len(chosen), *image_size(pictures[0], limits=limits), tuple(times))
+
+
+def _animation(source: Source, sampling: Sampling, limits: Limits, *, timed: bool) -> ClipShape:
     with open_image(source, limits=limits) as picture:
-        if sampling.by_clock is None:
-            count = len(sampling.choose_untimed(frame_count(picture)))
-        else:
-            times, duration, _ = frame_times(
-                picture, Deadline(limits.decode_seconds, "reading the animation")
-            )
-            count = len(sampling.choose(times, duration))
-        return ClipShape(count, picture.height, picture.width)
+        height, width = picture.height, picture.width
+        if not timed:
+            return ClipShape(len(sampling.choose_untimed(frame_count(picture))), height, width)
+        times, duration, _ = frame_times(picture, Deadline(limits.decode_seconds, "reading the animation"))
+    chosen = tuple(times[i] for i in sampling.choose(times, duration))
+    return ClipShape(len(chosen), height, width, chosen)
 
 
-def _video(source: Source, sampling: Sampling, limits: Limits) -> ClipShape:
+def _video(source: Source, sampling: Sampling, limits: Limits, *, timed: bool) -> ClipShape:
+    chosen: tuple[float, ...] = ()
     with ClipFile(
         source, limits=limits, deadline=Deadline(limits.decode_seconds, "reading the video")
     ) as clip:
-        if sampling.by_clock is None:
-            count = clip.count_frames(sampling.num_frames)
-        else:
+        if timed:
             index = clip.index()
-            count = len(sampling.choose(index.times, index.duration))
+            times = index.seconds(index.pts, sampling.rule)
+            chosen = tuple(times[i] for i in sampling.choose(times, index.duration(sampling.rule)))
+            count = len(chosen)
+        else:
+            count = clip.count_frames(sampling.num_frames)
         height, width = clip.stream.codec_context.height, clip.stream.codec_context.width
     if not height or not width:
         raise MediaError("no frame of the video can be decoded", fix="Write the file again.")
-    return ClipShape(count, height, width)
+    return ClipShape(count, height, width, chosen)

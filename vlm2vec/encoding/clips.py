@@ -43,17 +43,19 @@ def needs_times(profile: Profile) -> bool:
 def sampling_of(clip: Clip, profile: Profile) -> Sampling:
     """Which frames of a clip are taken: its own settings, or what the profile says.
 
-    A profile's `fps` is that of files; of pictures, which were sampled before, its number is the most.
+    Of pictures, which somebody has chosen already, a profile's `fps` takes none away.
     """
     fps, num_frames = clip.fps, clip.num_frames
-    if fps is None and num_frames is None and is_file(clip):
-        fps = profile.fps
-    if num_frames is None and (fps is None or profile.fps is not None):
-        num_frames = profile.num_frames
-    if profile.fps is None or fps is None:
-        return Sampling(num_frames, fps, clip.start, clip.end)
+    if profile.fps is None or (fps is None and not is_file(clip)):
+        default = profile.num_frames if fps is None else None
+        return Sampling(default if num_frames is None else num_frames, fps, clip.start, clip.end)
     return Sampling(
-        num_frames, fps, clip.start, clip.end, min_frames=profile.min_frames, rule="spread"
+        profile.num_frames if num_frames is None else num_frames,
+        profile.fps if fps is None and num_frames is None else fps,
+        clip.start,
+        clip.end,
+        min_frames=profile.min_frames,
+        rule="spread",
     )
 
 

@@ -234,8 +234,13 @@ class Planner:
         if isinstance(media, Image):
             size = image_size(media.content, limits=limits)
             return 1, target_size(*size, rules, max_pixels=media.max_pixels), ()
+        timed = needs_times(self.profile)
         shape = clip_shape(
-            media.content, sampling_of(media, self.profile), limits=limits, timed=needs_times(self.profile)
+            media.content,
+            sampling_of(media, self.profile),
+            limits=limits,
+            frame_rate=media.frame_rate,
+            timed=timed,
         )
         size = frame_size(
             shape.height,
@@ -245,7 +250,8 @@ class Planner:
             of_file=is_file(media),
             max_pixels=media.max_pixels,
         )
-        return -(-shape.frames // frames_per_step(self.profile)), size, shape.times
+        steps = -(-shape.frames // frames_per_step(self.profile))
+        return steps, size, shape.times if timed else ()
 
 
 def _measured_prompt(

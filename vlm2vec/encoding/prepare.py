@@ -167,9 +167,7 @@ class Preparer:
             for piece in pieces
         ]
         spans: list[Span] = [
-            piece.tokens
-            if isinstance(piece, TextPiece)
-            else (*piece.span(merge), seen[piece.key].ticks)
+            piece.tokens if isinstance(piece, TextPiece) else (*piece.span(merge), seen[piece.key].ticks)
             for piece in pieces
         ]
         return Prepared(
@@ -224,9 +222,12 @@ class Preparer:
         """The pixels of a clip, `(frames, H, W, 3)`, and where they are asked for its seconds."""
         profile, limits = self.planner.profile, self.planner.limits
         read: Callable[..., Frames] = read_frames if isinstance(clip.content, Source) else sample_frames
-        sampling = sampling_of(clip, profile)
-        frames = read(clip.content, sampling, alpha=profile.pixels.alpha, limits=limits)
-        pixels = fit_frames(
-            frames.frames, profile.pixels, of_file=is_file(clip), max_pixels=clip.max_pixels
+        frames = read(
+            clip.content,
+            sampling_of(clip, profile),
+            alpha=profile.pixels.alpha,
+            limits=limits,
+            frame_rate=clip.frame_rate,
         )
+        pixels = fit_frames(frames.frames, profile.pixels, of_file=is_file(clip), max_pixels=clip.max_pixels)
         return pixels, tuple(frames.times) if needs_times(profile) else ()

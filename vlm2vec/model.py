@@ -33,7 +33,7 @@ from vlm2vec.encoding.policy import (
     check_truncation,
     takes_sentences,
 )
-from vlm2vec.encoding.prompt import with_default_instruction
+from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
@@ -403,7 +403,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         prompt: str | None,
         show_progress_bar: bool,
         on_error: ErrorPolicy | Literal["keep"] = "raise",
-        task: str | None = None,  # "query" or "document"; the prompt says it already
+        task: str | None = None,
         **form: Any,
     ) -> Any:
         """Encode parsed inputs in this process.
@@ -414,14 +414,14 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             prompt: Instruction of inputs that have none.
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
-            task: Ignored.
+            task: "query" or "document" for inputs that do not say themselves which they are.
             **form: As `_engine` takes it.
 
         Returns:
             `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
         """
         engine = self._engine(device=device, **form)
-        items = [_instructed(item, prompt) for item in inputs]
+        items = [_instructed(item, prompt, task) for item in inputs]
         if on_error == "keep" or form["output_value"] != "sentence_embedding":
             keep = on_error == "keep"
             return rows.rows(engine, items, keep_errors=keep, show_progress_bar=show_progress_bar)
@@ -583,8 +583,10 @@ def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
         )
 
 
-def _instructed(item: Item, instruction: str | None) -> Item:
-    return item if isinstance(item, VLM2VecError) else with_default_instruction(item, instruction)
+def _instructed(item: Item, instruction: str | None, task: str | None = None) -> Item:
+    if isinstance(item, VLM2VecError):
+        return item
+    return with_role(with_default_instruction(item, instruction), task)
 
 
 def _failed_last(scores: Tensor) -> Tensor:

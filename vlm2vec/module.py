@@ -25,7 +25,7 @@ from vlm2vec.compat import dtype_of, init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pad
 from vlm2vec.encoding.plan import Planner
 from vlm2vec.encoding.prepare import Preparer
-from vlm2vec.encoding.prompt import with_default_instruction
+from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.errors import ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
@@ -155,7 +155,13 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens))
 
     def preprocess(
-        self, inputs: Sequence[Any], prompt: str | None = None, *, truncate: bool = False, **_: Any
+        self,
+        inputs: Sequence[Any],
+        prompt: str | None = None,
+        *,
+        truncate: bool = False,
+        task: str | None = None,
+        **_: Any,
     ) -> Features:
         """Features of a batch, as a trainer wants them.
 
@@ -163,6 +169,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
             inputs: Anything that `encode` takes, or inputs already parsed.
             prompt: Instruction of the inputs that have none of their own.
             truncate: As in `encode`.
+            task: "query" or "document", what the inputs are, if it is known.
 
         Raises:
             VLM2VecError: One of the inputs cannot be embedded; its index says which.
@@ -174,7 +181,7 @@ class Qwen2VLInput(Transformer):  # type: ignore[misc]
         items = [
             parse_input(item, index=index, allow_urls=self.allow_urls) for index, item in enumerate(inputs)
         ]
-        items = [with_default_instruction(item, prompt) for item in items]
+        items = [with_role(with_default_instruction(item, prompt), task) for item in items]
         return pad(self.preparer.prepare_all(items, truncate=truncate))
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The profiles of GME and LamRA: prompts to the character and the token, pixels, and what is not loaded."""
+"""The profiles of GME and LamRA: prompts to the character and the token; repositories, loaded or refused."""
 
 from __future__ import annotations
 
@@ -126,11 +126,17 @@ def test_published_repositories_follow_them() -> None:
     [
         ("TIGER-Lab/VLM2Vec-LLaVa-Next", "LLaVA-NeXT"),
         ("TIGER-Lab/VLM2Vec-Full", r"Phi-3\.5-V"),
-        ("code-kunkun/LamRA-Ret-Qwen2.5VL-7b", r"Qwen2\.5-VL"),
+        ("tencent/WeMM-Embedding-2B", r"Qwen3\.5"),
         ("vidore/colpali-v1.3", "MultiVectorEncoder"),
+        ("vidore/colqwen2-v1.0", "a vector for each token.*MultiVectorEncoder"),
+        ("vidore/colqwen2.5-v0.2", "MultiVectorEncoder"),
+        ("nomic-ai/colnomic-embed-multimodal-7b", "MultiVectorEncoder"),
+        ("jinaai/jina-embeddings-v4", "three adapters"),
+        ("IFM-TTE-7B", "no weights"),
+        ("seed-1.6-embedding", "no weights"),
     ],
 )
-def test_checkpoints_on_other_networks_are_refused_before_they_are_fetched(
+def test_models_that_cannot_be_loaded_are_refused_with_the_reason_before_they_are_fetched(
     repository: str, said: str
 ) -> None:
     with pytest.raises(errors.CheckpointError, match=said):

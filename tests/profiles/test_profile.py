@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from vlm2vec import errors, profiles
+from vlm2vec import errors, mmeb, profiles
 from vlm2vec.profiles import PROFILE_FILE, Profile
 
 
@@ -28,13 +29,89 @@ def test_a_damaged_file_is_an_error(text: str, tmp_path: Path) -> None:
         Profile.load(tmp_path)
 
 
-@pytest.mark.parametrize(("field", "value"), [("positions", "3d"), ("instruction_slot", "frist")])
-def test_a_value_that_means_nothing_is_an_error(field: str, value: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("positions", "3d"),
+        ("instruction_slot", "frist"),
+        ("clip", "stamps"),
+        ("part_order", "sorted"),
+        ("instruction_rule", "dot"),
+        ("num_frames", "eight"),
+        ("text_prefix", 7),
+        ("num_frames", 0),
+        ("min_frames", True),
+        ("fps", "1"),
+        ("untimed_fps", None),
+        ("network", None),
+    ],
+)
+def test_a_value_that_means_nothing_is_an_error(field: str, value: object, tmp_path: Path) -> None:
     dataclasses.replace(profiles.get("vlm2vec-v2"), **{field: value}).save(tmp_path)
-    with pytest.raises(errors.ProfileError, match=f"{field} is '{value}'"):
+    with pytest.raises(errors.ProfileError, match=f"{field} is {value!r}"):
         Profile.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        ({"alpha": "black"}, "alpha is 'black'"),
+        ({"sizing": "mine"}, "sizing is 'mine'"),
+        ({"fixed_size": [28]}, "fixed_size is"),
+        ({"frames": 3}, "does not hold a profile"),
+        ({"frames": {"min_pixels": 784}}, "max_pixels"),
+        ({"frames": {"min_pixels": 784, "max_pixels": "all"}}, "max_pixels is 'all'"),
+        ({"frames": {"min_pixels": 784, "max_pixels": 1568, "resizer": "torch"}}, "resizer is 'torch'"),
+        ({"frames": {"min_pixels": 784, "max_pixels": 1568, "colour": "red"}}, "colour"),
+    ],
+)
+def test_pixel_rules_that_mean_nothing_are_an_error(
+    pixels: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    profiles.get("vlm2vec-v2").save(tmp_path)
+    file = tmp_path / PROFILE_FILE
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["profile"]["pixels"] |= pixels
+    file.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(errors.ProfileError, match=said):
+        Profile.load(tmp_path)
+
+
+def test_a_file_without_the_fields_that_came_later_loads(tmp_path: Path) -> None:
+    profiles.get("vlm2vec-v2").save(tmp_path)
+    file = tmp_path / PROFILE_FILE
+    written = json.loads(file.read_text(encoding="utf-8"))
+    later = ("network", "clip", "part_order", "instruction_rule", "default_text", "text_prefix")
+    later += ("text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps")
+    for name in later:
+        del written["profile"][name]
+    for name in ("sizing", "resizer", "frames"):
+        del written["profile"]["pixels"][name]
+    file.write_text(json.dumps(written), encoding="utf-8")
+    assert Profile.load(tmp_path) == profiles.get("vlm2vec-v2")
 
 
 def test_published_repositories_have_a_profile() -> None:
     assert profiles.of_repository("VLM2Vec/VLM2Vec-V2.0") == profiles.get("vlm2vec-v2")
+    assert profiles.of_repository("Qwen/Qwen3-VL-Embedding-8B") == profiles.get("qwen3-vl-embedding")
     assert profiles.of_repository("somebody/else") is None
+
+
+def test_each_published_model_is_listed_once_with_what_was_checked() -> None:
+    known = profiles.models()
+    assert len({each.model.repository for each in known}) == len(known) > 15
+    for each in known:
+        assert each.profile == profiles.get(each.profile.name)
+        assert each.checked == profiles.checked(each.profile.name)
+        assert each.model.scores is None or each.model.scores in mmeb.published_names()
+        assert profiles.of_repository(each.model.repository) == each.profile
+    unchecked = {each.profile.name for each in known if each.checked == "no"}
+    assert unchecked == {"ume-r1", "unime-v2-qwen2vl"}
+
+
+def test_a_profile_names_its_control_tokens() -> None:
+    assert profiles.get("ume-r1").control_tokens[-1] == "<disc_emb>"
+    assert profiles.get("nomic-multimodal").control_tokens == [
+        *("<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|im_end|>", "<|endoftext|>")
+    ]
+    assert profiles.get("vlm2vec-v2").control_tokens == []

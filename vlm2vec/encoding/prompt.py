@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from vlm2vec.errors import InputError
-from vlm2vec.inputs.parts import Clip, Document, Image, Input, Text
+from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Role, Text
 from vlm2vec.profiles import Profile
+from vlm2vec.profiles.profile import CONTROL
 
 __all__ = [
     "IMAGE_TOKEN",
@@ -20,6 +22,7 @@ __all__ = [
     "Segment",
     "lay_out",
     "with_default_instruction",
+    "with_role",
 ]
 
 IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105
@@ -59,38 +62,80 @@ def with_default_instruction(item: Input, instruction: str | None) -> Input:
     return replace(item, instruction=instruction)
 
 
+def with_role(item: Input, task: str | None) -> Input:
+    """The input as a query or a document, if `task` is one of these and it has no role yet."""
+    if item.role is not None or task not in ("query", "document"):
+        return item
+    return replace(item, role=cast("Role", task))
+
+
 def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """The segments of the prompt, in order; neighbouring plain texts are one segment.
+
+    A clip is one segment. Where the profile writes a clip as several blocks, nothing is written around it
+    here: how many there are is known once it is measured.
 
     Raises:
         InputError: A raw prompt and its media do not match.
     """
     if item.prompt is not None:
         media = [part for part in item.parts if not isinstance(part, Text)]
-        return [Control(item.prompt)] if item.bare_tokens and not media else _raw(item.prompt, media)
-    pieces: list[Segment] = [
-        Plain(part.text) if isinstance(part, Text) else part for part in item.parts if part != Text("")
-    ]
-    segments = _controls(profile.prefix)
-    instructed = None
+        return [Control(item.prompt)] if item.bare_tokens and not media else _raw(item.prompt, media, profile)
+    parts = [part for part in item.parts if part != Text("")]
+    if profile.part_order == "video_image_text":
+        parts.sort(key=_turn)
+    pieces: list[Segment] = [Plain(part.text) if isinstance(part, Text) else part for part in parts]
+    has_media = not all(isinstance(piece, Plain) for piece in pieces)
+    segments = _controls(_word(profile.prefix, None if has_media else profile.text_prefix))
+    instruction, instructed = _instruction(item.instruction or "", profile.instruction_rule), None
     if profile.instruction_slot == "first":
-        if instruction := item.instruction or profile.default_instruction:
+        if instruction := instruction or profile.default_instruction:
             segments.append(_uncut(instruction + profile.instruction_joiner))
         segments += _controls(profile.instruction_end)
-    elif item.instruction:
+    elif instruction:
         instructed = next((i for i, piece in enumerate(pieces) if isinstance(piece, Plain)), len(pieces))
-        pieces.insert(instructed, _uncut(item.instruction))
+        pieces.insert(instructed, _uncut(instruction))
+    if has_media and profile.default_text and not any(isinstance(piece, Plain) for piece in pieces):
+        pieces.append(_uncut(profile.default_text))
     for index, piece in enumerate(pieces):
         if index:
             after_instruction = instructed == index - 1
             segments.append(Plain(profile.instruction_joiner if after_instruction else profile.joiner))
-        if isinstance(piece, Plain):
+        if isinstance(piece, Plain) or _unfolds(piece, profile):
             segments.append(piece)
         else:
             segments += [Control(profile.media_start), piece, Control(profile.media_end)]
-    closing = profile.closing.format(_kinds(pieces))
+    suffix = profile.suffix if has_media else _suffix_of_text(item.role, profile)
+    # Words before its first control token stand in one text with the caller's, which is cut before them.
+    words = re.split(CONTROL, suffix, maxsplit=1)[0]
+    closing = profile.closing.format(_kinds(pieces)) + words
     segments.append(Plain(closing, uncut_end=len(closing)))
-    return _joined([*segments, *_controls(profile.suffix)])
+    return _joined([*segments, *_controls(suffix[len(words) :])])
+
+
+def _turn(part: Part) -> int:
+    return 0 if isinstance(part, Clip) else 2 if isinstance(part, Text) else 1
+
+
+def _word(usual: str, own: str | None) -> str:
+    return usual if own is None else own
+
+
+def _suffix_of_text(role: Role | None, profile: Profile) -> str:
+    suffix = _word(profile.suffix, profile.text_suffix)
+    return _word(suffix, profile.query_suffix) if role == "query" else suffix
+
+
+def _instruction(text: str, rule: Literal["as_is", "full_stop"]) -> str:
+    if rule == "as_is":
+        return text
+    text = text.strip()
+    return text + "." if text and not unicodedata.category(text[-1]).startswith("P") else text
+
+
+def _unfolds(piece: Segment, profile: Profile) -> bool:
+    """Whether it is a clip that becomes several blocks."""
+    return isinstance(piece, Clip) and profile.clip != "block"
 
 
 def _uncut(text: str) -> Plain:
@@ -100,8 +145,8 @@ def _uncut(text: str) -> Plain:
 def _controls(text: str) -> list[Segment]:
     """Control tokens, and what is between them: that is tokenised together with a text beside it."""
     return [
-        Control(piece) if piece.startswith("<|") else _uncut(piece)
-        for piece in re.split(r"(<\|[^|]+\|>)", text)
+        Control(piece) if re.fullmatch(CONTROL, piece) else _uncut(piece)
+        for piece in re.split(f"({CONTROL})", text)
     ]
 
 
@@ -114,18 +159,23 @@ def _kinds(pieces: Iterable[Segment]) -> str:
     return " and ".join(kind for kind in ("image", "video", "sentence") if kind in found) or "sentence"
 
 
-def _raw(prompt: str, media: list[Media]) -> list[Segment]:
+def _raw(prompt: str, media: list[Media], profile: Profile) -> list[Segment]:
+    # The control tokens around the placeholder of a clip that unfolds are written around each block instead.
+    whole = f"{profile.media_start}{VIDEO_TOKEN}{profile.media_end}"
+    video = {VIDEO_TOKEN} if profile.clip == "block" else {whole, VIDEO_TOKEN}
+    placeholders = [*sorted(video, key=len, reverse=True), IMAGE_TOKEN]
     images = iter([part for part in media if not isinstance(part, Clip)])
     clips = iter([part for part in media if isinstance(part, Clip)])
     segments: list[Segment] = []
-    for piece in re.split(f"({re.escape(IMAGE_TOKEN)}|{re.escape(VIDEO_TOKEN)})", prompt):
-        if piece not in (IMAGE_TOKEN, VIDEO_TOKEN):
+    for piece in re.split(f"({'|'.join(map(re.escape, placeholders))})", prompt):
+        if piece not in placeholders:
             segments.append(Control(piece))
             continue
         part = next(images if piece == IMAGE_TOKEN else clips, None)
         if part is None:
+            token = IMAGE_TOKEN if piece == IMAGE_TOKEN else VIDEO_TOKEN
             raise InputError(
-                f"the prompt has more {piece} than there are media for them",
+                f"the prompt has more {token} than there are media for them",
                 fix='Give one of "images" for each <|image_pad|> and one of "video" for each <|video_pad|>.',
             )
         segments.append(part)

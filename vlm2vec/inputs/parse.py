@@ -94,7 +94,8 @@ def parse_input(
         error.at(index, item.describe() if isinstance(item, Input) else describe_value(item))
         raise
     own = content.instruction if content.instruction is not None else instruction
-    return Input(content.parts, own, content.prompt, index, content.bare_tokens)
+    role = item.role if isinstance(item, Input) else None
+    return Input(content.parts, own, content.prompt, index, content.bare_tokens, role)
 
 
 def fetched(item: Input) -> Input | VLM2VecError:

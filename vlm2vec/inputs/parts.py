@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,11 @@ __all__ = [
     "Part",
     "Frame",
     "Input",
+    "Role",
 ]
+
+Role: TypeAlias = Literal["query", "document"]
+"""Which side of a search an input is on."""
 
 Frame: TypeAlias = "Source | PIL.Image.Image | npt.NDArray[Any]"
 
@@ -125,6 +129,7 @@ class Input:
         index: Position in the batch; `None` when there is no batch.
         bare_tokens: Placeholders in the prompt stand for no medium: they are tokens like others, as the
             benchmark's original code gave them to a model.
+        role: What it is encoded as; `None` where that was not said. Some families end queries their own way.
     """
 
     parts: tuple[Part, ...]
@@ -132,6 +137,7 @@ class Input:
     prompt: str | None = None
     index: int | None = None
     bare_tokens: bool = False
+    role: Role | None = None
 
     def describe(self) -> str:
         """A short description in at most 60 characters, for messages.

@@ -2,11 +2,13 @@
 
 Example:
     >>> from vlm2vec import profiles
-    >>> profiles.names()
-    ['gme-qwen2vl', 'lamra-ret', 'ops-mm-v1', 'rzenembed', 'vlm2vec-embedded', 'vlm2vec-v1-qwen2vl',
-     'vlm2vec-v2']
+    >>> "vlm2vec-v2" in profiles.names()
+    True
     >>> profiles.get("vlm2vec-v2").positions
     '1d'
+    >>> [known.model.repository for known in profiles.models() if known.checked == "original"]
+    ['VLM2Vec/VLM2Vec-V2.0', 'Qwen/Qwen3-VL-Embedding-2B', 'Qwen/Qwen3-VL-Embedding-8B',
+     'nomic-ai/nomic-embed-multimodal-3b', 'nomic-ai/nomic-embed-multimodal-7b']
 """
 
 from __future__ import annotations
@@ -16,49 +18,57 @@ from vlm2vec.profiles import (
     embedded,
     gme_qwen2vl,
     lamra_ret,
+    lamra_ret_qwen2_5_vl,
+    nomic_multimodal,
     ops_mm_v1,
+    qwen3_vl_embedding,
     rzenembed,
+    ume_r1,
+    unime_v2_qwen2vl,
     vlm2vec_v1_qwen2vl,
     vlm2vec_v2,
+    vlm2vec_v2_qwen2_5_vl,
 )
 from vlm2vec.profiles.profile import PROFILE_FILE, Profile
+from vlm2vec.profiles.published import Checked, KnownModel, PublishedModel
+from vlm2vec.profiles.refused import refusal_of
 
-__all__ = ["Profile", "PROFILE_FILE", "get", "names", "of_repository"]
+__all__ = [
+    "Checked",
+    "KnownModel",
+    "Profile",
+    "PROFILE_FILE",
+    "PublishedModel",
+    "checked",
+    "get",
+    "models",
+    "names",
+    "of_repository",
+]
 
-_PROFILES: dict[str, Profile] = {
-    module.PROFILE.name: module.PROFILE
-    for module in (
-        embedded,
-        gme_qwen2vl,
-        lamra_ret,
-        ops_mm_v1,
-        rzenembed,
-        vlm2vec_v1_qwen2vl,
-        vlm2vec_v2,
-    )
-}
+# In the order in which tables show them.
+_FAMILIES = (
+    vlm2vec_v2,
+    vlm2vec_v1_qwen2vl,
+    qwen3_vl_embedding,
+    gme_qwen2vl,
+    ops_mm_v1,
+    rzenembed,
+    ume_r1,
+    unime_v2_qwen2vl,
+    lamra_ret,
+    lamra_ret_qwen2_5_vl,
+    nomic_multimodal,
+    vlm2vec_v2_qwen2_5_vl,
+    embedded,
+)
 
-# Published repositories, which carry no profile of their own.
-_REPOSITORIES = {
-    "VLM2Vec/VLM2Vec-V2.0": "vlm2vec-v2",
-    "TIGER-Lab/VLM2Vec-Qwen2VL-2B": "vlm2vec-v1-qwen2vl",
-    "TIGER-Lab/VLM2Vec-Qwen2VL-7B": "vlm2vec-v1-qwen2vl",
-    "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct": "gme-qwen2vl",
-    "Alibaba-NLP/gme-Qwen2-VL-7B-Instruct": "gme-qwen2vl",
-    "code-kunkun/LamRA-Ret": "lamra-ret",
-    "OpenSearch-AI/Ops-MM-embedding-v1-2B": "ops-mm-v1",
-    "OpenSearch-AI/Ops-MM-embedding-v1-7B": "ops-mm-v1",
-    "qihoo360/RzenEmbed": "rzenembed",
-}
-
-# Repositories that one might expect to load here, and what they are built on.
-_ON_OTHER_NETWORKS = {
-    "TIGER-Lab/VLM2Vec-LLaVa-Next": "LLaVA-NeXT",
-    "TIGER-Lab/VLM2Vec-Full": "Phi-3.5-V",
-    "TIGER-Lab/VLM2Vec-LoRA": "Phi-3.5-V",
-    "code-kunkun/LamRA-Ret-Qwen2.5VL-7b": "Qwen2.5-VL",
-    **{f"vidore/colpali{version}": "PaliGemma" for version in ("", "-v1.1", "-v1.2", "-v1.3")},
-    **{f"vidore/colpali{version}-hf": "PaliGemma" for version in ("-v1.2", "-v1.3")},
+_PROFILES: dict[str, Profile] = {family.PROFILE.name: family.PROFILE for family in _FAMILIES}
+_CHECKED: dict[str, Checked] = {family.PROFILE.name: family.CHECKED for family in _FAMILIES}
+_MODELS: dict[str, KnownModel] = {
+    model.repository: KnownModel(model, family.PROFILE, family.CHECKED)
+    for family in _FAMILIES
+    for model in family.MODELS
 }
 
 
@@ -78,21 +88,31 @@ def get(name: str) -> Profile:
     return _PROFILES[name]
 
 
+def checked(name: str) -> Checked:
+    """What the vectors of a profile were compared with: see `Checked`.
+
+    Raises:
+        ProfileError: There is none of that name.
+
+    Example:
+        >>> checked("ume-r1")
+        'no'
+    """
+    return _CHECKED[get(name).name]
+
+
+def models() -> list[KnownModel]:
+    """The published checkpoints that `VLM2Vec(repository)` loads without being told a profile."""
+    return list(_MODELS.values())
+
+
 def of_repository(repository: str) -> Profile | None:
     """The profile of a published repository on the hub, or `None` if it is not a known one.
 
     Raises:
-        CheckpointError: It is known, and built on a network that this version does not load.
+        CheckpointError: It is known, and this version cannot load it.
     """
-    if network := _ON_OTHER_NETWORKS.get(repository):
-        late = network == "PaliGemma"
-        raise CheckpointError(
-            f"this is a checkpoint on {network}, and this version loads those on Qwen2-VL",
-            fix="Load it with MultiVectorEncoder of sentence-transformers, which mmeb.evaluate takes; "
-            "`vlm2vec mmeb run --multi-vector` does."
-            if late
-            else "Use one of the repositories on Qwen2-VL.",
-            source=repository,
-        )
-    name = _REPOSITORIES.get(repository)
-    return None if name is None else get(name)
+    if refusal := refusal_of(repository):
+        raise CheckpointError(refusal.cause, fix=refusal.fix, source=repository)
+    known = _MODELS.get(repository)
+    return None if known is None else known.profile

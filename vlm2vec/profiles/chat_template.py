@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from functools import cache
+
 from vlm2vec.profiles.profile import Profile
 
 __all__ = ["chat_template"]
@@ -12,25 +15,82 @@ def chat_template(profile: Profile) -> str:
 
     The system message is the instruction; the parts of the other messages follow in order. Saved beside the
     tokenizer, where transformers and sentence-transformers find it.
+
+    A clip is one block of `<|video_pad|>`. For a profile with `clip="seconds"` the stock processor makes its
+    blocks of that; with "images" a template cannot, since it does not know the frames: other software has to
+    be given them as pictures. Nor does a template know queries: `query_suffix` is not in it.
     """
     before, _, after = profile.closing.partition("{}")
+    asks_for_media = profile.text_prefix is not None or profile.text_suffix is not None
+    by_kind = profile.part_order == "video_image_text"
     return _TEMPLATE.format(
-        prefix=_quoted(profile.prefix),
+        has_media=_HAS_MEDIA if asks_for_media else "",
+        full_stop=_full_stop() if profile.instruction_rule == "full_stop" else "",
+        prefix=_by_media(profile.prefix, profile.text_prefix),
         instruction_first=str(profile.instruction_slot == "first").lower(),
         instruction_joiner=_quoted(profile.instruction_joiner),
         instruction_end=_quoted(profile.instruction_end),
         default_instruction=_quoted(profile.default_instruction),
+        kinds=_KINDS if by_kind else "",
+        of_kind=" if part.type == kind" if by_kind else "",
+        end_of_kinds=_END_OF_KINDS if by_kind else "",
         joiner=_quoted(profile.joiner),
         image=_quoted(f"{profile.media_start}<|image_pad|>{profile.media_end}"),
         video=_quoted(f"{profile.media_start}<|video_pad|>{profile.media_end}"),
+        default_text=_default_text(profile) if profile.default_text else "",
         closing=_CLOSING.format(before=_quoted(before), after=_quoted(after)) if profile.closing else "",
-        suffix=_quoted(profile.suffix),
+        suffix=_by_media(profile.suffix, profile.text_suffix),
     )
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("\n", "\\n").replace("'", "\\'") + "'"
 
+
+def _by_media(usual: str, of_text: str | None) -> str:
+    return _quoted(usual) if of_text is None else f"{_quoted(usual)} if has.media else {_quoted(of_text)}"
+
+
+def _default_text(profile: Profile) -> str:
+    return _DEFAULT_TEXT.format(text=_quoted(profile.default_text), joiner=_quoted(profile.joiner))
+
+
+@cache
+def _full_stop() -> str:
+    """Jinja knows no categories of characters, so all punctuation there is stands in the template."""
+    punctuation = "".join(chr(code) for code in range(0x20000) if unicodedata.category(chr(code))[0] == "P")
+    return _FULL_STOP.format(punctuation=_quoted(punctuation))
+
+
+_HAS_MEDIA = """\
+{%- set has = namespace(media=false) -%}
+{%- for message in messages if message.role != 'system' and message.content is not string -%}
+{%- for part in message.content if part.type in ('image', 'video') -%}
+{%- set has.media = true -%}
+{%- endfor -%}
+{%- endfor -%}
+"""
+
+_FULL_STOP = """\
+{{%- set ns.instruction = ns.instruction | trim -%}}
+{{%- if ns.instruction and ns.instruction[-1] not in {punctuation} -%}}
+{{%- set ns.instruction = ns.instruction + '.' -%}}
+{{%- endif -%}}
+"""
+
+_KINDS = """\
+{%- for kind in ['video', 'image', 'text'] -%}
+"""
+
+_END_OF_KINDS = """\
+{%- endfor -%}
+"""
+
+_DEFAULT_TEXT = """\
+{{%- if (ns.image or ns.video) and not ns.text -%}}
+{{{{- joined({text}, {joiner}) -}}}}{{%- set ns.text = true -%}}
+{{%- endif -%}}
+"""
 
 _CLOSING = """\
 {{%- set kinds = (['image'] if ns.image else []) + (['video'] if ns.video else []) -%}}
@@ -50,16 +110,16 @@ _TEMPLATE = """\
 {{%- for message in messages if message.role == 'system' -%}}
 {{%- set ns.instruction = ns.instruction + text_of(message.content) -%}}
 {{%- endfor -%}}
-{{{{- {prefix} -}}}}
+{full_stop}{has_media}{{{{- {prefix} -}}}}
 {{%- if {instruction_first} -%}}
 {{%- set instruction = ns.instruction or {default_instruction} -%}}
 {{{{- (instruction + {instruction_joiner} if instruction else '') + {instruction_end} -}}}}
 {{%- set ns.placed = true -%}}
 {{%- endif -%}}
-{{%- for message in messages if message.role != 'system' -%}}
+{kinds}{{%- for message in messages if message.role != 'system' -%}}
 {{%- set content = message.content -%}}
 {{%- set parts = [{{'type': 'text', 'text': content}}] if content is string else content -%}}
-{{%- for part in parts -%}}
+{{%- for part in parts{of_kind} -%}}
 {{%- if part.type == 'text' and part.text -%}}
 {{%- if ns.instruction and not ns.placed -%}}
 {{{{- joined(ns.instruction, {instruction_joiner}) -}}}}{{%- set ns.placed = true -%}}
@@ -70,9 +130,9 @@ _TEMPLATE = """\
 {{%- endif -%}}
 {{%- endfor -%}}
 {{%- endfor -%}}
-{{%- if ns.instruction and not ns.placed -%}}
+{end_of_kinds}{{%- if ns.instruction and not ns.placed -%}}
 {{{{- joined(ns.instruction, '') -}}}}{{%- set ns.text = true -%}}
 {{%- endif -%}}
-{closing}
+{default_text}{closing}
 {{{{- {suffix} -}}}}
 """

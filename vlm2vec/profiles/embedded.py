@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.profiles.profile import Profile
+from vlm2vec.profiles.published import Checked, PublishedModel
 
 PROFILE = Profile(
     name="vlm2vec-embedded",
@@ -26,3 +27,8 @@ PROFILE = Profile(
         extreme_ratio="square",
     ),
 )
+
+MODELS: tuple[PublishedModel, ...] = ()
+
+# It was trained by this package, which is its original.
+CHECKED: Checked = "original"

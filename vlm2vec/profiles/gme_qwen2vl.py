@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.profiles.profile import Profile
+from vlm2vec.profiles.published import Checked, PublishedModel
 
 PROFILE = Profile(
     name="gme-qwen2vl",
@@ -26,3 +27,10 @@ PROFILE = Profile(
     positions="1d",
     pixels=PixelRules(min_pixels=256 * 28 * 28, max_pixels=1280 * 28 * 28, alpha="drop", rounded_first=True),
 )
+
+MODELS = (
+    PublishedModel("Alibaba-NLP/gme-Qwen2-VL-2B-Instruct", "2B", dimensions=1536, scores="GME-2B"),
+    PublishedModel("Alibaba-NLP/gme-Qwen2-VL-7B-Instruct", "7B", dimensions=3584, scores="GME-7B"),
+)
+
+CHECKED: Checked = "stock"

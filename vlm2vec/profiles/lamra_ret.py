@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.profiles.profile import Profile
+from vlm2vec.profiles.published import Checked, PublishedModel
 
 PROFILE = Profile(
     name="lamra-ret",
@@ -27,3 +28,7 @@ PROFILE = Profile(
     # Budget of the stock processor, which its demo uses as it is.
     pixels=PixelRules(min_pixels=4 * 28 * 28, max_pixels=16384 * 28 * 28, alpha="drop", rounded_first=True),
 )
+
+MODELS = (PublishedModel("code-kunkun/LamRA-Ret", "7B", dimensions=3584, scores="LamRA-Qwen2"),)
+
+CHECKED: Checked = "stock"

@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vlm2vec.errors import ProfileError
-from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.pixels import FrameRules, PixelRules
 
-__all__ = ["Profile", "PROFILE_FILE"]
+__all__ = ["CONTROL", "Profile", "PROFILE_FILE"]
 
 PROFILE_FILE = "vlm2vec.json"
 """Name of the file in a model folder that holds its profile."""
+
+CONTROL = r"<\|[^|]+\|>|<[A-Za-z0-9_]+>"
+"""What a control token looks like in the words of a profile: `<|this|>` or `<this>`."""
 
 
 @dataclass(frozen=True)
 class Profile:
     """How one family of checkpoints writes prompts, counts positions and prepares pixels.
 
-    A prompt is the instruction and the parts of the input, in order. Empty texts are left out and nothing is
-    stripped. A picture or a page is `media_start + <|image_pad|> * n + media_end`, a clip the same with
-    `<|video_pad|>`. In `prefix`, `instruction_end` and `suffix`, `<|this|>` is a control token.
+    A prompt is the instruction and the parts of the input, in order. Empty texts are left out and texts are
+    not stripped. A picture or a page is `media_start + <|image_pad|> * n + media_end`, a clip what `clip`
+    says. In `prefix`, `instruction_end`, `suffix` and the like, `<|this|>` and `<this>` are control tokens.
 
     Attributes:
         name: What `VLM2Vec(path, profile=...)` calls it.
         summary: One line on the checkpoints that follow it.
         pixels: Pixel budget and conversion rules.
-        positions: "1d" numbers every token by its index; "mrope" gives media tokens (time, height, width).
+        positions: "1d" numbers every token by its index. The others give media tokens (time, height, width),
+            and go on behind a medium at its start plus its longer side in tokens ("mrope"), or at the
+            greatest of all its positions plus 1 ("mrope_max"); "mrope_time" does as "mrope_max", and counts
+            time in seconds of the clip.
         instruction_slot: Before everything ("first"), or after the media that lead the prompt
             ("after_media").
+        network: `model_type` in the configuration of the checkpoints that it is for.
+        clip: "block" writes a clip as a picture, with `<|video_pad|>`; "seconds" writes such a block for each
+            time step, behind the text `<0.2 seconds>`; "images" writes each frame as a picture.
+        part_order: "given" keeps the order of the parts, "video_image_text" sorts them by kind.
+        instruction_rule: "as_is" writes an instruction as it was given; "full_stop" strips it and adds a full
+            stop unless it ends in punctuation (Unicode category P), and takes a blank one for none.
         instruction_joiner: Written after an instruction.
         instruction_end: Written after the "first" slot, also where it is empty.
         default_instruction: What stands in the "first" slot of an input without an instruction.
+        default_text: Written after the media of an input that has no text.
         joiner: Written between two parts.
         prefix: Written at the start of every prompt.
+        text_prefix: The same for inputs without media; `None` is `prefix`.
         media_start: Control tokens before a picture or clip.
         media_end: Control tokens after a picture or clip.
         closing: Text after the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
             several of these with " and " between them.
         suffix: Written at the end of every prompt; the last token is the one that is pooled.
-        num_frames: Frames taken from a clip that does not say how many.
+        text_suffix: The same for inputs without media; `None` is `suffix`.
+        query_suffix: The same for inputs without media that are queries; `None` is `text_suffix`.
+        num_frames: Frames taken from a clip that does not say how many; with `fps`, the most of them.
+        min_frames: Least frames taken from a file with `fps`.
+        fps: Frames per second taken from a file, spread evenly over it; `None` takes `num_frames`.
+        untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
     """
@@ -49,7 +70,7 @@ class Profile:
     name: str
     summary: str
     pixels: PixelRules
-    positions: Literal["1d", "mrope"]
+    positions: Literal["1d", "mrope", "mrope_max", "mrope_time"]
     instruction_slot: Literal["first", "after_media"]
     instruction_joiner: str = " "
     instruction_end: str = ""
@@ -63,6 +84,32 @@ class Profile:
     num_frames: int = 8
     query_instruction: str | None = None
     document_instruction: str | None = None
+    network: str = "qwen2_vl"
+    clip: Literal["block", "seconds", "images"] = "block"
+    part_order: Literal["given", "video_image_text"] = "given"
+    instruction_rule: Literal["as_is", "full_stop"] = "as_is"
+    default_text: str = ""
+    text_prefix: str | None = None
+    text_suffix: str | None = None
+    query_suffix: str | None = None
+    min_frames: int = 1
+    fps: float | None = None
+    untimed_fps: float = 2.0
+
+    @property
+    def control_tokens(self) -> list[str]:
+        """The control tokens in its words, each once: a tokenizer must know them as such.
+
+        Example:
+            >>> from vlm2vec import profiles
+            >>> profiles.get("vlm2vec-embedded").control_tokens
+            ['<|vision_start|>', '<|vision_end|>', '<|im_end|>']
+        """
+        words = (
+            *(self.prefix, self.text_prefix, self.instruction_end, self.media_start, self.media_end),
+            *(self.suffix, self.text_suffix, self.query_suffix),
+        )
+        return list(dict.fromkeys(token for word in words for token in re.findall(CONTROL, word or "")))
 
     def save(self, folder: Path) -> None:
         """Write the profile into a model folder as `vlm2vec.json`."""
@@ -97,9 +144,34 @@ class Profile:
         pixels = dict(data["pixels"])
         if pixels.get("fixed_size") is not None:
             pixels["fixed_size"] = tuple(pixels["fixed_size"])
+        if pixels.get("frames") is not None:
+            pixels["frames"] = FrameRules(**pixels["frames"])
         profile = cls(**{**data, "pixels": PixelRules(**pixels)})
-        for part in (profile, profile.pixels):
-            for name, hint in get_type_hints(type(part)).items():
-                if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
-                    raise ValueError(f"{name} is {getattr(part, name)!r}, not one of {get_args(hint)}")
+        for part in (profile, profile.pixels, profile.pixels.frames):
+            if part is not None:
+                _refuse_wrong_values(part)
         return profile
+
+
+def _refuse_wrong_values(part: Profile | PixelRules | FrameRules) -> None:
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if not _fits(value, hint):
+            wanted = f"one of {get_args(hint)}" if get_origin(hint) is Literal else f"of type {hint}"
+            raise ValueError(f"{name} is {value!r}, not {wanted}")
+        if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
+            raise ValueError(f"{name} is {value!r}, not a positive number")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a field is annotated with."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and len(value) == len(inner) and all(map(_fits, value, inner))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.profiles.profile import Profile
+from vlm2vec.profiles.published import Checked, PublishedModel
 
 PROFILE = Profile(
     name="vlm2vec-v2",
@@ -24,3 +25,7 @@ PROFILE = Profile(
         extreme_ratio="square",
     ),
 )
+
+MODELS = (PublishedModel("VLM2Vec/VLM2Vec-V2.0", "2B", dimensions=1536, scores="VLM2Vec-V2.0"),)
+
+CHECKED: Checked = "original"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlm2vec.encoding.prompt import with_default_instruction
+from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
@@ -195,7 +195,7 @@ class RowParser:
         documents = [("document", row.document) for row in rows]
         documents += [("document", negative) for row in rows for negative in row.negatives]
         items = [
-            with_default_instruction(replace(item, index=index), self._prompts.get(role))
+            with_role(with_default_instruction(replace(item, index=index), self._prompts.get(role)), role)
             for index, (role, item) in enumerate([*queries, *documents])
         ]
         contents = [identity(item) for item in items]

@@ -94,6 +94,7 @@ class VLM2VecEncoder:
             show_progress_bar=False,
             on_error=errors.__setitem__,
             profile=self.profile,
+            task=role,
             **self.settings,
         )
         return [errors.get(index, vector) for index, vector in enumerate(vectors)]

@@ -67,14 +67,16 @@ def run(
     prompts: Annotated[
         Literal["original", "profile"] | None,
         typer.Option(
-            help="What the paper's code gives this model, or what its own makers do.",
+            help="What published scores of this model were made with, or its profile's.",
             show_default="original where that is known",
         ),
     ] = None,
     frames: Annotated[
-        Literal["all", "middle", "first"] | None,
+        str | None,
         typer.Option(
-            help="Frames of a clip; first is for --multi-vector.", show_default="as in the paper's code"
+            help="Frames of a clip: all that a task gives, middle, first (for --multi-vector), or at most so "
+            "many, a number.",
+            show_default="as for the published scores of the model",
         ),
     ] = None,
     multi_vector: Annotated[
@@ -111,7 +113,8 @@ def run(
         raise typer.BadParameter("first is for --multi-vector.", param_hint="--frames")
     devices = [name for name in (device or "").split(",") if name]
     first = devices[0] if devices else None
-    settings: dict[str, Any] = {"prompts": prompts, "frames": frames}
+    many = int(frames) if frames is not None and frames.isdecimal() else frames
+    settings: dict[str, Any] = {"prompts": prompts, "frames": many}
     if not multi_vector:
         loaded: Any = load(model, profile, first)
     elif model is None or profile or prompts:

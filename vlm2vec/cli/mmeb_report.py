@@ -32,7 +32,8 @@ def report(
     compare: Annotated[
         list[str] | None,
         typer.Option(
-            help="A published model to stand beside; may be given several times.", show_default="four of them"
+            help="A published model to stand beside; may be given several times.",
+            show_default="this model, if it was published, and four others",
         ),
     ] = None,
     version: Annotated[
@@ -49,14 +50,13 @@ def report(
     Exit codes: 0 written, 1 an error, 2 wrong usage.
     """
     from vlm2vec import mmeb
-    from vlm2vec.mmeb.show import BESIDE
 
     checked_output(output, "--output", replace=True)
     mmeb.write_report(
         mmeb.Results.load(results),
         output,
         data_dir=data,
-        compare=compare or BESIDE,
+        compare=compare or None,
         version=version,
         queries=queries,
         offline=offline,

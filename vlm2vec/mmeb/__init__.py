@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm2vec.mmeb import metrics
 from vlm2vec.mmeb.averages import coverage, summarize
-from vlm2vec.mmeb.published import published, published_names
+from vlm2vec.mmeb.published import published, published_means, published_names
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "list_tasks",
     "metrics",
     "published",
+    "published_means",
     "published_names",
     "summarize",
     "write_report",

@@ -64,10 +64,11 @@ def evaluate(
         show_progress_bar: By default only in a terminal. Each task that starts or ends is also logged
             (`logging`, level INFO).
         **settings: Of the model's `encode`: `max_tokens_per_batch`, `truncate_dim`, ... Two more are of the
-            benchmark. `prompts`, of a `VLM2Vec`: "original" is what the original code gives this model, its
-            pixels too, and the default where that is known; "profile" is the model's own. `frames` of a clip
-            are "all", or the "middle" one as a picture, by default as the original has it; or the "first", of
-            a `MultiVectorEncoder`, and its default.
+            benchmark. `prompts`, of a `VLM2Vec`: "original" is what its published scores were made with, its
+            pixels and frames too, and the default where that is known; "profile" is the model's own. `frames`
+            of a clip are "all" that a task gives, the "middle" one as a picture, or at most so many, a
+            number, by default as for its published scores; or the "first", of a `MultiVectorEncoder`, and its
+            default.
 
     Returns:
         Scores by task, means, and how to show and keep them.

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.averages import coverage, summarize
+from vlm2vec.mmeb.averages import summarize
 from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
 from vlm2vec.mmeb.comparison import Comparison, compare
 from vlm2vec.mmeb.digests import digest_of
+from vlm2vec.mmeb.own_scores import OwnScores, own_scores
 from vlm2vec.mmeb.plots import plot_averages, plot_tasks
 from vlm2vec.mmeb.published import published
+from vlm2vec.mmeb.score_table import score_table
 from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 
@@ -113,16 +115,28 @@ class Results:
         ]
         return pd.DataFrame(rows).set_index("task")
 
-    def compare(self, other: str | Results, *, version: str | None = None) -> Comparison:
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """How the model was run, in words, by name; empty for a model that does not say."""
+        return self.tasks[0].settings
+
+    @property
+    def own(self) -> OwnScores | None:
+        """What was published for this model, on the same tasks and data; `None` where nothing was."""
+        return own_scores(self.model, self.scores, data=self.data_version)
+
+    def compare(self, other: str | Results | None = None, *, version: str | None = None) -> Comparison:
         """These scores beside published ones or those of another run, task by task, with a paired t-test.
 
         Args:
-            other: One of `published_names()`, or results of the same benchmark.
+            other: One of `published_names()`, or results of the same benchmark; by default what was published
+                for this model, by its name.
             version: Which publication of its scores.
 
         Raises:
             InputError: There is no such model, or the tasks or data are not the same.
         """
+        other = self.model if other is None else other
         if isinstance(other, str):
             return compare(self.scores, other, version=version, data=self.data_version, model=self.model)
         if other.compat != self.compat:
@@ -233,37 +247,11 @@ class Results:
                 "there are no tasks of the leaderboard",
                 fix='Evaluate tasks="all" (-t all), or some of these.',
             )
-        write_submission(submission(self.model, self.tasks, metadata), path)
+        content = submission(self.model, self.tasks, metadata)
+        write_submission({**content, "settings": dict(self.settings)} if self.settings else content, path)
 
     def __str__(self) -> str:
-        return _table(self)
-
-
-def _table(results: Results) -> str:
-    means, counts = results.summary(), coverage(results.scores, tasks=results.benchmark)
-    width = max(len(name) for name in [*results.scores, *means])
-    mistakes = f", with the original's mistakes (compat={results.compat})" if results.compat else ""
-    lines = [f"{results.model}{mistakes}", ""]
-    lines += [
-        f"{result.task:<{width}}  {result.percentage:6.2f}  {result.metric}, {_queries(result)}"
-        for result in results.tasks
-    ]
-    lines.append("")
-    lines += [f"{name:<{width}}  {mean:6.2f}  {_how_many(counts, name)}" for name, mean in means.items()]
-    return "\n".join(lines)
-
-
-def _queries(result: TaskResult) -> str:
-    of = "" if result.queries == result.expected_queries else f" of {result.expected_queries:,}"
-    failed = f", {len(result.failures)} samples failed" if result.failures else ""
-    return f"{result.queries:,}{of} queries{failed}"
-
-
-def _how_many(counts: Mapping[str, tuple[int, int]], name: str) -> str:
-    present, of = counts[name]
-    if present < of:
-        return f"mean of {present} of {of} tasks"
-    return "its one task" if of == 1 else f"mean of {of} tasks"
+        return score_table(self.model, self.tasks, benchmark=self.benchmark, own=self.own)
 
 
 METADATA = (

@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.data.record import revisions_of
 from vlm2vec.mmeb.digests import Digests, digest_of
-from vlm2vec.mmeb.encoders import Encoder
+from vlm2vec.mmeb.encoders import Described, Encoder
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.metrics import mean_scores, query_scores
 from vlm2vec.mmeb.processes import Processes
@@ -71,6 +71,8 @@ class Run:
         """
         digests, store = self.processes.here_and_there(self._kept_parts)
         tasks = [task.as_of(self.compat) for task in tasks]
+        changes = {task.name: self._changes(task) for task in tasks}
+        tasks = [task.changed(changes[task.name]) for task in tasks]
         guesses = [task.queries + (task.candidates or 0) for task in tasks]
         show = show and self.processes.rank == 0
         with tqdm(total=sum(guesses), unit=" samples", disable=not show, smoothing=0.02) as bar:
@@ -84,11 +86,14 @@ class Run:
                 bar.set_description(task.name)
                 label = f"{number} of {len(tasks)}, {task.name}"
                 self._log(f"{label}: {queries:,} queries, {candidates:,} candidates")
-                result = self._result(task, samples, store, bar, start)
+                result = self._result(task, samples, store, bar, start, changes=changes[task.name])
                 failed = f", {len(result.failures):,} samples failed" if result.failures else ""
                 seconds = time.perf_counter() - start
                 self._log(f"{label}: {result.metric} {result.percentage:.2f}, {seconds:,.0f} s{failed}")
                 yield result
+
+    def _changes(self, task: Task) -> dict[str, Any]:
+        return dict(self.encoder.changes(task)) if isinstance(self.encoder, Described) else {}
 
     def _log(self, news: str) -> None:
         if self.processes.rank == 0:
@@ -116,6 +121,8 @@ class Run:
         store: EmbeddingStore,
         bar: tqdm,
         start: float,
+        *,
+        changes: Mapping[str, Any],
     ) -> TaskResult:
         data = samples.data
         path = self.folder / "tasks" / f"{task.name}.json"
@@ -124,11 +131,13 @@ class Run:
             "compat": self.compat,
             "model": self.identity,
             "data": samples.digest,
+            **({"task": changes} if changes else {}),
         }
+        described = dict(self.encoder.described()) if isinstance(self.encoder, Described) else {}
         kept = self.processes.first(lambda: TaskResult.kept(path, made_of, recompute=self.recompute))
         if kept is not None:
             bar.update(len(data.queries) + len(data.candidates))
-            return kept
+            return replace(kept, settings=described)
         revisions = revisions_of(self.data_of(task).folder, task)
         query_errors = self._embed(samples.queries, store, bar)
         candidate_errors = self._embed(samples.candidates, store, bar)
@@ -161,6 +170,7 @@ class Run:
                 ),
                 revisions=revisions,
                 versions=_versions(),
+                settings=described,
             )
             result.save(path)
             return result

@@ -50,7 +50,9 @@ class TaskResult:
         seconds: That it took, embedding included.
         revisions: Commits by repository of the data, as far as `download` has noted them.
         versions: Of the packages that made it, by name.
-        made_of: What the result depends on: digests of the data and the model, and settings.
+        made_of: What the result depends on: digests of the data and the model, settings, and what the model's
+            own evaluation has otherwise in the task.
+        settings: How the model was run, in words, by name; empty for a model that does not say.
     """
 
     task: str
@@ -66,6 +68,7 @@ class TaskResult:
     failures: tuple[Failure, ...] = field(default=())
     revisions: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def percentage(self) -> float:

@@ -235,7 +235,7 @@ def test_settings_that_make_no_sense_are_refused(tiny: VLM2Vec, embedded: VLM2Ve
         encoder_of(tiny, frames="first")
     with pytest.raises(InputError, match="prompts is 'mine'"):
         encoder_of(tiny, prompts="mine")
-    with pytest.raises(InputError, match="no prompts for the profile vlm2vec-embedded"):
+    with pytest.raises(InputError, match="scores of models with the profile vlm2vec-embedded"):
         encoder_of(embedded, prompts="original")
 
 

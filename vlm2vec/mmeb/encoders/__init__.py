@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vlm2vec.mmeb.encoders.choose import encoder_of
-from vlm2vec.mmeb.encoders.protocol import Encoder, Role
+from vlm2vec.mmeb.encoders.protocol import Described, Encoder, Role
 
-__all__ = ["Encoder", "Role", "encoder_of"]
+__all__ = ["Described", "Encoder", "Role", "encoder_of"]

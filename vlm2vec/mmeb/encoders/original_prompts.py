@@ -1,4 +1,4 @@
-"""How the benchmark's original code words samples for a family of models, as data."""
+"""How the benchmark's original code words samples for a family of models, to the character."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.mmeb.encoders.protocol import Role
 from vlm2vec.mmeb.samples import Content
 
-__all__ = ["ORIGINAL_PROMPTS", "OriginalPrompts"]
+__all__ = ["OriginalPrompts"]
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,3 @@ class OriginalPrompts:
             end = len(said) - said.endswith("\n")
             said = f"{said[:end]} {said[end:]}"
         return self.medium.format(token=token, text=said)
-
-
-_USER = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-_ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
-_MEDIUM = "<|vision_start|>{token}<|vision_end|>"
-
-ORIGINAL_PROMPTS: dict[str, OriginalPrompts] = {
-    "vlm2vec-v1-qwen2vl": OriginalPrompts(),
-    "vlm2vec-v2": OriginalPrompts(),
-    # src/model/baseline_backbone/gme/gme_inference.py, `embed`: the instruction stands before the text and
-    # not in the system message. Pixels: the processor that src/model/processor.py gives it, 121-134.
-    "gme-qwen2vl": OriginalPrompts(
-        medium=f"{_USER}{_MEDIUM}{{text}}{_ASSISTANT}<|endoftext|>",
-        text=f"{_USER}{{text}}{_ASSISTANT}<|endoftext|>",
-        without_token=True,
-        frames="middle",
-        min_pixels=4 * 28 * 28,
-        max_pixels=1280 * 28 * 28,
-    ),
-    # src/model/baseline_backbone/lamra/lamra_inference.py, `construct_messages` and `forward`: no question
-    # for one word, <emb> as plain text, and the last token is pooled, a turn after it.
-    "lamra-ret": OriginalPrompts(
-        medium=f"{_USER}{_MEDIUM}{{text}}{_ASSISTANT}<emb>.{_ASSISTANT}",
-        text=f"{_USER}{{text}}\n{_ASSISTANT}<emb>.{_ASSISTANT}",
-        without_token=True,
-        frames="middle",
-        min_pixels=256 * 28 * 28,
-        max_pixels=1280 * 28 * 28,
-    ),
-}
-"""By profile, of TIGER-AI-Lab/VLM2Vec. The middle frame: src/model/model.py, 78-86."""

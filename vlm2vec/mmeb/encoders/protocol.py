@@ -9,8 +9,9 @@ import numpy as np
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.mmeb.tasks.task import Task
 
-__all__ = ["Encoder", "Role", "Row", "deciding"]
+__all__ = ["Described", "Encoder", "Role", "Row", "deciding"]
 
 Role: TypeAlias = Literal["query", "document"]
 Row: TypeAlias = "np.ndarray | VLM2VecError"
@@ -39,6 +40,17 @@ class Encoder(Protocol):
 
         Rows are of unit length, for the benchmark compares cosines.
         """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An encoder that runs a family of models as its published scores were made, and says how."""
+
+    def changes(self, task: Task) -> Mapping[str, Any]:
+        """What `Task.changed` takes to make it the task that the model is to be scored on; {} for nothing."""
+
+    def described(self) -> Mapping[str, str]:
+        """How the model is run, in words, by name: "prompts", "frames" and the like."""
 
 
 _WITHOUT_EFFECT = ("batch_size", "max_tokens_per_batch", "device", "pool", "chunk_size")

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vlm2vec.mmeb.averages import summarize
-from vlm2vec.mmeb.published.scores import published_names, read, table, version_of
+from vlm2vec.mmeb.published.scores import published_names, table, version_of
+from vlm2vec.mmeb.published.tables import read
 
 __all__ = ["Disagreement", "disagreements"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 
 from vlm2vec.arguments import close_match
 from vlm2vec.errors import InputError
+from vlm2vec.mmeb.published.reported import reported_name
+from vlm2vec.mmeb.published.tables import read
 
 __all__ = [
     "model_name",
@@ -63,6 +63,11 @@ def model_name(name: str) -> str:
         'GME-7B'
     """
     bare = name.rsplit("/", 1)[-1].strip().lower()
+    if bare not in _NAMES and (reported := reported_name(name)) is not None:
+        raise InputError(
+            f"of {name!r} averages were published, and no scores of single tasks",
+            fix=f"Take published_means({reported!r}), or scores of one of {', '.join(_MODELS)}.",
+        )
     if bare not in _NAMES:
         close = _NAMES[close_match(bare, _NAMES, cutoff=0) or ""]
         raise InputError(
@@ -258,8 +263,3 @@ def _of_folder(version: str) -> list[dict[str, str]]:
         for row in read("score_files.csv")
         if f"{row['version']}-".startswith(f"{version}-") and row["meta_task"] != "(extra)"
     ]
-
-
-def read(name: str) -> list[dict[str, str]]:
-    """The rows of a table of facts beside this file."""
-    return list(csv.DictReader(files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines()))

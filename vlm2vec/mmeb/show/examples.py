@@ -212,7 +212,9 @@ def _of_task(
     result: TaskResult, folder: DataFolder, digests: Digests, queries: int, candidates: int
 ) -> TaskExamples:
     try:
-        data = load(get_task(result.task), folder, compat=result.made_of["compat"])
+        compat = result.made_of["compat"]
+        task = get_task(result.task).as_of(compat).changed(result.made_of.get("task", {}))
+        data = load(task, folder, compat=compat)
         digest = task_samples(result.task, data, digests, Processes(), tolerant=True).digest
     except (VLM2VecError, OSError) as error:
         return TaskExamples(result, reason=f"Its data cannot be read: {error}")

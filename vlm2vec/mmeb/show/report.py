@@ -19,6 +19,7 @@ from vlm2vec.mmeb.bootstrap import Interval
 from vlm2vec.mmeb.comparison import Comparison, compare
 from vlm2vec.mmeb.digests import Digests
 from vlm2vec.mmeb.loaders import DataFolder
+from vlm2vec.mmeb.own_scores import OwnScores
 from vlm2vec.mmeb.published import published
 from vlm2vec.mmeb.show.examples import Thumbnails, examples
 from vlm2vec.mmeb.task_result import TaskResult
@@ -27,7 +28,7 @@ from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
 __all__ = ["BESIDE", "write_report"]
 
 BESIDE = ("VLM2Vec-V2.0", "VLM2Vec-7B", "GME-2B", "GME-7B")
-"""Published models that stand beside results where none are named."""
+"""Published models that stand beside results where none are named, after the scored model itself."""
 
 
 class _Results(Protocol):
@@ -49,6 +50,10 @@ class _Results(Protocol):
     def data_version(self) -> str: ...
     @property
     def written(self) -> datetime | None: ...
+    @property
+    def settings(self) -> Mapping[str, str]: ...
+    @property
+    def own(self) -> OwnScores | None: ...
     def intervals(self) -> dict[str, Interval]: ...
 
 
@@ -57,7 +62,7 @@ def write_report(
     path: str | os.PathLike[str],
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    compare: Sequence[str] = BESIDE,
+    compare: Sequence[str] | None = None,
     version: str | None = None,
     queries: int = 2,
     candidates: int = 5,
@@ -74,7 +79,7 @@ def write_report(
         path: The file; one that exists is replaced.
         data_dir: The data that were scored, to show queries and candidates; "mini" needs none. A task whose
             data are other than they were is not shown.
-        compare: Names of published models.
+        compare: Names of published models; by default this model, if it was published, and four others.
         version: Which publication of their scores; by default the one that is of the same data.
         queries: How many misses, and how many hits, of each task are shown.
         candidates: How many of the first candidates of each.
@@ -97,7 +102,7 @@ def write_report(
             f"{queries} queries with {candidates} candidates each cannot be shown",
             fix="Pass queries from 0 and candidates from 1.",
         )
-    beside = _comparisons(results, compare, version)
+    beside = _comparisons(results, _names(results.own) if compare is None else compare, version)
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
     data = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
     remembered = Digests(None if results.folder is None else results.folder / "digests.json")
@@ -105,7 +110,10 @@ def write_report(
     found = examples(results.tasks, data, remembered, thumbnails, queries=queries, candidates=candidates)
     shown = list(tqdm(found, total=len(results.tasks), unit=" tasks", desc="Gallery", disable=not show))
     made_of = results.tasks[0].made_of
-    known = {name: value for name, value in made_of.items() if name not in ("data", "model", "compat")}
+    apart = ("data", "model", "compat", "task")
+    known = {name: value for name, value in made_of.items() if name not in apart}
+    # Where scores of tasks were published, the model is among those that stand beside.
+    own = None if results.own is None or results.own.tasks else results.own
     write_page(
         Path(path),
         "report.html",
@@ -119,7 +127,8 @@ def write_report(
         averages=(OVERALL, *MODALITIES),
         counts=coverage(results.scores, tasks=results.benchmark),
         comparisons=beside,
-        remarks=_remarks(beside),
+        own=own,
+        remarks=[*([] if own is None else [f"{own.name} (published), {own.source}"]), *_remarks(beside)],
         notes=_notes(results.scores, beside),
         per_kind=queries,
         shown=[one for one in shown if not one.reason],
@@ -129,6 +138,12 @@ def write_report(
         # What is nested deeper is read less.
         depends=sorted(_flat(made_of.get("model", {})), key=lambda line: line[0].count(".")),
     )
+
+
+def _names(own: OwnScores | None) -> list[str]:
+    """Published models that stand beside where none are named."""
+    first = [own.name] if own is not None and own.tasks else []
+    return [*first, *(name for name in BESIDE if name not in first)]
 
 
 def _comparisons(results: _Results, names: Sequence[str], version: str | None) -> tuple[Comparison, ...]:

@@ -90,3 +90,14 @@ class Task:
             for name, value in self.options.get(version or "", {}).items()
         }
         return replace(self, **changes)
+
+    def changed(self, changes: Mapping[str, Any]) -> Task:
+        """The task with other values of some fields, and of `options` those that are named.
+
+        Example:
+            >>> from vlm2vec.mmeb import get_task
+            >>> task = get_task("MSVD").changed({"frames": 64, "options": {"stem": True}})
+            >>> task.frames, sorted(task.options)
+            (64, ['caption', 'caption_list', 'stem', 'video'])
+        """
+        return replace(self, **{**changes, "options": {**self.options, **changes.get("options", {})}})

@@ -86,6 +86,7 @@ def test_several_devices_share_the_work(
     [
         ([], "vlm2vec", {}),
         (["--prompts", "profile", "--frames", "all"], "vlm2vec", {"prompts": "profile", "frames": "all"}),
+        (["--frames", "16"], "vlm2vec", {"frames": 16}),
         (
             ["a/colpali", "--multi-vector", "--frames", "first"],
             "a/colpali on cpu",
@@ -94,7 +95,7 @@ def test_several_devices_share_the_work(
     ],
 )
 def test_settings_of_the_model_are_passed_on(
-    run: Run, monkeypatch: pytest.MonkeyPatch, given: list[str], loaded: str, settings: dict[str, str]
+    run: Run, monkeypatch: pytest.MonkeyPatch, given: list[str], loaded: str, settings: dict[str, str | int]
 ) -> None:
     asked: list[Any] = []
 
@@ -117,6 +118,7 @@ def test_settings_of_the_model_are_passed_on(
         (["a/colpali", "--multi-vector", "--prompts", "profile"], "neither --profile nor --prompts"),
         (["a/colpali", "--multi-vector", "--profile", "vlm2vec-v2"], "neither --profile nor --prompts"),
         (["--frames", "last"], "--frames"),
+        (["--frames", "0"], "--frames"),
         (["--frames", "first"], "first is for --multi-vector"),
         (["--prompts", "other"], "--prompts"),
         (["--compat", "v1"], "--compat"),

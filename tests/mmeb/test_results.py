@@ -87,6 +87,45 @@ def test_two_runs_of_the_mini_suite_are_compared_with_each_other() -> None:
         better.compare(Results("other", tuple(result(task, 50, compat="v2.0") for task in tasks)))
 
 
+def named(name: str, *tasks: str, compat: str | None = None) -> Results:
+    chosen = mmeb.list_tasks(list(tasks) or "all")
+    return Results(name, tuple(result(task, 50, compat=compat) for task in chosen))
+
+
+def test_published_scores_of_the_model_itself_stand_beside() -> None:
+    some = named("gme-Qwen2-VL-2B-Instruct", "K700", "MSVD")
+    table = str(some)
+    expected = mmeb.published("GME-2B").scores
+    assert f"K700      50.00  hit@1, 200 of 1,000 queries, published {expected['K700']:.2f}" in table
+    mean = (expected["K700"] + expected["MSVD"]) / 2
+    assert f"mean of 2 of 18 tasks, published {mean:.2f}" in table
+    assert "published: GME-2B (newest), " in table
+    assert some.compare().second == "GME-2B (newest)"
+    old = named("GME-2B", "ViDoSeek-page", compat="v2.0")
+    assert old.own is not None
+    assert old.own.tasks["ViDoSeek-page"] == mmeb.published("GME-2B", "v2.0.0").scores["ViDoSeek-page"]
+
+
+def test_published_averages_stand_beside_where_all_their_tasks_were_scored() -> None:
+    whole = str(named("Qwen3-VL-Embedding-2B"))
+    assert "mean of 36 tasks, published 75.00" in whole
+    assert "mean of 78 tasks, published 73.20" in whole
+    some = str(named("Qwen3-VL-Embedding-2B", "V-MR", "K700"))
+    assert "mean of 3 tasks, published 53.30" in some
+    assert some.count("published ") == 1
+    assert named("Qwen3-VL-Embedding-2B", compat="v2.0").own is None  # they are on fixed labels
+    with pytest.raises(InputError, match="no scores of single tasks"):
+        named("Qwen3-VL-Embedding-2B").compare()
+
+
+def test_nothing_stands_beside_a_model_that_was_not_published() -> None:
+    assert named("mine").own is None
+    assert named("GME-2B", "mini").own is None
+    assert "published" not in str(named("mine"))
+    with pytest.raises(InputError, match="no scores were published for 'mine'"):
+        named("mine").compare()
+
+
 def test_a_picture_of_another_kind_or_beside_what_was_never_scored_is_refused(tmp_path: Path) -> None:
     mini = Results("a model", tuple(result(task, 50) for task in mmeb.list_tasks("mini")))
     with pytest.raises(InputError, match="no kind of picture 'bars'"):

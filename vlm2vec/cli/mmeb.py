@@ -113,8 +113,7 @@ def run(
         raise typer.BadParameter("first is for --multi-vector.", param_hint="--frames")
     devices = [name for name in (device or "").split(",") if name]
     first = devices[0] if devices else None
-    many = int(frames) if frames is not None and frames.isdecimal() else frames
-    settings: dict[str, Any] = {"prompts": prompts, "frames": many}
+    settings: dict[str, Any] = {"prompts": prompts, "frames": _frames(frames)}
     if not multi_vector:
         loaded: Any = load(model, profile, first)
     elif model is None or profile or prompts:
@@ -140,6 +139,14 @@ def run(
     if submission is not None:
         results.save(submission)
     raise typer.Exit(3 if any(result.failures for result in results.tasks) else 0)
+
+
+def _frames(given: str | None) -> str | int | None:
+    if given is None or given in ("all", "middle", "first"):
+        return given
+    if given.isascii() and given.isdecimal() and int(given) > 0:
+        return int(given)
+    raise typer.BadParameter("Pass all, middle, first or a number.", param_hint="--frames")
 
 
 @app.command("list", epilog="[bold]Example:[/bold] vlm2vec mmeb list -t V-RET")

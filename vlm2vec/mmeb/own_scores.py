@@ -21,7 +21,7 @@ class OwnScores:
 
     Attributes:
         name: What the model is called among published ones.
-        source: Where the numbers come from.
+        source: The name, and where the numbers come from.
         tasks: Task -> percentage; empty where averages alone were published.
         means: Average -> percentage, over the same tasks.
     """
@@ -57,7 +57,7 @@ def own_scores(model: str, scores: Mapping[str, float], *, data: str = "newest")
         found = published_means(name)
         whole = {average for average, (present, of) in counts.items() if present == of}
         means = {average: mean for average, mean in found.means.items() if average in whole}
-        return OwnScores(name, found.source, {}, means) if means and data == "newest" else None
+        return OwnScores(name, f"{name}, {found.source}", {}, means) if means and data == "newest" else None
     try:
         beside = compare(scores, name, version=data, data=data)
     except InputError:  # none of these tasks was scored on the same data

@@ -31,7 +31,7 @@ def score_table(
     lines = [f"{model}{mistakes}"]
     lines += [f"{name}: {value}" for name, value in results[0].settings.items()]
     if own is not None:
-        lines.append(f"published: {own.name}, {own.source}")
+        lines.append(f"published: {own.source}")
     lines.append("")
     lines += [
         f"{result.task:<{width}}  {result.percentage:6.2f}  {result.metric}, {_queries(result)}"

@@ -27,7 +27,7 @@ PROFILE = replace(
 
 MODELS = (
     PublishedModel("OpenSearch-AI/Ops-MM-embedding-v1-2B", "2B", dimensions=1536),
-    PublishedModel("OpenSearch-AI/Ops-MM-embedding-v1-7B", "7B", dimensions=3584),
+    PublishedModel("OpenSearch-AI/Ops-MM-embedding-v1-7B", "7B", dimensions=3584, scores="Ops-MM-v1-7B"),
 )
 
 CHECKED: Checked = "stock"

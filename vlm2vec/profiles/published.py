@@ -24,7 +24,7 @@ class PublishedModel:
         dimensions: Components of a vector.
         min_dimensions: Fewest components that a vector may be cut to, as it was trained for that
             (Matryoshka); `None` where that is not known.
-        scores: What `vlm2vec.mmeb.published` calls it; `None` where it has none of its scores.
+        scores: What `vlm2vec.mmeb.published_means` calls it; `None` where it knows no scores of it.
         licence: Of the weights.
     """
 

@@ -56,10 +56,20 @@ PROFILE = Profile(
 
 MODELS = (
     PublishedModel(
-        "Qwen/Qwen3-VL-Embedding-2B", "2B", dimensions=2048, min_dimensions=64, licence="Apache-2.0"
+        "Qwen/Qwen3-VL-Embedding-2B",
+        "2B",
+        dimensions=2048,
+        min_dimensions=64,
+        scores="Qwen3-VL-Embedding-2B",
+        licence="Apache-2.0",
     ),
     PublishedModel(
-        "Qwen/Qwen3-VL-Embedding-8B", "8B", dimensions=4096, min_dimensions=64, licence="Apache-2.0"
+        "Qwen/Qwen3-VL-Embedding-8B",
+        "8B",
+        dimensions=4096,
+        min_dimensions=64,
+        scores="Qwen3-VL-Embedding-8B",
+        licence="Apache-2.0",
     ),
 )
 

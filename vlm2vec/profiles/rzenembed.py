@@ -31,6 +31,8 @@ PROFILE = replace(
     ),
 )
 
-MODELS = (PublishedModel("qihoo360/RzenEmbed", "7B", dimensions=3584, licence="Apache-2.0"),)
+MODELS = (
+    PublishedModel("qihoo360/RzenEmbed", "7B", dimensions=3584, scores="RzenEmbed-7B", licence="Apache-2.0"),
+)
 
 CHECKED: Checked = "stock"

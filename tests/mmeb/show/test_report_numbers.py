@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,37 @@ def test_a_model_without_published_scores_is_refused(tmp_path: Path, selection: 
     with pytest.raises(InputError, match="no scores were published"):
         mmeb.write_report(results(selection), tmp_path / "r.html", compare=["GME-2B", "nobody"])
     assert not (tmp_path / "r.html").exists()
+
+
+def test_the_model_itself_stands_first_where_it_was_published(tmp_path: Path) -> None:
+    heads = page_of(replace(results("video"), model="GME-7B"), tmp_path).section("tasks").all("th", "model")
+    assert [one.text for one in heads] == [
+        *("GME-7B", "GME-7B (newest)", "VLM2Vec-V2.0 (newest)", "VLM2Vec-7B (newest)", "GME-2B (newest)"),
+    ]
+
+
+def test_averages_that_alone_were_published_stand_beside(tmp_path: Path) -> None:
+    found = replace(results("all"), model="Qwen3-VL-Embedding-2B")
+    page = page_of(found, tmp_path)
+    (row,) = [
+        row
+        for row in page.section("published").all("tr")
+        if row.first("th").text == "Qwen3-VL-Embedding-2B (published)"
+    ]
+    means = mmeb.published_means("Qwen3-VL-Embedding-2B").means
+    for cell, name in zip(row.all("td"), ("overall", "image", "video", "visdoc"), strict=True):
+        assert cell.text.startswith(f"{means[name]:.2f}{found.intervals()[name].mean - means[name]:+.2f}")
+    assert "Qwen3-VL-Embedding-2B (published)" in page.section("averages").text
+    assert "commit 8ce3aab" in page.section("published").text
+    other = page_of(results("all"), tmp_path)
+    assert "(published)" not in other.text
+
+
+def test_how_the_model_was_run_is_said(tmp_path: Path) -> None:
+    found = results("video")
+    said = {"prompts": "of the profile", "frames": "at most 64 of a clip"}
+    told = replace(found, tasks=tuple(replace(task, settings=said) for task in found.tasks))
+    section = page_of(told, tmp_path).section("settings")
+    assert [one.text for one in section.all("dt")] == list(said)
+    assert [one.text for one in section.all("dd")] == list(said.values())
+    assert "How it was run" not in page_of(found, tmp_path).text

@@ -128,7 +128,7 @@ def write_report(
         counts=coverage(results.scores, tasks=results.benchmark),
         comparisons=beside,
         own=own,
-        remarks=[*([] if own is None else [f"{own.name} (published), {own.source}"]), *_remarks(beside)],
+        remarks=[*([] if own is None else [own.source]), *_remarks(beside)],
         notes=_notes(results.scores, beside),
         per_kind=queries,
         shown=[one for one in shown if not one.reason],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlm2vec import mmeb, profiles
+from vlm2vec.mmeb.published.reported import SOURCE, reported_names
 from vlm2vec.profiles import KnownModel
 from vlm2vec.profiles.refused import REFUSALS
 
@@ -27,8 +28,11 @@ is known. From Python, `vlm2vec.profiles.models()` lists them. This page is writ
 BELOW = """
 **Dimensions**: 64 to 2048 means that vectors may be cut with `truncate_dim`, as the model was trained for it.
 
-**Scores** are the means of the published scores of MMEB-V2, of each modality and of all 78 tasks:
-`vlm2vec.mmeb.published(name)`, {source}. Where a cell is empty, these files have none of the model.
+**Scores** are published means of MMEB-V2, of each modality and of all 78 tasks, which
+`vlm2vec.mmeb.published_means(name)` has.
+They are of the {scores}.
+Those with a star are averages without scores of single tasks, of the {averages}.
+Where a cell is empty, neither has the model. IFM-TTE and Seed have averages too, and no public weights.
 
 **Checked** says what vectors were compared with, on small random weights of the same network: the
 **original**'s own code; **stock** transformers, with prompt, positions and pixels of the original written out
@@ -48,7 +52,7 @@ REFUSED = """
 def page() -> str:
     """The page in full."""
     rows = [row(known) for known in profiles.models()]
-    source = mmeb.published(mmeb.published_names()[0]).source
+    scores = mmeb.published(mmeb.published_names()[0]).source
     published = {known.profile.name for known in profiles.models()}
     without = sorted(set(profiles.names()) - published - {"vlm2vec-embedded"})
     families = "".join(
@@ -60,7 +64,14 @@ def page() -> str:
         f"| {', '.join(f'`{name}`' for name in refusal.names)} | {refusal.cause} | {refusal.fix} |\n"
         for refusal in REFUSALS
     ]
-    return BEGIN + "".join(rows) + BELOW.format(source=source) + families + REFUSED + "".join(refused)
+    return (
+        BEGIN
+        + "".join(rows)
+        + BELOW.format(scores=scores, averages=SOURCE)
+        + families
+        + REFUSED
+        + "".join(refused)
+    )
 
 
 def row(known: KnownModel) -> str:
@@ -69,8 +80,9 @@ def row(known: KnownModel) -> str:
     least = f"{model.min_dimensions} to " if model.min_dimensions else ""
     scores = [""] * 4
     if model.scores:
-        means = mmeb.summarize(mmeb.published(model.scores).scores)
-        scores = [f"{means[name]:.1f}" for name in ("image", "video", "visdoc", "overall")]
+        means = mmeb.published_means(model.scores).means
+        star = r"\*" if model.scores in reported_names() else ""
+        scores = [f"{means[name]:.1f}{star}" for name in ("image", "video", "visdoc", "overall")]
     cells = [
         f"[{model.repository}](https://huggingface.co/{model.repository})",
         *(model.parameters, NETWORKS[profile.network], f"`{profile.name}`", f"{least}{model.dimensions}"),

@@ -33,14 +33,15 @@ def score_table(
     if own is not None:
         lines.append(f"published: {own.source}")
     lines.append("")
+    tasks, averages = ({}, {}) if own is None else (own.tasks, own.means)
     lines += [
         f"{result.task:<{width}}  {result.percentage:6.2f}  {result.metric}, {_queries(result)}"
-        f"{_beside(own and own.tasks, result.task)}"
+        f"{_beside(tasks, result.task)}"
         for result in results
     ]
     lines.append("")
     lines += [
-        f"{name:<{width}}  {mean:6.2f}  {_how_many(counts, name)}{_beside(own and own.means, name)}"
+        f"{name:<{width}}  {mean:6.2f}  {_how_many(counts, name)}{_beside(averages, name)}"
         for name, mean in means.items()
     ]
     return "\n".join(lines)
@@ -59,5 +60,5 @@ def _how_many(counts: Mapping[str, tuple[int, int]], name: str) -> str:
     return "its one task" if of == 1 else f"mean of {of} tasks"
 
 
-def _beside(published: Mapping[str, float] | None, name: str) -> str:
-    return f", published {published[name]:.2f}" if published and name in published else ""
+def _beside(published: Mapping[str, float], name: str) -> str:
+    return f", published {published[name]:.2f}" if name in published else ""

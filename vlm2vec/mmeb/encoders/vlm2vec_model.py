@@ -104,7 +104,8 @@ class VLM2VecEncoder:
 
     def described(self) -> Mapping[str, str]:
         """Profile, prompts, frames, pixels, and what vectors were compared with."""
-        return described(self.profile, self._family, self.frames, published=self.prompts == "original")
+        frames = "all" if self.frames is None else self.frames
+        return described(self.profile, self._family, frames, published=self.prompts == "original")
 
     def encode(self, contents: Sequence[Content], *, role: Role) -> list[Row]:
         """A row for each sample, or the error that it gave."""

@@ -69,6 +69,18 @@ def test_damaged_frames_are_replaced_by_others_of_the_same_number():
     assert not set(found) & set(range(GOP, 2 * GOP))
 
 
+@pytest.mark.parametrize("rule", ["clock", "spread"])
+def test_damage_does_not_move_the_times_of_the_frames_behind_it(rule):
+    data = make("mp4")
+    with pytest.warns(VLM2VecWarning):
+        clip = read_frames(Source.from_bytes(damaged(data, 12)), Sampling(None, fps=5, rule=rule))
+    found = positions(clip.frames, decode_all(data))
+    assert -1 not in found
+    assert max(found) > 2 * GOP
+    assert len(found) == 12 or rule == "clock"
+    assert clip.times == pytest.approx([i / 25 for i in found])
+
+
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
 def test_a_cut_off_file_gives_what_is_there_and_says_so(container):
     data = make(container)

@@ -35,6 +35,7 @@ from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.profiles import Profile
+from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs
 
 FILE = INPUTS / "clip30.mp4"  # 30 frames at 10 a second
 TOKENIZER = AutoTokenizer.from_pretrained(CHECKPOINTS["qwen3_vl"])
@@ -398,6 +399,27 @@ def test_a_clip_in_blocks_has_the_same_vector_in_any_batch_and_in_training(
     assert np.abs(alone[0] - alone[2]).max() > 1e-3
     (pictures,) = model.encode([[{"images": clip}, "a cat"]])
     assert (np.abs(pictures - alone[0]).max() < 5e-7) == (profile is IMAGES)
+
+
+@pytest.mark.parametrize("profile", [SECONDS, IMAGES], ids=["seconds", "images"])
+def test_gradients_through_clips_in_blocks_do_not_depend_on_chunks(golden: Path, profile: Profile) -> None:
+    sides = [
+        [[{"video": frames(5, first, height=56)}, "a cat"] for first in (0, 20, 40)],
+        ["a cat", {"video": FILE}, [{"video": frames(5, 0, height=56)}, "what"]],
+    ]
+    queries, documents = ([parse_input(one, index=i) for i, one in enumerate(side)] for side in sides)
+    lengths = []
+    for chunk in (1, 6):
+        model = VLM2Vec(golden / "tiny_qwen2vl", profile=profile, device="cpu").train()
+        numbers = range(3)
+        loss = GradCacheLoss(model, max_inputs_per_chunk=chunk, kept_tokens=0)(
+            Pairs(queries, documents, numbers, list(numbers), list(numbers), [100, 101, 102])
+        )
+        loss.backward()
+        gradients = [weight.grad for weight in model[0].model.parameters() if weight.grad is not None]
+        lengths.append([loss.item(), *(float(one.norm()) for one in gradients)])
+    assert len(lengths[0]) > 50
+    np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-3)
 
 
 def test_a_damaged_clip_in_blocks_has_the_same_vector_in_any_batch(

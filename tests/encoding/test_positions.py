@@ -35,6 +35,47 @@ def test_mrope_equals_transformers(tiny: VLM2Vec, spans: list, tail: int) -> Non
     assert token_positions(given_spans, "mrope").T.tolist() == expected[:, 0].tolist()
 
 
+def behind_the_largest(spans: list, ticks: int) -> list[list[int]]:
+    """Row by row: text counts on behind the largest position of any axis, time steps are `ticks` apart."""
+    rows: list[list[int]] = []
+    for span in spans:
+        start = max((max(row) for row in rows), default=-1) + 1
+        if isinstance(span, int):
+            rows += [[start + i] * 3 for i in range(span)]
+        else:
+            rows += [
+                [start + ticks * t, start + h, start + w]
+                for t in range(span[0])
+                for h in range(span[1])
+                for w in range(span[2])
+            ]
+    return rows
+
+
+mixed_spans = st.lists(st.one_of(st.integers(1, 5), grids), min_size=1, max_size=6)
+
+
+@given(spans=mixed_spans)
+def test_mrope_max_goes_on_behind_the_largest_of_all_axes(spans: list) -> None:
+    assert token_positions(spans, "mrope_max").tolist() == behind_the_largest(spans, 1)
+
+
+@given(spans=mixed_spans, ticks=st.integers(0, 9))
+def test_mrope_time_counts_ticks_from_step_to_step(spans: list, ticks: int) -> None:
+    ticking = [span if isinstance(span, int) else (*span, ticks) for span in spans]
+    assert token_positions(ticking, "mrope_time").tolist() == behind_the_largest(spans, ticks)
+
+
+def test_schemes_agree_on_pictures() -> None:
+    """Which have one time step; a long clip tells "mrope" from the others."""
+    pictures: list = [3, (1, 2, 5), (1, 4, 1), 2]
+    schemes: tuple = ("mrope", "mrope_max", "mrope_time")
+    found = [token_positions(pictures, scheme).tolist() for scheme in schemes]
+    assert found[0] == found[1] == found[2]
+    behind = [token_positions([(6, 2, 3, 4), 1], scheme)[-1, 0] for scheme in schemes]
+    assert behind == [3, 6, 21]
+
+
 def test_1d_counts_every_token_by_its_place() -> None:
     positions = token_positions([2, (2, 3, 1), 4], "1d")
     assert positions.tolist() == [[i, i, i] for i in range(12)]

@@ -153,6 +153,17 @@ def test_prompts_are_instructions_for_inputs_that_have_none(golden: Path) -> Non
     np.testing.assert_allclose(model.encode_document(TEXTS), model.encode(TEXTS), atol=1e-6)
 
 
+def test_queries_end_as_the_profile_ends_them(golden: Path) -> None:
+    profile = dataclasses.replace(profiles.get("vlm2vec-v2"), query_suffix="<|endoftext|>")
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile=profile, device="cpu")
+    ended = model.encode([{"prompt": f"{text}<|endoftext|>"} for text in TEXTS])
+    np.testing.assert_allclose(model.encode_query(TEXTS), ended, atol=5e-7)
+    np.testing.assert_array_equal(model.encode_document(TEXTS), model.encode(TEXTS))
+    assert np.abs(model.encode_query(TEXTS) - model.encode(TEXTS)).max() > 1e-2
+    query, document = (model.preprocess(TEXTS, task=task)["input_ids"] for task in ("query", "document"))
+    assert query.shape[1] == document.shape[1] + 1
+
+
 def test_a_bad_input_costs_itself_alone(tiny: VLM2Vec, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n nothing behind it")

@@ -67,8 +67,9 @@ def test_the_index_does_not_matter_and_everything_else_does() -> None:
         replace(base, instruction="represent"),
         replace(base, instruction=None),
         replace(base, prompt="raw"),
+        replace(base, role="query"),
     ]
-    assert first_of_each([base, *others]) == [0, 0, 2, 3, 4, 5, 6]
+    assert first_of_each([base, *others]) == [0, 0, 2, 3, 4, 5, 6, 7]
 
 
 def test_errors_are_equal_to_nothing() -> None:

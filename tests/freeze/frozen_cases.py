@@ -23,11 +23,16 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from golden_cases import ADAPTED, CASES, GOLDEN, raw_input
 
-from vlm2vec import Limits, Video, VLM2Vec, errors, mmeb, pdf_pages, profiles
+from vlm2vec import Limits, Video, VLM2Vec, errors, mmeb, pdf_pages
 from vlm2vec.training import LoRA, Mixture, SubBatchSampler
 from vlm2vec.world.samples import write_samples
 
 FROZEN = Path(__file__).parent / "frozen"
+FAMILIES = (
+    *("gme-qwen2vl", "lamra-ret", "ops-mm-v1", "rzenembed"),
+    *("vlm2vec-embedded", "vlm2vec-v1-qwen2vl", "vlm2vec-v2"),
+)
+"""Profiles whose vectors are frozen; others have golden numbers."""
 PROFILES = Path(__file__).parents[1] / "data" / "golden_profiles"
 TINY = GOLDEN / "tiny_qwen2vl"
 PICTURE = np.random.default_rng(7).integers(0, 256, (70, 90, 3), dtype=np.uint8)
@@ -142,7 +147,7 @@ def vectors() -> dict[str, np.ndarray]:
         found |= {f"demo/{index}": row for index, row in enumerate(embedded.encode(drawn))}
         captions = [sample.caption for sample in write_samples(folder / "demo")]
         found |= {f"demo query/{index}": row for index, row in enumerate(embedded.encode_query(captions))}
-        for name in profiles.names():
+        for name in FAMILIES:
             model = VLM2Vec(TINY, profile=name, device="cpu")
             given = [forms(files)[form] for form in ("text before image", "page", "video with options")]
             found[f"profile/{name}"] = model.encode(given, instruction="Find this:").ravel()

@@ -117,3 +117,10 @@ def test_a_row_is_parsed_once_each_time_it_is_drawn(tmp_path: Path, monkeypatch:
     batches = RowBatches(Mixture([source]), sampler, RowParser())
     batches._read([(0, number) for number in range(10)])
     assert len(parsed) == 20
+
+
+def test_inputs_of_a_row_know_which_side_they_are_on() -> None:
+    rows = [{**row, "negatives": ["another answer"]} for row in texts(10)]
+    pairs = next(iter(batches_of(rows)))["batch"].pairs
+    assert {item.role for item in pairs.queries} == {"query"}
+    assert [item.role for item in pairs.documents] == ["document"] * 20

@@ -20,6 +20,15 @@ PROFILE_FILE = "vlm2vec.json"
 CONTROL = r"<\|[^|]+\|>|<[A-Za-z0-9_]+>"
 """What a control token looks like in the words of a profile: `<|this|>` or `<this>`."""
 
+# Fields of profiles and of pixel rules that came after models were saved and results were kept.
+_LATER = frozenset(
+    (
+        *("network", "clip", "part_order", "instruction_rule", "default_text"),
+        *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps"),
+        *("sizing", "resizer", "frames"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -111,9 +120,27 @@ class Profile:
         )
         return list(dict.fromkeys(token for word in words for token in re.findall(CONTROL, word or "")))
 
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields as plain values, as they are saved, and as kept results are known by.
+
+        A field that came later is left out where it says what was always done: so what was saved and kept
+        before stays as it is.
+
+        Example:
+            >>> from vlm2vec import profiles
+            >>> "clip" in profiles.get("vlm2vec-v2").as_dict(), profiles.get("rzenembed").as_dict()["clip"]
+            (False, 'images')
+        """
+        said = asdict(self)
+        for part, values in ((self.pixels, said["pixels"]), (self, said)):
+            for field in fields(part):
+                if field.name in _LATER and getattr(part, field.name) == field.default:
+                    del values[field.name]
+        return said
+
     def save(self, folder: Path) -> None:
         """Write the profile into a model folder as `vlm2vec.json`."""
-        text = json.dumps({"profile": asdict(self)}, indent=2, ensure_ascii=False)
+        text = json.dumps({"profile": self.as_dict()}, indent=2, ensure_ascii=False)
         (folder / PROFILE_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod

@@ -221,6 +221,15 @@ def test_vlm2vec_is_given_a_token_without_a_picture_as_a_token(golden: Path, nam
     assert np.abs(with_token - without).max() > 1e-2
 
 
+def test_the_role_of_a_sample_reaches_the_prompt(golden: Path) -> None:
+    profile = replace(profiles.get("vlm2vec-v2"), query_suffix="<|endoftext|>")
+    model = VLM2Vec(golden / "tiny_qwen2vl", profile=profile, device="cpu")
+    encoder = encoder_of(model, prompts="profile")
+    content = Content("a cat", "a cat", None)
+    for role, task in (("query", model.encode_query), ("document", model.encode_document)):
+        np.testing.assert_array_equal(encoder.encode([content], role=role)[0], task("a cat"))
+
+
 def test_settings_that_make_no_sense_are_refused(tiny: VLM2Vec, embedded: VLM2Vec) -> None:
     with pytest.raises(InputError, match="frames is 'first'"):
         encoder_of(tiny, frames="first")

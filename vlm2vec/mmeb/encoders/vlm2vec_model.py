@@ -76,7 +76,7 @@ class VLM2VecEncoder:
         """Weights, profile, prompts, frames, type and settings."""
         return {
             "weights": weights_digest(self.model.state_dict()),
-            "profile": asdict(self.profile),
+            "profile": self.profile.as_dict(),
             "prompts": "profile" if self._original is None else asdict(self._original),
             "frames": self.frames,
             "dtype": str(next(self.model.parameters()).dtype),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-__all__ = ["Refusal", "refusal_of"]
+__all__ = ["REFUSALS", "Refusal", "refusal_of"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,8 @@ _LATE = (
 )
 _MANY_VECTORS = "this model gives a vector for each token, and this package one for each input"
 _NO_WEIGHTS = "no weights of this model were published"
-_SCORES = "Its published scores are all there is. " + _USE_ANOTHER
 
-_REFUSALS = (
+REFUSALS = (
     Refusal(("TIGER-Lab/VLM2Vec-LLaVa-Next",), _OTHER_NETWORK.format("LLaVA-NeXT"), _USE_ANOTHER),
     Refusal(
         ("TIGER-Lab/VLM2Vec-Full", "TIGER-Lab/VLM2Vec-LoRA", "DeepGlint-AI/UniME-Phi3.5-V-4.2B"),
@@ -61,8 +60,8 @@ _REFUSALS = (
         "for each token; this package loads one adapter and takes the state of the last token",
         "Load it with its own code and give mmeb.evaluate a function. " + _USE_ANOTHER,
     ),
-    Refusal(("IFM-TTE*", "*/IFM-TTE*"), _NO_WEIGHTS, _SCORES),
-    Refusal(("seed-*embedding*", "*/seed-*embedding*"), _NO_WEIGHTS, _SCORES),
+    Refusal(("IFM-TTE*", "*/IFM-TTE*"), _NO_WEIGHTS, _USE_ANOTHER),
+    Refusal(("seed-*embedding*", "*/seed-*embedding*"), _NO_WEIGHTS, _USE_ANOTHER),
 )
 
 
@@ -79,7 +78,7 @@ def refusal_of(repository: str) -> Refusal | None:
     return next(
         (
             refusal
-            for refusal in _REFUSALS
+            for refusal in REFUSALS
             if any(fnmatchcase(name, pattern.lower()) for pattern in refusal.names)
         ),
         None,

@@ -6,17 +6,26 @@ test hands it the same processor built around transformers' PIL backend; everyth
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+from golden_families import CHECKPOINTS, PROFILES
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import transformer as stock_module
-from transformers import AutoTokenizer, Qwen2VLProcessor
+from transformers import (
+    AutoTokenizer,
+    ProcessorMixin,
+    Qwen2_5_VLProcessor,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlm2vec import VLM2Vec
+from vlm2vec.encoding.saved_folder import card_note
 
 PICTURES = [
     PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (84, 112, 3), dtype=np.uint8))
@@ -36,18 +45,25 @@ class _NoVideoProcessor:
     def __init__(self, **_: object) -> None: ...
 
 
-class _PilProcessor(Qwen2VLProcessor):
+STOCK = {one.__name__: one for one in (Qwen2VLProcessor, Qwen2_5_VLProcessor, Qwen3VLProcessor)}
+
+
+def without_video(stock: type[ProcessorMixin]) -> type[ProcessorMixin]:
     """The stock processor without its video half, which is what needs torchvision."""
 
-    def check_argument_for_proper_class(self, argument_name: str, argument: object) -> type:
-        return type(argument)
+    class PilProcessor(stock):  # type: ignore[valid-type,misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: object) -> type:
+            return type(argument)
+
+    return PilProcessor
 
 
 class _AutoProcessor:
     @staticmethod
-    def from_pretrained(path: str, **_: object) -> Qwen2VLProcessor:
+    def from_pretrained(path: str, **_: object) -> ProcessorMixin:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        return _PilProcessor(
+        named = json.loads((Path(path) / "preprocessor_config.json").read_text())["processor_class"]
+        return without_video(STOCK[named])(
             image_processor=Qwen2VLImageProcessorPil.from_pretrained(path),
             tokenizer=tokenizer,
             video_processor=_NoVideoProcessor(),
@@ -88,3 +104,35 @@ def test_texts_agree_where_positions_are_1d(
     np.testing.assert_allclose(
         tiny.encode(TEXTS, instruction="Find:"), stock.encode(TEXTS, prompt="Find:"), atol=2e-6
     )
+
+
+@pytest.mark.parametrize("instruction", [None, "Find it", "Find it!"])
+def test_qwen3_vl_embedding_gives_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instruction: str | None
+) -> None:
+    model = VLM2Vec(CHECKPOINTS["qwen3_vl"], profile=PROFILES["qwen3_vl"], device="cpu", dtype="float32")
+    stock = plain(model, tmp_path, monkeypatch)
+    for inputs in (TEXTS, WITH_PICTURES):
+        theirs = stock.encode(inputs, prompt=instruction)
+        np.testing.assert_allclose(model.encode(inputs, instruction=instruction), theirs, atol=2e-6)
+
+
+def test_texts_of_nomic_agree_but_for_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = VLM2Vec(CHECKPOINTS["biqwen"], profile=PROFILES["biqwen"], device="cpu", dtype="float32")
+    stock = plain(model, tmp_path, monkeypatch)
+    np.testing.assert_allclose(model.encode_document(TEXTS), stock.encode_document(TEXTS), atol=2e-6)
+    assert np.abs(model.encode_query(TEXTS) - stock.encode_query(TEXTS)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("qwen3_vl", ["vectors of videos are not."]),
+        ("biqwen", ["vectors of videos are not.", "vectors of `encode_query` are not the same there."]),
+        ("plain_1d", ["vectors of images, videos and pages are not."]),
+    ],
+)
+def test_the_card_says_where_they_differ(name: str, said: list[str]) -> None:
+    note = card_note(PROFILES[name])
+    assert all(sentence in note for sentence in said)
+    assert note.count("are not") == len(said)

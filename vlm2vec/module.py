@@ -60,6 +60,10 @@ class InputModule(Transformer):  # type: ignore[misc]
     ) -> None:
         # The prompts this model was trained with, for whoever opens a saved folder with other software.
         tokenizer.chat_template = chat_template(profile)
+        # It writes every token, so the tokenizer must append none: that of Qwen3-VL-Embedding does.
+        appends = tokenizer.backend_tokenizer.post_processor
+        if appends is not None and appends.num_special_tokens_to_add(False):
+            tokenizer.backend_tokenizer.post_processor = None
         init_transformer(self, network, tokenizer)
         self.profile = profile
         if not isinstance(limits, Limits | None):

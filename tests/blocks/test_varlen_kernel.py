@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from golden_cases import CASES, raw_input
+from golden_families import CHECKPOINTS, PROFILES
 from torch import Tensor
 from torch.nn.attention import varlen
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -129,6 +130,16 @@ def test_vectors_are_those_of_the_cpu_branch(
     assert {call["window_size"] for call in calls} == ({(-1, 0)} if model is tiny else {(-1, 0), (-1, -1)})
     assert any(len(call["key"]) > len(call["query"]) for call in calls) == (share or pooled)
     assert (calls[-1]["max_q"] == 1) == pooled
+
+
+@pytest.mark.parametrize("name", ["qwen3_vl", "chat_mrope"])
+def test_vectors_of_other_networks_are_those_of_the_cpu_branch(name: str, mixed: list[Any]) -> None:
+    model = VLM2Vec(CHECKPOINTS[name], profile=PROFILES[name], device="cpu", dtype="float32")
+    expected = model.encode(mixed)
+    with cuda_branches() as calls:
+        vectors = model.encode(mixed)
+    np.testing.assert_allclose(vectors, expected, atol=2 * NEAR)
+    assert {call["window_size"] for call in calls} == {(-1, 0), (-1, -1)}
 
 
 def test_gradients_are_those_of_the_cpu_branch(embedded: VLM2Vec, mixed: list[Any]) -> None:

@@ -52,11 +52,27 @@ def card_note(profile: Profile) -> str:
         'model = VLM2Vec("this/folder")',
         "```",
     ]
-    if profile.positions == "1d":
-        lines += [
-            "",
-            "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors "
-            "of texts are the same there, vectors of images, videos and pages are not. "
-            "Use `vlm2vec.VLM2Vec` for those.",
-        ]
+    for difference in _differences(profile):
+        lines += ["", f"{difference} Use `vlm2vec.VLM2Vec` for those."]
     return "\n".join(lines) + "\n"
+
+
+def _differences(profile: Profile) -> list[str]:
+    """What plain sentence-transformers cannot express, in sentences."""
+    found = []
+    if profile.positions == "1d":
+        found.append(
+            "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors "
+            "of texts are the same there, vectors of images, videos and pages are not."
+        )
+    elif profile.clip != "block" or profile.pixels.frames is not None or profile.positions != "mrope":
+        found.append(
+            "Its videos are sampled, resized or written in a way that plain `SentenceTransformer` does not "
+            "know: vectors of texts, images and pages are the same there, vectors of videos are not."
+        )
+    if profile.query_suffix is not None:
+        found.append(
+            "Its queries end in tokens of their own, which plain `SentenceTransformer` does not write: "
+            "vectors of `encode_query` are not the same there."
+        )
+    return found

@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import BatchFeature, Qwen2VLConfig
 
-from vlm2vec.encoding.plan import MediaPiece, Planned
+from vlm2vec.encoding.pieces import MediaPiece
+from vlm2vec.encoding.plan import Planned
 
 _COLOURS = 3
 
@@ -32,7 +33,7 @@ def flops_of_plans(config: Qwen2VLConfig, plans: Iterable[Planned]) -> int:
     """The same for inputs that are planned and not yet decoded."""
     total = 0
     for plan in plans:
-        grids = [piece.grid for piece in plan.pieces if isinstance(piece, MediaPiece)]
+        grids = [piece.grid for piece in plan.pieces if isinstance(piece, MediaPiece) and piece.is_first]
         total += language_flops(config.text_config, [plan.tokens])
         total += vision_flops(config.vision_config, grids)
     return total

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vec.encoding.plan import Failed, MediaPiece, Planned, TextPiece
+from vlm2vec.encoding.pieces import MediaPiece, TextPiece
+from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Image, Input, Text

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from vlm2vec.encoding.batches import Batch, batches
 from vlm2vec.encoding.engine import Budget
-from vlm2vec.encoding.plan import MediaPiece, Planned, TextPiece
+from vlm2vec.encoding.pieces import MediaPiece, TextPiece
+from vlm2vec.encoding.plan import Planned
 from vlm2vec.inputs.parts import Image, Input
 from vlm2vec.media.source import Source
 

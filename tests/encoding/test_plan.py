@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from vlm2vec import Limits, Video, VLM2Vec, errors
 from vlm2vec.encoding import prepare
-from vlm2vec.encoding.plan import Failed, MediaPiece, Planned, Planner
+from vlm2vec.encoding.pieces import MediaPiece
+from vlm2vec.encoding.plan import Failed, Planned, Planner
 from vlm2vec.encoding.prepare import Preparer
 from vlm2vec.errors import VLM2VecError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_batch
@@ -120,7 +121,7 @@ def decoding_is_impossible(*, but_animations: bool = False) -> Iterator[None]:
             "load_picture",
             "render_page",
             "fit",
-            "resize",
+            "fit_frames",
             "patchify",
         ):
             patch.setattr(prepare, name, refuse)

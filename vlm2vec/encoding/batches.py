@@ -14,7 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from vlm2vec.encoding.plan import Failed, MediaPiece, Planned, TextPiece
+from vlm2vec.encoding.pieces import MediaPiece, TextPiece
+from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prefixes import MIN_SAVED
 
 __all__ = ["Batch", "batches"]
@@ -69,13 +70,13 @@ def _by_start(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
 
 
 def _symbols(plan: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
-    """The prompt as numbers: tokens of texts, and a negative number for each medium."""
+    """The prompt as numbers: tokens of texts, and a negative number for each medium, or step of a clip."""
     ids: list[int] = []
     for piece in plan.pieces:
         if isinstance(piece, TextPiece):
             ids += piece.ids
         else:
-            ids.append(-1 - numbers.setdefault(piece.key, len(numbers)))
+            ids.append(-1 - numbers.setdefault((piece.key, piece.step), len(numbers)))
     return np.array(ids, dtype=np.int32)
 
 

@@ -182,6 +182,6 @@ def _padded_media(
         return {}
     return {
         pixels: torch.from_numpy(np.concatenate([visual.patches for visual in visuals])),
-        grids: torch.tensor([visual.grid for visual in visuals]),
-        counts: torch.tensor([len(row) for row in rows]),
+        grids: torch.tensor([grid for visual in visuals for grid in visual.grids]),
+        counts: torch.tensor([sum(len(visual.grids) for visual in row) for row in rows]),
     }

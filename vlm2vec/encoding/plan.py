@@ -8,83 +8,35 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
+from vlm2vec.encoding.clips import Words, frames_per_step, is_file, needs_times, sampling_of, unfolded
 from vlm2vec.encoding.pages import expand_documents
+from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
-from vlm2vec.errors import ContextLengthError, InputError, VLM2VecError
+from vlm2vec.errors import ContextLengthError, VLM2VecError
 from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf import page_size_in_pixels
 from vlm2vec.media.probe import image_size
-from vlm2vec.media.resize import target_size
-from vlm2vec.media.sampling import Sampling
-from vlm2vec.media.source import Source
+from vlm2vec.media.resize import frame_size, target_size
 from vlm2vec.media.video import clip_shape
 from vlm2vec.profiles import Profile
 from vlm2vec.sameness import media_key
 
-__all__ = [
-    "Failed",
-    "MediaPiece",
-    "Planned",
-    "Planner",
-    "TextPiece",
-    "sampling_of",
-    "within_context",
-]
+__all__ = ["Failed", "Planned", "Planner"]
 
-Grid: TypeAlias = tuple[int, int, int]
+Prompt: TypeAlias = list[Words | MediaPiece]
 
 _TOKENISED_AT_ONCE = 128  # texts; their tokens come as Python lists, and of many texts that is megabytes
 
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
 _TOKENISING = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class TextPiece:
-    """Tokens of a text; `floor` is how many of the first truncation must leave, `tail` of the last."""
-
-    ids: Sequence[int]
-    floor: int
-    tail: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens."""
-        return len(self.ids)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MediaPiece:
-    """A picture, page or clip.
-
-    Attributes:
-        part: The medium.
-        key: Equal for the same medium with the same settings.
-        grid: Patches in time, height and width; (0, 0, 0) while unknown.
-        tokens: Tokens that it makes.
-    """
-
-    part: Media
-    key: Hashable
-    grid: Grid = (0, 0, 0)
-    tokens: int = 0
-
-    @property
-    def patches(self) -> int:
-        """Patches that the vision tower computes; of a still, the two temporal slices are one."""
-        return prod(self.grid)
-
-
-Piece: TypeAlias = TextPiece | MediaPiece
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,6 +49,8 @@ class Planned:
         pieces: Its prompt in order.
         tokens: Tokens, media included.
         truncate: Whether its texts may be shortened.
+        prompt: What the pieces were made of, its media whole: where less of a clip comes than was planned,
+            they are made again.
     """
 
     index: int
@@ -104,6 +58,7 @@ class Planned:
     pieces: tuple[Piece, ...]
     tokens: int
     truncate: bool
+    prompt: Sequence[Words | MediaPiece] = ()
 
     @property
     def media(self) -> dict[Hashable, MediaPiece]:
@@ -152,35 +107,55 @@ class Planner:
             run: Maps over media; a thread pool's `map` reads several headers at a time.
         """
         layouts = [self._lay_out(item) for _, item in items]
-        segments = [segment for layout in layouts if isinstance(layout, list) for segment in layout]
-        texts = self._tokenised(segments)
-        media = {id(part): MediaPiece(part, media_key(part)) for part in segments if isinstance(part, Media)}
-        known: dict[Hashable, MediaPiece | VLM2VecError] = {piece.key: piece for piece in media.values()}
-        if measure:
-            known = dict(zip(known, run(self._measured, known.values()), strict=True))
+        known = self._known(layouts, run if measure else None)
+        prompts = [
+            _measured_prompt(item, layout, known) for (_, item), layout in zip(items, layouts, strict=True)
+        ]
+        pieces = iter(self.pieces([prompt for prompt in prompts if isinstance(prompt, list)]))
         planned: list[Planned | Failed] = []
-        for (index, item), layout in zip(items, layouts, strict=True):
+        for (index, item), prompt in zip(items, prompts, strict=True):
             if isinstance(item, VLM2VecError):
                 planned.append(Failed(index, item))
                 continue
-            if isinstance(layout, VLM2VecError):
-                planned.append(Failed(index, layout))
+            if isinstance(prompt, VLM2VecError):
+                planned.append(Failed(index, prompt))
                 continue
+            own = next(pieces)
             try:
-                good = [
-                    _own(segment, known[media[id(segment)].key])
-                    if isinstance(segment, Media)
-                    else texts[segment]
-                    for segment in layout
-                ]
-                shown = self._shown(good, truncate=truncate)
+                shown = self._shown(own, truncate=truncate)
             except VLM2VecError as error:
                 release(item)
                 planned.append(Failed(index, error.at(item.index, item.describe())))
             else:
                 tokens = sum(piece.tokens for piece in shown)
-                planned.append(Planned(index, item, tuple(good), tokens, truncate))
+                planned.append(Planned(index, item, tuple(own), tokens, truncate, tuple(prompt)))
         return planned
+
+    def pieces(self, prompts: Sequence[Prompt]) -> list[list[Piece]]:
+        """The pieces of each prompt: clips in as many blocks as their grids say, texts tokenised."""
+        shown = [unfolded(prompt, self.profile) for prompt in prompts]
+        texts = self._tokenised([part for prompt in shown for part in prompt if isinstance(part, Words)])
+        return [
+            [part if isinstance(part, MediaPiece) else texts[part] for part in prompt] for prompt in shown
+        ]
+
+    def _known(
+        self,
+        layouts: Sequence[list[Segment] | VLM2VecError],
+        run: Callable[..., Iterable[Any]] | None,
+    ) -> dict[int, MediaPiece | VLM2VecError]:
+        """For the `id` of each medium its piece, measured unless `run` is `None`; equal media have one."""
+        media = [
+            MediaPiece(part, media_key(part))
+            for layout in layouts
+            if isinstance(layout, list)
+            for part in layout
+            if isinstance(part, Media)
+        ]
+        pieces: dict[Hashable, MediaPiece | VLM2VecError] = {piece.key: piece for piece in media}
+        if run is not None:
+            pieces = dict(zip(pieces, run(self._measured, pieces.values()), strict=True))
+        return {id(piece.part): pieces[piece.key] for piece in media}
 
     def _shown(self, pieces: list[Piece], *, truncate: bool) -> list[Piece]:
         """The pieces within the context; whether a video file fits is known only when it is decoded."""
@@ -188,7 +163,7 @@ class Planner:
             return within_context(pieces, self.max_tokens, truncate=truncate)
         except ContextLengthError:
             parts = [piece.part for piece in pieces if isinstance(piece, MediaPiece)]
-            if any(isinstance(part, Clip) and isinstance(part.content, Source) for part in parts):
+            if any(isinstance(part, Clip) and is_file(part) for part in parts):
                 return pieces
             raise
 
@@ -201,10 +176,10 @@ class Planner:
             release(item)
             return error.at(item.index, item.describe()).without_frames()
 
-    def _tokenised(self, segments: Sequence[Segment]) -> dict[Segment, TextPiece]:
+    def _tokenised(self, words: Iterable[Words]) -> dict[Words, TextPiece]:
         """Tokens of each text."""
-        pieces: dict[Segment, TextPiece] = {}
-        texts = dict.fromkeys(segment for segment in segments if not isinstance(segment, Media))
+        pieces: dict[Words, TextPiece] = {}
+        texts = dict.fromkeys(words)
         for plain in (True, False):
             kind = [text for text in texts if isinstance(text, Plain) == plain]
             # Something of the text itself must be left, not its instruction alone.
@@ -233,17 +208,21 @@ class Planner:
         return ids
 
     def _measured(self, piece: MediaPiece) -> MediaPiece | VLM2VecError:
+        rules = self.profile.pixels
         try:
-            grid = self._grid(piece.part)
+            time, (height, width), times = self._shape(piece.part)
         except VLM2VecError as error:
             return error.without_frames()
-        return MediaPiece(piece.part, piece.key, grid, prod(grid) // self.profile.pixels.merge_size**2)
+        return piece.measured(
+            (time, height // rules.patch_size, width // rules.patch_size), times, rules.merge_size
+        )
 
-    def _grid(self, media: Media) -> Grid:
-        rules, limits, frames = self.profile.pixels, self.limits, 1
+    def _shape(self, media: Media) -> tuple[int, tuple[int, int], tuple[float, ...]]:
+        """Time steps, height and width in pixels, and the seconds of its frames."""
+        rules, limits = self.profile.pixels, self.limits
         if isinstance(media, Document):
             assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
-            height, width = page_size_in_pixels(
+            size = page_size_in_pixels(
                 media.content,
                 media.pages[0],
                 rules,
@@ -251,19 +230,46 @@ class Planner:
                 password=media.password,
                 limits=limits,
             )
-        elif isinstance(media, Image):
+            return 1, size, ()
+        if isinstance(media, Image):
             size = image_size(media.content, limits=limits)
-            height, width = target_size(*size, rules, max_pixels=media.max_pixels)
-        else:
-            shape = clip_shape(media.content, sampling_of(media, self.profile), limits=limits)
-            frames = -(-shape.frames // rules.temporal_patch_size)
-            height, width = target_size(
-                shape.height, shape.width, rules, frame=True, max_pixels=media.max_pixels
-            )
-        return frames, height // rules.patch_size, width // rules.patch_size
+            return 1, target_size(*size, rules, max_pixels=media.max_pixels), ()
+        timed = needs_times(self.profile)
+        shape = clip_shape(
+            media.content,
+            sampling_of(media, self.profile),
+            limits=limits,
+            frame_rate=media.frame_rate,
+            timed=timed,
+        )
+        size = frame_size(
+            shape.height,
+            shape.width,
+            rules,
+            count=shape.frames,
+            of_file=is_file(media),
+            max_pixels=media.max_pixels,
+        )
+        steps = -(-shape.frames // frames_per_step(self.profile))
+        return steps, size, shape.times if timed else ()
 
 
-def _uncut(text: Plain | Control) -> tuple[str, str]:
+def _measured_prompt(
+    item: Input | VLM2VecError,
+    layout: list[Segment] | VLM2VecError,
+    known: Mapping[int, MediaPiece | VLM2VecError],
+) -> Prompt | VLM2VecError:
+    """The prompt with the pieces of its media, or what is wrong with one."""
+    if isinstance(item, VLM2VecError) or isinstance(layout, VLM2VecError):
+        return item if isinstance(item, VLM2VecError) else layout
+    try:
+        return [_own(part, known[id(part)]) if isinstance(part, Media) else part for part in layout]
+    except VLM2VecError as error:
+        release(item)
+        return error.at(item.index, item.describe())
+
+
+def _uncut(text: Words) -> tuple[str, str]:
     """Start and end of a text that truncation leaves alone."""
     if isinstance(text, Control):
         return "", ""
@@ -277,41 +283,3 @@ def _own(part: Media, piece: MediaPiece | VLM2VecError) -> MediaPiece:
         raise piece.copy() from piece.__cause__
     # What the URLs of an input lead to is held by its own parts, until its batch is decoded.
     return replace(piece, part=part)
-
-
-def sampling_of(clip: Clip, profile: Profile) -> Sampling:
-    """Which frames of a clip are taken: its own settings, or the profile's number."""
-    default = profile.num_frames if clip.fps is None else None
-    return Sampling(default if clip.num_frames is None else clip.num_frames, clip.fps, clip.start, clip.end)
-
-
-def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) -> list[Piece]:
-    """The pieces, texts shortened from the end where they do not fit and may be.
-
-    Media, instructions, the profile's own words and the last token, which is the one pooled, stay.
-
-    Raises:
-        InputError: There is nothing at all.
-        ContextLengthError: They do not fit.
-    """
-    total = sum(piece.tokens for piece in pieces)
-    if not pieces:
-        raise InputError("there is nothing to embed", fix="Give a text, an instruction or media.")
-    excess = total - max_tokens
-    shortened = list(pieces)
-    for index in reversed(range(len(pieces) if truncate and excess > 0 else 0)):
-        piece = pieces[index]
-        if not isinstance(piece, TextPiece):
-            continue
-        tail = max(piece.tail, index == len(pieces) - 1)
-        end = len(piece.ids) - tail
-        cut = max(0, min(excess, end - piece.floor))
-        excess -= cut
-        shortened[index] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
-    if excess > 0:
-        raise ContextLengthError(
-            f"the input has {total:,} tokens, and the model's context holds {max_tokens:,}",
-            fix="Shorten the text, as encode(..., truncate=True) and --truncate of `vlm2vec encode` and "
-            "`vlm2vec search` do, or give fewer pages, frames or max_pixels.",
-        )
-    return shortened

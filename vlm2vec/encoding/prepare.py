@@ -9,16 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from vlm2vec.encoding.plan import (
-    Failed,
-    MediaPiece,
-    Planned,
-    Planner,
-    TextPiece,
-    sampling_of,
-    within_context,
-)
-from vlm2vec.encoding.positions import token_positions
+from vlm2vec.encoding.clips import is_file, needs_times, sampling_of, ticks_of
+from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
+from vlm2vec.encoding.plan import Failed, Planned, Planner
+from vlm2vec.encoding.positions import Span, token_positions
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
@@ -27,7 +21,7 @@ from vlm2vec.media.frames import Frames, sample_frames
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.patches import patchify
 from vlm2vec.media.pdf import render_page
-from vlm2vec.media.resize import fit, resize
+from vlm2vec.media.resize import fit, fit_frames
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
 
@@ -42,14 +36,25 @@ class Visual:
         patches: uint8, `(t * h * w, 588)` of a still, whose two temporal slices are equal, and
             `(t * h * w, 1176)` of a clip.
         grid: Patches in time, height and width.
-        is_clip: Whether it stands at a `<|video_pad|>`.
-        digest: Equal for equal patches, wherever they came from.
+        is_clip: Whether it stands at a `<|video_pad|>`. A clip that is shown as pictures does not: it is as
+            many stills of one size, one after the other.
+        digest: Equal for equal patches at equal places, wherever they came from.
+        times: Seconds of each frame of a clip; empty where there is no clock, or nobody asks for it.
+        ticks: How far apart two time steps are in its positions, where they tell time.
     """
 
     patches: npt.NDArray[np.uint8]
     grid: tuple[int, int, int]
     is_clip: bool
     digest: bytes
+    times: tuple[float, ...] = ()
+    ticks: int = 0
+
+    @property
+    def grids(self) -> list[tuple[int, int, int]]:
+        """The grid of a clip, or of each still."""
+        time, height, width = self.grid
+        return [self.grid] if self.is_clip else [(1, height, width)] * time
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +120,19 @@ class Preparer:
 
     def decode(self, media: Media) -> Visual | VLM2VecError:
         """The patches of a medium, or what is wrong with it."""
-        rules, is_clip = self.planner.profile.pixels, isinstance(media, Clip)
-        if not is_clip:
-            # Of the two temporal slices of a still, which are equal, one.
-            rules = replace(rules, temporal_patch_size=1)
+        profile = self.planner.profile
+        is_clip = isinstance(media, Clip) and profile.clip != "images"
+        # Of the two temporal slices of a still, which are equal, one.
+        rules = profile.pixels if is_clip else replace(profile.pixels, temporal_patch_size=1)
         try:
-            patches, grid = patchify(self._pixels(media), rules)
+            pixels, times = self._frames(media) if isinstance(media, Clip) else (self._picture(media), ())
+            patches, grid = patchify(pixels, rules)
         except VLM2VecError as error:
             return error.without_frames()
-        hashed = hashlib.blake2b(repr((grid, is_clip)).encode(), digest_size=16)
+        ticks = ticks_of(media, times, profile) if isinstance(media, Clip) else 0
+        hashed = hashlib.blake2b(repr((grid, is_clip, ticks)).encode(), digest_size=16)
         hashed.update(patches.data)
-        return Visual(patches, grid, is_clip, hashed.digest())
+        return Visual(patches, grid, is_clip, hashed.digest(), times, ticks)
 
     def lay_out(
         self, planned: Planned, visuals: Mapping[Hashable, Visual | VLM2VecError]
@@ -142,62 +149,85 @@ class Preparer:
             return error.at(planned.item.index, planned.item.describe())
 
     def _laid_out(self, planned: Planned, visuals: Mapping[Hashable, Visual | VLM2VecError]) -> Prepared:
-        merge = self.planner.profile.pixels.merge_size
-        pieces: list[TextPiece | MediaPiece] = []
-        shown = []
-        for piece in planned.pieces:
-            if isinstance(piece, MediaPiece):
-                visual = visuals[piece.key]
-                if isinstance(visual, VLM2VecError):
-                    raise visual.copy() from visual.__cause__
-                shown.append(visual)
-                time, height, width = visual.grid
-                merged = (time, height // merge, width // merge)
-                pieces.append(MediaPiece(piece.part, piece.key, merged, int(np.prod(merged))))
-            else:
-                pieces.append(piece)
+        profile, seen = self.planner.profile, dict[Hashable, Visual]()
+        for key in planned.media:
+            visual = visuals[key]
+            if isinstance(visual, VLM2VecError):
+                raise visual.copy() from visual.__cause__
+            seen[key] = visual
+        merge = profile.pixels.merge_size
+        pieces = self._pieces(planned, seen)
         pieces = within_context(pieces, self.planner.max_tokens, truncate=planned.truncate)
+        media = [piece if isinstance(piece, MediaPiece) else None for piece in pieces]
         pads = {False: self._id(IMAGE_TOKEN), True: self._id(VIDEO_TOKEN)}
         ids = [
             piece.ids
             if isinstance(piece, TextPiece)
-            else np.full(piece.tokens, pads[isinstance(piece.part, Clip)])
+            else np.full(piece.tokens, pads[seen[piece.key].is_clip])
+            for piece in pieces
+        ]
+        spans: list[Span] = [
+            piece.tokens if isinstance(piece, TextPiece) else (*piece.span(merge), seen[piece.key].ticks)
             for piece in pieces
         ]
         return Prepared(
             np.concatenate([np.asarray(row, dtype=np.int64) for row in ids]),
-            token_positions(
-                [piece.tokens if isinstance(piece, TextPiece) else piece.grid for piece in pieces],
-                self.planner.profile.positions,
-            ),
-            tuple(shown),
-            np.repeat([isinstance(piece, MediaPiece) for piece in pieces], [len(row) for row in ids]),
+            token_positions(spans, profile.positions),
+            tuple(seen[piece.key] for piece in media if piece is not None and piece.is_first),
+            np.repeat([piece is not None for piece in media], [len(row) for row in ids]),
             planned.item,
         )
+
+    def _pieces(self, planned: Planned, seen: Mapping[Hashable, Visual]) -> Sequence[Piece]:
+        """The pieces with what came of the media; texts are written again where they tell of it."""
+
+        def came(piece: MediaPiece) -> MediaPiece:
+            visual = seen[piece.key]
+            return piece.measured(visual.grid, visual.times, self.planner.profile.pixels.merge_size)
+
+        is_as_planned = all(
+            (piece.grid, piece.times) == (seen[piece.key].grid, seen[piece.key].times)
+            for piece in planned.pieces
+            if isinstance(piece, MediaPiece)
+        )
+        if is_as_planned:
+            return planned.pieces
+        if self.planner.profile.clip == "block":
+            return [came(piece) if isinstance(piece, MediaPiece) else piece for piece in planned.pieces]
+        prompt = [came(part) if isinstance(part, MediaPiece) else part for part in planned.prompt]
+        return self.planner.pieces([prompt])[0]
 
     def _id(self, token: str) -> int:
         found: int = self.planner.tokenizer.convert_tokens_to_ids(token)
         return found
 
-    def _pixels(self, media: Media) -> npt.NDArray[np.uint8]:
-        """The pixels of a medium, `(frames, H, W, 3)`: one frame of a picture or a page."""
+    def _picture(self, media: Image | Document) -> npt.NDArray[np.uint8]:
+        """The pixels of a picture or page, `(1, H, W, 3)`."""
         rules, limits = self.planner.profile.pixels, self.planner.limits
         if isinstance(media, Image):
             picture = load_picture(media.content, alpha=rules.alpha, limits=limits)
             return fit(picture, rules, max_pixels=media.max_pixels)[None]
-        if isinstance(media, Document):
-            assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
-            page = render_page(
-                media.content,
-                media.pages[0],
-                rules,
-                max_pixels=media.max_pixels,
-                password=media.password,
-                limits=limits,
-            )
-            return page[None]
-        read: Callable[..., Frames] = read_frames if isinstance(media.content, Source) else sample_frames
-        sampling = sampling_of(media, self.planner.profile)
-        frames = read(media.content, sampling, alpha=rules.alpha, limits=limits).frames
-        first = fit(frames[0], rules, frame=True, max_pixels=media.max_pixels)
-        return np.stack([first, *(resize(frame, *first.shape[:2]) for frame in frames[1:])])
+        assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
+        page = render_page(
+            media.content,
+            media.pages[0],
+            rules,
+            max_pixels=media.max_pixels,
+            password=media.password,
+            limits=limits,
+        )
+        return page[None]
+
+    def _frames(self, clip: Clip) -> tuple[npt.NDArray[np.uint8], tuple[float, ...]]:
+        """The pixels of a clip, `(frames, H, W, 3)`, and where they are asked for its seconds."""
+        profile, limits = self.planner.profile, self.planner.limits
+        read: Callable[..., Frames] = read_frames if isinstance(clip.content, Source) else sample_frames
+        frames = read(
+            clip.content,
+            sampling_of(clip, profile),
+            alpha=profile.pixels.alpha,
+            limits=limits,
+            frame_rate=clip.frame_rate,
+        )
+        pixels = fit_frames(frames.frames, profile.pixels, of_file=is_file(clip), max_pixels=clip.max_pixels)
+        return pixels, tuple(frames.times) if needs_times(profile) else ()

@@ -64,7 +64,8 @@ PROFILES = {
     "lamra_1d": profiles.get("lamra-ret-qwen2.5vl"),
 }
 CHECKPOINTS = {
-    name: DATA / ("golden_qwen3_vl/tiny_qwen3vl" if name == "qwen3_vl" else "golden_qwen2_5_vl/tiny_qwen2_5_vl")
+    name: DATA
+    / ("golden_qwen3_vl/tiny_qwen3vl" if name == "qwen3_vl" else "golden_qwen2_5_vl/tiny_qwen2_5_vl")
     for name in PROFILES
 }
 

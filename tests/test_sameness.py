@@ -123,7 +123,14 @@ def test_media_of_different_kinds_differ() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"num_frames": 3}, {"fps": 1.0}, {"start": 0.5}, {"end": 2.0}, {"max_pixels": 50_000}],
+    [
+        {"num_frames": 3},
+        {"fps": 1.0},
+        {"start": 0.5},
+        {"end": 2.0},
+        {"frame_rate": 2.0},
+        {"max_pixels": 50_000},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_settings_of_a_clip_count(change: dict[str, Any]) -> None:

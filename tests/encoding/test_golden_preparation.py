@@ -25,7 +25,9 @@ def preparer_of(name: str) -> Preparer:
     return Preparer(Planner(tokenizer, PROFILES[name], Limits(), 32_768))
 
 
-def check(ready: Prepared, planned: Planned, name: str, said: dict[str, Any], numbers: dict[str, Any]) -> None:
+def check(
+    ready: Prepared, planned: Planned, name: str, said: dict[str, Any], numbers: dict[str, Any]
+) -> None:
     assert ready.token_ids.tolist() == numbers[f"input_ids/{name}"].tolist()
     if f"position_ids/{name}" in numbers:
         assert ready.positions.T.tolist() == numbers[f"position_ids/{name}"].tolist()

@@ -122,6 +122,7 @@ BAD = {
     "max_pixels without media": ({"text": "t", "max_pixels": 1000}, "stands beside no media"),
     "start after end": ({"video": FRAMES, "start": 2, "end": 2}, "is not before end"),
     "fps of frames": ({"video": [PHOTO], "fps": 2}, "fps needs the times"),
+    "rate without video": ({"image": PHOTO, "frame_rate": 2}, '"frame_rate" stands beside no video'),
     "option twice": ({"video": Video([PHOTO], num_frames=2), "num_frames": 2}, '"num_frames" is given twice'),
 }
 
@@ -151,6 +152,7 @@ OPTIONS = {
     "max_pixels": [0, 1.5, "big", True],
     "fps": [0, -1, float("nan"), float("inf"), "2", True, 1j, 10**400, np.complex64(1)],
     "start": [-0.1, float("nan"), "0", True, [1]],
+    "frame_rate": [0, -1, float("inf"), "25", True],
     "end": [0, -1, float("inf"), None.__class__],
     "page": [0, -1, "3", 1.0, True, [1]],
     "pages": [0, "", " ", [], (), [0], [1.5], ["1"], 1.5, True, {1}],

@@ -37,6 +37,16 @@ def test_a_videos_options_reach_the_clip(files):
     assert (clip.num_frames, clip.fps, clip.start, clip.end, clip.max_pixels) == (2, 1.0, 0.0, 3.0, 5000)
 
 
+@pytest.mark.parametrize("frames", [[PHOTO] * 3, FRAMES], ids=["list", "array"])
+def test_frames_whose_rate_is_said_can_be_sampled_by_time(frames):
+    clip = only(Video(frames, frame_rate=10, fps=2, end=0.4))
+    assert (clip.frame_rate, clip.fps, clip.end) == (10.0, 2.0, 0.4)
+    assert only({"video": frames, "frame_rate": 10, "start": 0.1}).frame_rate == 10.0
+    assert repr(Video([PHOTO] * 3, frame_rate=10)) == "Video(list of 3, frame_rate=10.0)"
+    with pytest.raises(InputError, match="Say the frame_rate"):
+        parse_input(Video(frames, start=0.1))
+
+
 def test_a_video_is_not_opened_before_it_is_parsed():
     video = Video("no/such.mp4")
     with pytest.raises(MediaError, match="does not exist"):

@@ -113,10 +113,21 @@ def test_alpha_is_dropped_or_composited_on_white(mode):
     assert np.array_equal(load_image(picture, alpha="white"), expected)
 
 
+def test_four_channels_alone_are_pasted_on_white():
+    transparent = random_picture().convert("RGBA")
+    transparent.putalpha(Image.linear_gradient("L").resize(transparent.size))
+    pasted = Image.new("RGB", transparent.size, (255, 255, 255))
+    pasted.paste(transparent, mask=transparent.getchannel("A"))
+    for given in (transparent, source(transparent), np.asarray(transparent)):
+        assert np.array_equal(load_image(given, alpha="white_rgba"), np.asarray(pasted))
+    grey = transparent.convert("LA")
+    assert np.array_equal(load_image(grey, alpha="white_rgba"), load_image(grey, alpha="drop"))
+
+
 def test_alpha_is_treated_alike_in_files_and_pil_images():
     picture = random_picture().convert("LA")
     picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    for alpha in ("drop", "white"):
+    for alpha in ("drop", "white", "white_rgba"):
         assert np.array_equal(load_image(source(picture), alpha=alpha), load_image(picture, alpha=alpha))
 
 
@@ -127,6 +138,7 @@ def test_a_transparent_palette_entry_is_dropped_or_composited():
     given = source(picture, transparency=1)
     assert load_image(given, alpha="drop").tolist() == [[[10, 20, 30], [40, 50, 60]]]
     assert load_image(given, alpha="white").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    assert load_image(given, alpha="white_rgba").tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
 @pytest.mark.parametrize(("mode", "clear", "solid"), [("L", 7, 9), ("RGB", (7, 7, 7), (9, 9, 9))])

@@ -1,5 +1,10 @@
+import math
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media_making import random_picture
@@ -7,8 +12,8 @@ from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vlm2vec.errors import InputError
-from vlm2vec.media.pixels import PixelRules
-from vlm2vec.media.resize import fit, resize, target_size
+from vlm2vec.media.pixels import FrameRules, PixelRules
+from vlm2vec.media.resize import fit, fit_frames, frame_size, resize, target_size
 
 V2 = PixelRules(tiny_image_side=56, extreme_ratio="square")
 
@@ -152,3 +157,141 @@ def test_rounded_first_shows_in_the_pixels_and_spares_frames():
 def test_the_first_size_is_that_of_transformers_for_sides_of_a_token_or_more(height, width):
     rules = PixelRules(min_pixels=1, max_pixels=28 * 28 * 20_000, rounded_first=True)
     assert target_size(height, width, rules) == smart_resize(height, width, 28, 4 * 28**2, 16384 * 28**2)
+
+
+def naive_size(height, width, factor, least, most):
+    """The rule of qwen_vl_utils, written out."""
+    rows, columns = (max(factor, round(side / factor) * factor) for side in (height, width))
+    if rows * columns > most:
+        by = math.sqrt(height * width / most)
+        return tuple(max(factor, math.floor(side / by / factor) * factor) for side in (height, width))
+    if rows * columns < least:
+        by = math.sqrt(least / (height * width))
+        return tuple(math.ceil(side * by / factor) * factor for side in (height, width))
+    return rows, columns
+
+
+TOKEN = 32 * 32
+CLIPS = FrameRules(
+    min_pixels=128 * TOKEN,
+    max_pixels=768 * TOKEN,
+    total_pixels=7680 * TOKEN,
+    total_pixels_of_files=115_200 * TOKEN,
+    rounded_to=64,
+    resizer="float32",
+)
+UTILS = PixelRules(4 * TOKEN, 1800 * TOKEN, patch_size=16, sizing="utils", frames=CLIPS)
+
+
+def naive_frame_size(height, width, count, *, of_file, max_pixels=None):
+    """The two passes of qwen_vl_utils, as Qwen3-VL-Embedding's script calls it."""
+    if not of_file:
+        most = 16_384 * 64**2 if max_pixels is None else min(max_pixels, 16_384 * 64**2)
+        height, width = naive_size(height, width, 64, 4 * 64**2, most)
+    total = (115_200 if of_file else 7680) * TOKEN
+    count += count % 2
+    most = max(min(768 * TOKEN, total / count * 2), int(128 * TOKEN * 1.05))
+    return naive_size(height, width, 32, 128 * TOKEN, min(most, max_pixels or most))
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_sizes_by_utils_give_each_side_a_token_first(height, width):
+    if max(height, width) <= 200 * min(height, width):
+        expected = naive_size(height, width, 32, 4 * TOKEN, 1800 * TOKEN)
+        assert target_size(height, width, UTILS) == expected
+
+
+def test_the_two_ways_to_size_differ_for_a_side_below_half_a_token():
+    by_utils, by_processor = (PixelRules(sizing=name) for name in ("utils", "processor"))
+    assert target_size(10, 200, by_utils) == (28, 196)  # 1 x 7 tokens, at least 4
+    assert target_size(10, 200, by_processor) == (28, 252)  # 0 x 7 tokens, so it grows
+
+
+@given(st.integers(8, 2000), st.integers(8, 1600), st.integers(1, 64), st.booleans())
+def test_frames_have_the_size_that_the_original_gives_them(height, width, count, of_file):
+    if max(height, width) <= 200 * min(height, width):
+        expected = naive_frame_size(height, width, count, of_file=of_file)
+        assert frame_size(height, width, UTILS, count=count, of_file=of_file) == expected
+
+
+@given(st.integers(64, 2000), st.integers(64, 2000), st.booleans())
+def test_max_pixels_lowers_the_budget_of_frames_and_never_raises_it(height, width, of_file):
+    for max_pixels in (200 * TOKEN, 5000 * TOKEN):
+        size = frame_size(height, width, UTILS, count=6, of_file=of_file, max_pixels=max_pixels)
+        assert size == naive_frame_size(height, width, 6, of_file=of_file, max_pixels=max_pixels)
+        assert size[0] * size[1] <= min(max_pixels, 768 * TOKEN)
+    assert frame_size(720, 1280, UTILS, count=6, of_file=of_file, max_pixels=16 * TOKEN) == (96, 160)
+
+
+def test_more_frames_share_the_total_and_the_repeated_one_counts():
+    sizes = [frame_size(1080, 1920, UTILS, count=count, of_file=False) for count in (2, 31, 32, 64, 500)]
+    areas = [height * width // TOKEN for height, width in sizes]
+    assert areas == sorted(areas, reverse=True)
+    assert sizes[1] == sizes[2]  # 31 frames are 16 pairs, as 32 are
+    assert areas[0] <= 768
+    assert areas[-1] <= 134  # 1.05 of the least, which binds
+    assert frame_size(1080, 1920, UTILS, count=64, of_file=True) > sizes[3]
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_frames_too_narrow_or_without_pixels_are_errors(of_file):
+    with pytest.raises(InputError, match="ratio above 200"):
+        frame_size(1, 300, UTILS, count=2, of_file=of_file)
+    with pytest.raises(InputError, match="0 x 20"):
+        frame_size(20, 0, UTILS, count=2, of_file=of_file)
+    with pytest.raises(InputError, match="less than one token"):
+        frame_size(100, 100, UTILS, count=2, of_file=of_file, max_pixels=1023)
+
+
+def test_frames_given_as_pictures_are_resized_twice_and_those_of_a_file_once():
+    picture = np.asarray(random_picture(160, 120))
+    rounded = resize(picture, 128, 128)
+    for of_file, once in ((False, rounded), (True, picture)):
+        fitted = fit_frames([picture] * 3, UTILS, of_file=of_file)
+        size = frame_size(120, 160, UTILS, count=3, of_file=of_file)
+        floats = torch.from_numpy(once.copy()).permute(2, 0, 1)[None].float()
+        made = torch.nn.functional.interpolate(floats, size, mode="bicubic", antialias=True)
+        expected = made.clamp(0, 255).round().to(torch.uint8)[0].permute(1, 2, 0).numpy()
+        assert fitted.shape == (3, *size, 3)
+        assert all(np.array_equal(frame, expected) for frame in fitted)
+
+
+@pytest.mark.parametrize(
+    "rules", [V2, PixelRules(rounded_first=True), PixelRules(fixed_size=(120, 90)), UTILS], ids=range(4)
+)
+@pytest.mark.parametrize("of_file", [False, True])
+def test_all_frames_get_the_size_of_the_first(rules, of_file):
+    frames = [np.asarray(random_picture(90 + 10 * i, 70, seed=i)) for i in range(3)]
+    fitted = fit_frames(frames, rules, of_file=of_file)
+    assert fitted.shape == (3, *frame_size(70, 90, rules, count=3, of_file=of_file), 3)
+    if rules.frames is None:
+        first = fit(frames[0], rules, frame=True)
+        others = [resize(frame, *first.shape[:2]) for frame in frames[1:]]
+        assert np.array_equal(fitted, np.stack([first, *others]))
+
+
+def test_without_rules_of_their_own_frames_are_sized_like_pictures():
+    for count in (1, 500):
+        size = frame_size(720, 1280, V2, count=count, of_file=count == 1, max_pixels=50 * 784)
+        assert size == target_size(720, 1280, V2, frame=True, max_pixels=50 * 784)
+
+
+def test_families_whose_frames_are_images_squeeze_and_round_them_as_images():
+    rules = replace(ROUNDED, frames=FrameRules(28 * 28 * 256, ROUNDED.max_pixels, rounded_to=28))
+    for height, width in ((10, 100), (375, 500), (1, 30_000)):
+        picture = np.asarray(random_picture(width, height))
+        assert np.array_equal(fit_frames([picture], rules, of_file=False)[0], fit(picture, ROUNDED))
+
+
+def test_torchs_resizer_works_on_levels_and_differs_from_pillows():
+    rules = PixelRules(resizer="torch")
+    picture = random_picture(150, 90)
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    made = torch.nn.functional.interpolate(levels, (84, 140), mode="bicubic", antialias=True)
+    expected = made[0].permute(1, 2, 0).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of arrays that cannot be written to
+        assert np.array_equal(fit(picture, rules), expected)
+        assert np.array_equal(fit(np.asarray(picture), rules), expected)
+    assert not np.array_equal(fit(picture, PixelRules()), expected)
+    assert fit(expected, rules) is expected

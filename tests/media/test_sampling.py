@@ -80,9 +80,55 @@ def test_a_start_behind_the_clip_is_an_error_that_says_where_it_ends():
 
 
 @pytest.mark.parametrize(
+    ("count", "fps", "settings", "expected"),
+    [
+        (30, 1, {"min_frames": 4}, [0, 10, 19, 29]),  # 3 would be taken
+        (30, 1, {"min_frames": 3}, [0, 10, 19, 29]),  # made even
+        (30, 1, {}, [0, 29]),
+        (30, 2, {"num_frames": 6}, [0, 6, 12, 17, 23, 29]),
+        (30, 2, {"num_frames": 5}, [0, 10, 19, 29]),
+        (30, 1.7, {}, [0, 10, 19, 29]),  # 5.1
+        (30, 100, {"num_frames": None}, list(range(30))),
+        (5, 100, {"num_frames": None}, [0, 1, 3, 4]),
+        (1, 1, {"min_frames": 4}, [0]),
+        (30, 1, {"num_frames": 1}, [0]),
+        (30, 0.01, {"num_frames": None}, [0, 29]),
+    ],
+)
+def test_spread_frames_are_as_many_as_fps_says_made_even(count, fps, settings, expected):
+    """Counted by hand from `smart_nframes` of qwen_vl_utils; 10 frames a second."""
+    sampling = Sampling(**{"num_frames": 64, **settings}, fps=fps, rule="spread")
+    assert sampling.choose([i / 10 for i in range(count)], count / 10) == expected
+
+
+@given(st.integers(2, 3000), st.floats(0.1, 120), st.floats(0.1, 200), st.integers(2, 64), st.integers(1, 9))
+def test_spread_frames_are_those_of_the_naive_rule(count, rate, fps, num_frames, min_frames):
+    wanted = min(max(count / rate * fps, min_frames + min_frames % 2), num_frames - num_frames % 2, count)
+    wanted = int(wanted // 2 * 2)
+    expected = [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)]
+    sampling = Sampling(num_frames, fps, min_frames=min_frames, rule="spread")
+    assert sampling.choose([i / rate for i in range(count)], count / rate) == expected
+
+
+def test_a_number_of_spread_frames_is_taken_as_it_is_and_rounded():
+    for sampling in (Sampling(7, rule="spread"), Sampling(7, min_frames=12, rule="spread")):
+        assert sampling.choose(TENTHS[:30], 3.0) == [0, 5, 10, 14, 19, 24, 29]
+        assert sampling.choose_untimed(30) == [0, 5, 10, 14, 19, 24, 29]
+        assert sampling.choose_untimed(3) == [0, 1, 2]
+    assert Sampling(7).choose_untimed(30) == [0, 4, 9, 14, 19, 24, 29]
+
+
+def test_spread_frames_stay_within_the_range_and_last_as_long_as_it():
+    sampling = Sampling(None, fps=2, start=1, end=3.95, rule="spread")
+    assert sampling.choose(TENTHS, 10.0) == [10, 16, 22, 27, 33, 39]
+
+
+@pytest.mark.parametrize(
     "setting",
     [
         {"num_frames": 0},
+        {"min_frames": 0},
+        {"min_frames": 1.5},
         {"num_frames": -1},
         {"num_frames": 2.5},
         {"num_frames": True},
@@ -100,7 +146,7 @@ def test_a_start_behind_the_clip_is_an_error_that_says_where_it_ends():
     ],
 )
 def test_settings_that_make_no_sense_are_errors(setting):
-    with pytest.raises(InputError, match=r"start|end|fps|num_frames"):
+    with pytest.raises(InputError, match=r"start|end|fps|num_frames|min_frames"):
         Sampling(**setting)
 
 

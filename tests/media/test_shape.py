@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ SETTINGS = [
     Sampling(start=0.5, end=0.9),
     Sampling(start=1.03, end=1.05),
     Sampling(None, end=0.01),
+    Sampling(rule="spread"),
+    Sampling(7, fps=3, min_frames=4, rule="spread"),
+    Sampling(None, fps=5, start=0.3, end=1.7, rule="spread"),
 ]
 HIDDEN = {"auto-alt-ref": "1", "lag-in-frames": "16"}
 CLIPS = {
@@ -43,8 +48,11 @@ def animation(kind):
 @pytest.mark.parametrize("name", [*CLIPS, "GIF", "WEBP", "PNG", "AVIF"])
 def test_the_shape_is_that_of_the_frames(name, sampling):
     source = Source.from_bytes(CLIPS[name] if name in CLIPS else animation(name))
-    frames = read_frames(source, sampling).frames
-    assert clip_shape(source, sampling) == ClipShape(len(frames), 64, 96)
+    read = read_frames(source, sampling)
+    assert len(read.times) == len(read.frames)
+    timed = ClipShape(len(read.frames), 64, 96, tuple(read.times))
+    assert clip_shape(source, sampling, timed=True) == timed
+    assert clip_shape(source, sampling) == (timed if sampling.by_clock else replace(timed, times=()))
 
 
 @pytest.mark.parametrize("num_frames", [1, 8, 100, None])
@@ -71,6 +79,29 @@ def test_the_shape_of_pictures_is_that_of_their_frames(content):
         assert clip_shape(content, Sampling(num_frames)) == ClipShape(len(frames), 30, 40)
 
 
+@pytest.mark.parametrize(
+    "sampling", [Sampling(5), Sampling(None, fps=2), Sampling(3, start=0.5, end=2)], ids=str
+)
+def test_pictures_whose_rate_is_known_have_times(tmp_path, sampling):
+    for i in range(12):
+        (tmp_path / f"{i}.png").write_bytes(image_bytes(random_picture(40, 30, seed=i)))
+    folder, array = Source.from_path(tmp_path), np.zeros((12, 30, 40, 3), np.uint8)
+    chosen = sampling.choose([i / 4 for i in range(12)], 3.0)
+    expected = ClipShape(len(chosen), 30, 40, tuple(i / 4 for i in chosen))
+    for content, read in ((folder, read_frames), (array, sample_frames), (tuple(array), sample_frames)):
+        assert clip_shape(content, sampling, frame_rate=4) == expected
+        assert tuple(read(content, sampling, frame_rate=4).times) == expected.times
+    assert clip_shape(array, Sampling(5), timed=True).times == ()
+
+
+@pytest.mark.parametrize("name", ["mp4", "GIF"])
+def test_a_file_has_a_rate_of_its_own(name):
+    source = Source.from_bytes(CLIPS[name] if name in CLIPS else animation(name))
+    for action in (clip_shape, read_frames):
+        with pytest.raises(InputError, match="frame_rate is given for a file"):
+            action(source, Sampling(), frame_rate=4)
+
+
 def test_no_video_is_decoded_and_no_more_packets_are_read_than_needed(monkeypatch):
     packets = []
     real = ClipFile.packets
@@ -87,6 +118,8 @@ def test_no_video_is_decoded_and_no_more_packets_are_read_than_needed(monkeypatc
     assert len(packets) == 8
     clip_shape(source, Sampling(8, fps=5))
     assert len(packets) == 68
+    clip_shape(source, Sampling(8), timed=True)
+    assert len(packets) == 128
 
 
 def test_errors_are_those_of_reading():

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from vlm2vec.encoding.pieces import MediaPiece
-from vlm2vec.encoding.prompt import Control, Plain
+from vlm2vec.encoding.prompt import Control, Plain, unfolds
 from vlm2vec.inputs.parts import Clip
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
@@ -72,16 +72,10 @@ def unfolded(prompt: Iterable[Words | MediaPiece], profile: Profile) -> list[Wor
     """
     shown: list[Words | MediaPiece] = []
     for segment in prompt:
-        if not _is_shown_in_blocks(segment, profile):
+        if isinstance(segment, MediaPiece) and segment.is_measured and unfolds(segment.part, profile):
+            _append_blocks(shown, segment, profile)
+        else:
             shown.append(segment)
-            continue
-        steps = segment.grid[0]
-        seconds = _seconds(segment, profile) if profile.clip == "seconds" else []
-        for step in range(steps):
-            if seconds:
-                _append_uncut(shown, f"<{seconds[step]:.1f} seconds>")
-            block = replace(segment, step=step, tokens=segment.tokens // steps)
-            shown += [Control(profile.media_start), block, Control(profile.media_end)]
     return [segment for segment in shown if isinstance(segment, MediaPiece) or segment.text]
 
 
@@ -105,10 +99,14 @@ def ticks_of(clip: Clip, times: Sequence[float], profile: Profile) -> int:
     return int(round(frame * profile.pixels.temporal_patch_size, 6)) * _TICKS_PER_SECOND
 
 
-def _is_shown_in_blocks(segment: Words | MediaPiece, profile: Profile) -> bool:
-    if profile.clip == "block" or not isinstance(segment, MediaPiece):
-        return False
-    return isinstance(segment.part, Clip) and segment.is_measured
+def _append_blocks(shown: list[Words | MediaPiece], clip: MediaPiece, profile: Profile) -> None:
+    steps = clip.grid[0]
+    seconds = _seconds(clip, profile) if profile.clip == "seconds" else []
+    for step in range(steps):
+        if seconds:
+            _append_uncut(shown, f"<{seconds[step]:.1f} seconds>")
+        block = replace(clip, step=step, tokens=clip.tokens // steps)
+        shown += [Control(profile.media_start), block, Control(profile.media_end)]
 
 
 def _seconds(clip: MediaPiece, profile: Profile) -> list[float]:

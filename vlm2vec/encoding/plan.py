@@ -260,8 +260,10 @@ def _measured_prompt(
     known: Mapping[int, MediaPiece | VLM2VecError],
 ) -> Prompt | VLM2VecError:
     """The prompt with the pieces of its media, or what is wrong with one."""
-    if isinstance(item, VLM2VecError) or isinstance(layout, VLM2VecError):
-        return item if isinstance(item, VLM2VecError) else layout
+    if isinstance(item, VLM2VecError):
+        return item
+    if isinstance(layout, VLM2VecError):
+        return layout
     try:
         return [_own(part, known[id(part)]) if isinstance(part, Media) else part for part in layout]
     except VLM2VecError as error:

@@ -51,7 +51,7 @@ def token_positions(
             continue
         grid = np.indices(span[:3]).reshape(3, -1).T
         if scheme == "mrope_time":
-            grid = grid * [span[3] if len(span) == 4 else 1, 1, 1]
+            grid[:, 0] *= span[3] if len(span) == 4 else 1
         rows.append(grid + start)
         start += max(span[1:3]) if scheme == "mrope" else int(grid.max(initial=-1)) + 1
     return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)

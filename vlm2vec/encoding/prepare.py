@@ -13,7 +13,7 @@ from vlm2vec.encoding.clips import is_file, needs_times, sampling_of, ticks_of
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.plan import Failed, Planned, Planner
 from vlm2vec.encoding.positions import Span, token_positions
-from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media
+from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media, unfolds
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
@@ -158,7 +158,6 @@ class Preparer:
         merge = profile.pixels.merge_size
         pieces = self._pieces(planned, seen)
         pieces = within_context(pieces, self.planner.max_tokens, truncate=planned.truncate)
-        media = [piece if isinstance(piece, MediaPiece) else None for piece in pieces]
         pads = {False: self._id(IMAGE_TOKEN), True: self._id(VIDEO_TOKEN)}
         ids = [
             piece.ids
@@ -173,8 +172,8 @@ class Preparer:
         return Prepared(
             np.concatenate([np.asarray(row, dtype=np.int64) for row in ids]),
             token_positions(spans, profile.positions),
-            tuple(seen[piece.key] for piece in media if piece is not None and piece.is_first),
-            np.repeat([piece is not None for piece in media], [len(row) for row in ids]),
+            tuple(seen[piece.key] for piece in pieces if isinstance(piece, MediaPiece) and piece.is_first),
+            np.repeat([isinstance(piece, MediaPiece) for piece in pieces], [len(row) for row in ids]),
             planned.item,
         )
 
@@ -192,7 +191,7 @@ class Preparer:
         )
         if is_as_planned:
             return planned.pieces
-        if self.planner.profile.clip == "block":
+        if not any(unfolds(piece.part, self.planner.profile) for piece in planned.media.values()):
             return [came(piece) if isinstance(piece, MediaPiece) else piece for piece in planned.pieces]
         prompt = [came(part) if isinstance(part, MediaPiece) else part for part in planned.prompt]
         return self.planner.pieces([prompt])[0]

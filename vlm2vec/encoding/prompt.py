@@ -21,6 +21,7 @@ __all__ = [
     "Plain",
     "Segment",
     "lay_out",
+    "unfolds",
     "with_default_instruction",
     "with_role",
 ]
@@ -101,7 +102,7 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
         if index:
             after_instruction = instructed == index - 1
             segments.append(Plain(profile.instruction_joiner if after_instruction else profile.joiner))
-        if isinstance(piece, Plain) or _unfolds(piece, profile):
+        if isinstance(piece, Plain) or unfolds(piece, profile):
             segments.append(piece)
         else:
             segments += [Control(profile.media_start), piece, Control(profile.media_end)]
@@ -133,7 +134,7 @@ def _instruction(text: str, rule: Literal["as_is", "full_stop"]) -> str:
     return text + "." if text and not unicodedata.category(text[-1]).startswith("P") else text
 
 
-def _unfolds(piece: Segment, profile: Profile) -> bool:
+def unfolds(piece: Segment, profile: Profile) -> bool:
     """Whether it is a clip that becomes several blocks."""
     return isinstance(piece, Clip) and profile.clip != "block"
 

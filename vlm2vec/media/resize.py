@@ -239,15 +239,17 @@ def _squeezed_frame_size(
     height: int, width: int, rules: PixelRules, *, of_file: bool, max_pixels: int | None
 ) -> tuple[int, int]:
     """Size of a frame before the budget for frames applies."""
-    side = None if rules.frames is None else rules.frames.rounded_to
-    if rules.fixed_size is not None or side is None or of_file:
+    if rules.frames is None or rules.frames.rounded_to is None or rules.fixed_size is not None or of_file:
         return _squeezed_size(height, width, rules, frame=True)
+    side = rules.frames.rounded_to
     if rules.rounded_first:
         return _rounded_size(height, width, side)
     _check_ratio(height, width)
     least, most = (squares * side**2 for squares in _ROUNDED_SQUARES)
-    # fetch_video hands a greatest area on to the first resizing too.
-    return _utils_size(height, width, side, least, most if max_pixels is None else min(most, max_pixels))
+    if max_pixels is not None:
+        # fetch_video hands it on to the first resizing too, and knows none below the least area.
+        most = min(most, max(max_pixels, rules.frames.min_pixels))
+    return _utils_size(height, width, side, least, most)
 
 
 def _greatest_frame(frames: FrameRules, temporal_patch_size: int, count: int, *, of_file: bool) -> float:

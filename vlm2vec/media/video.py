@@ -117,8 +117,8 @@ def clip_shape(
         LimitError: Its frames are larger than a limit, or reading takes too long.
 
     Example:
-        >>> clip_shape(np.zeros((20, 32, 48, 3), np.uint8), Sampling(8))
-        ClipShape(frames=8, height=32, width=48)
+        >>> clip_shape(np.zeros((20, 32, 48, 3), np.uint8), Sampling(3), frame_rate=10)
+        ClipShape(frames=3, height=32, width=48, times=(0.0, 0.9, 1.9))
     """
     limits = limits or Limits()
     if not isinstance(content, Source):

@@ -70,6 +70,7 @@ def test_every_form_with_a_path_is_written(embedded: VLM2Vec, samples: list[Samp
         (picture, {"image": f"media/{picture.name}"}),
         (clip, {"video": f"media/{clip.name}"}),
         (note, "a note"),
+        (Video([picture], frame_rate=4), {"video": [f"media/{picture.name}"], "frame_rate": 4.0}),
         (Video(clip, num_frames=4, end=1), {"video": f"media/{clip.name}", "num_frames": 4, "end": 1.0}),
         ({"text": "look", "video": Video(frames)}, ["look", {"video": [f"media/{picture.name}"] * 3}]),
         (pdf_pages(pdf)[1], {"pdf": f"media/{pdf.name}", "page": 2}),

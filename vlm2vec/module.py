@@ -101,7 +101,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             VLM2VecWarning: A profile is named, and the checkpoint says another.
         """
         # Before gigabytes are fetched for nothing.
-        published = profiles.of_repository(str(name))
+        published = profiles.of_repository(str(name)) or profiles.of_folder(Path(name).absolute())
         given = profiles.get(profile) if isinstance(profile, str) else profile
         folder = resolve_folder(name, **hub)
         if isinstance(profile, str):

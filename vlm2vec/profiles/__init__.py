@@ -13,6 +13,8 @@ Example:
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vlm2vec.errors import CheckpointError, ProfileError
 from vlm2vec.profiles import (
     embedded,
@@ -43,6 +45,7 @@ __all__ = [
     "get",
     "models",
     "names",
+    "of_folder",
     "of_repository",
 ]
 
@@ -116,3 +119,22 @@ def of_repository(repository: str) -> Profile | None:
         raise CheckpointError(refusal.cause, fix=refusal.fix, source=repository)
     known = _MODELS.get(repository)
     return None if known is None else known.profile
+
+
+def of_folder(folder: Path) -> Profile | None:
+    """The profile of a local copy of a published repository, or `None` if its name is not that of one.
+
+    Example:
+        >>> of_folder(Path("models/Qwen3-VL-Embedding-2B")).name
+        'qwen3-vl-embedding'
+        >>> of_folder(Path("hub/models--Qwen--Qwen3-VL-Embedding-2B/snapshots/9f2e")).name
+        'qwen3-vl-embedding'
+        >>> of_folder(Path("models/my-own")) is None
+        True
+    """
+    # The cache of huggingface_hub has the name of the repository two levels above the files.
+    cached = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
+    for repository, known in _MODELS.items():
+        if cached == f"models--{repository.replace('/', '--')}" or folder.name == repository.split("/")[1]:
+            return known.profile
+    return None

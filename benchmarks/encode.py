@@ -149,19 +149,23 @@ def measure(
 def numbers(
     items: Sequence[Item], encoders: Encoders, timed: Mapping[str, Timed], rate: float
 ) -> dict[str, Any]:
-    """Times, shares of the matrix rate (in GFLOP/s) and errors of one network."""
+    """Times, shares of the matrix rate (in GFLOP/s, of all threads) and errors of one network."""
     reference = encoders.reference(items)
     errors = {way: errors_of(way, one.result, reference, items) for way, one in timed.items()}
     seconds = {way: one.seconds for way, one in timed.items()}
+    # Of all threads: steadier than the clock where others use the machine.
+    cpu_seconds = {way: one.cpu_seconds for way, one in timed.items()}
     ours = encoders.load(OURS, torch.float32)
     # Counted for every input, whether or not a way finds that it need not compute it: it can be above 1.
     gflop = flops_of_plans(ours[0].model.config, plans_of(ours, items)) / 1e9
     return {
         "gflop": gflop,
         "seconds": seconds,
-        # Of all threads: steadier than the clock where others use the machine.
-        "cpu_seconds": {way: one.cpu_seconds for way, one in timed.items()},
-        "share_of_matrix_rate": {way: gflop / seconds[way] / rate for way in timed},
+        "cpu_seconds": cpu_seconds,
+        "share_of_matrix_rate": {way: gflop / rate / seconds[way] for way in timed},
+        "cpu_share_of_matrix_rate": {
+            way: gflop / rate / cpu_seconds[way] * torch.get_num_threads() for way in timed
+        },
         "ratio": {way: seconds[way] / seconds[OURS] for way in THEIRS},
         **{kind: {way: errors[way][kind] for way in errors} for kind in ("max_abs_error", "min_cosine")},
         # How far apart the inputs themselves are: what the errors are small against.
@@ -195,7 +199,7 @@ def print_row(row: dict[str, Any]) -> None:
     ratios = " ".join(f"{row['ratio'][way]:8.2f}x" for way in THEIRS)
     print(
         f"{row['work']:50s} {row['network']:>10s} {row['seconds'][OURS] * 1e3:9.1f} ms "
-        f"{row['share_of_matrix_rate'][OURS]:7.1%} {ratios} "
+        f"{row['share_of_matrix_rate'][OURS]:7.1%} {row['cpu_share_of_matrix_rate'][OURS]:7.1%} {ratios} "
         f"{row['max_abs_error'][OURS]:9.1e} {1 - row['min_cosine'][OURS]:9.1e}",
         flush=True,
     )
@@ -226,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates = matrix_rates(quick=options.quick)
     print(", ".join(f"{product}: {rate:g} GFLOP/s" for product, rate in rates.items()))
     columns = " ".join(f"{way:>9s}" for way in ("ST 32", "ST 8", "padded", "max-abs", "1 - cos"))
-    print(f"{'work':50s} {'network':>10s} {'ours':>12s} {'share':>7s} {columns}")
+    print(f"{'work':50s} {'network':>10s} {'ours':>12s} {'share':>7s} {'of CPU':>7s} {columns}")
     about = {"machine": machine(), "gflops": rates, "model": name, "torchvision": HAS_TORCHVISION}
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -68,7 +68,10 @@ SHAPES = {
     "2bw": replace(_2B, layers=4, depth=5, vocabulary=None),
     "2b": _2B,
 }
-"""`2b` is Qwen2-VL-2B; `2bw` has its widths and fewer layers; `tiny` is for trying the benchmarks out."""
+"""`2b` is Qwen2-VL-2B; `2bw` has its widths and fewer layers; `tiny` is for trying the benchmarks out.
+
+Other networks get the same sizes, so that they compare.
+"""
 
 # As many pages of PDFs as it takes to try a benchmark out must not take long.
 _TINY_TOKENS = 16
@@ -219,9 +222,7 @@ def _vision_of_qwen3_vl(shape: Shape) -> dict[str, Any]:
         "intermediate_size": 4 * shape.vision_width,
         "out_hidden_size": shape.width,
         # 5, 11 and 17 of 24 blocks, as in the published 2B.
-        "deepstack_visual_indexes": [
-            max(shape.depth * number // (taps + 1) - 1, 0) for number in range(1, taps + 1)
-        ],
+        "deepstack_visual_indexes": [shape.depth * number // (taps + 1) - 1 for number in range(1, taps + 1)],
         "num_position_embeddings": 48**2,
     }
 

@@ -1,7 +1,8 @@
 """The same vectors by other means: sentence-transformers as its users call it, and padded transformers.
 
 Files are opened, decoded and drawn inside `encode`, as this package does it. Both get transformers' image
-processor on PIL where torchvision is missing, which sentence-transformers cannot do by itself.
+processor on PIL where torchvision is missing, which sentence-transformers cannot do by itself. The networks
+after Qwen2-VL always get it: their processors on torchvision give clips other frames and positions.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ import torch
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import transformer as stock_module
-from transformers import AutoProcessor, AutoTokenizer, BatchFeature, Qwen2VLModel, Qwen2VLProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    BatchFeature,
+    ProcessorMixin,
+    Qwen2_5_VLProcessor,
+    Qwen2VLProcessor,
+    Qwen3VLProcessor,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.video_utils import read_video_pyav
+from transformers.video_utils import VideoMetadata, read_video_pyav
 from workloads import FRAMES, Item
 
 HAS_TORCHVISION = importlib.util.find_spec("torchvision") is not None
@@ -33,14 +44,21 @@ def at_200_dpi(path: Path, page: int) -> Image.Image:
         return document[page - 1].render(scale=200 / 72).to_pil().convert("RGB")
 
 
-def stock_input(item: Item, draw_page: DrawPage = at_200_dpi) -> Any:
-    """An input as sentence-transformers takes it. Images are opened, and decoded where they are used."""
+def stock_input(item: Item, draw_page: DrawPage = at_200_dpi, *, timed: bool = False) -> Any:
+    """An input as sentence-transformers takes it. Images are opened, and decoded where they are used.
+
+    Args:
+        item: The input.
+        draw_page: What draws pages of PDFs.
+        timed: Say of clips when their frames were.
+    """
     parts: dict[str, Any] = {}
     if item.image:
         parts["image"] = Image.open(item.image)
     if item.video:
-        frames, _ = read_video_pyav(str(item.video), _uniform)
-        parts["video"] = [Image.fromarray(frame) for frame in frames]
+        frames, metadata = read_video_pyav(str(item.video), _uniform)
+        clip = [Image.fromarray(frame) for frame in frames]
+        parts["video"] = {"array": clip, "video_metadata": dict(metadata)} if timed else clip
     if item.pdf and item.page:
         parts["image"] = draw_page(item.pdf, item.page)
     elif item.pdf:
@@ -72,6 +90,7 @@ class Stock:
             self.model = SentenceTransformer(str(folder), device=device, model_kwargs={"dtype": dtype})
         finally:
             stock_module.AutoProcessor = known
+        self.timed = _tells_times(self.model[0].model.config)
 
     def encode(self, items: Sequence[Item], *, batch_size: int) -> np.ndarray:
         """Vectors in order; one call for each instruction, as a call takes only one."""
@@ -79,7 +98,7 @@ class Stock:
         for instruction in dict.fromkeys(item.instruction for item in items):
             numbers = [number for number, item in enumerate(items) if item.instruction == instruction]
             vectors = self.model.encode(
-                [stock_input(items[number]) for number in numbers],
+                [stock_input(items[number], timed=self.timed) for number in numbers],
                 prompt=instruction,
                 batch_size=batch_size,
                 show_progress_bar=False,
@@ -100,8 +119,9 @@ class Padded:
     """
 
     def __init__(self, folder: Path, *, dtype: torch.dtype, device: str) -> None:
-        network = Qwen2VLModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
+        network = AutoModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
         self.network = network.to(device).eval()
+        self.timed = _tells_times(network.config)
         self.processor = _Processors.from_pretrained(str(folder))
         self.processor.tokenizer.padding_side = "left"
 
@@ -119,26 +139,33 @@ class Padded:
 
     def features(self, items: Sequence[Item], draw_page: DrawPage = at_200_dpi) -> BatchFeature:
         """What the network reads, padded to the longest input."""
+        given = [stock_input(item, draw_page, timed=self.timed) for item in items]
+        clips = [parts["video"] for parts in given if isinstance(parts, dict) and "video" in parts]
+        times = {"video_metadata": [clip["video_metadata"] for clip in clips]} if self.timed and clips else {}
         features: BatchFeature = self.processor.apply_chat_template(
-            [_conversation(item, draw_page) for item in items],
+            [_conversation(parts, item.instruction) for parts, item in zip(given, items, strict=True)],
             tokenize=True,
             return_dict=True,
-            processor_kwargs={"padding": True, "return_tensors": "pt"},
+            processor_kwargs={"padding": True, "return_tensors": "pt", **times},
         )
         return features
 
 
-def _conversation(item: Item, draw_page: DrawPage) -> list[dict[str, Any]]:
-    given = stock_input(item, draw_page)
+def _tells_times(config: Any) -> bool:
+    """Whether prompts of a network say when the frames of a clip were."""
+    return bool(config.model_type == "qwen3_vl")
+
+
+def _conversation(given: Any, instruction: str | None) -> list[dict[str, Any]]:
     parts = {"text": given} if isinstance(given, str) else given
     content = [
-        {"type": kind, kind: part}
+        {"type": kind, kind: part["array"] if isinstance(part, dict) else part}
         for kind, value in parts.items()
         for part in (value if kind == "image" and isinstance(value, list) else [value])
     ]
     messages = [{"role": "user", "content": content}]
-    if item.instruction:
-        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": item.instruction}]})
+    if instruction:
+        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": instruction}]})
     return messages
 
 
@@ -149,12 +176,18 @@ class _PilVideoProcessor:
 
     def __init__(self, images: Qwen2VLImageProcessorPil) -> None:
         self.images, self.merge_size = images, images.merge_size
+        self.temporal_patch_size = images.temporal_patch_size
 
-    def __call__(self, videos: Sequence[Any], **_: Any) -> BatchFeature:
+    def __call__(
+        self, videos: Sequence[Any], video_metadata: Sequence[dict[str, Any]] = (), **_: Any
+    ) -> BatchFeature:
         clips = [list(clip) for of_one_input in videos for clip in of_one_input]
         patches, grids = zip(*map(self._patches, clips), strict=True)
         content = {"pixel_values_videos": np.concatenate(patches), "video_grid_thw": np.array(grids)}
-        return BatchFeature(content, tensor_type="pt")
+        features = BatchFeature(content, tensor_type="pt")
+        if video_metadata:
+            features["video_metadata"] = [VideoMetadata(**metadata) for metadata in video_metadata]
+        return features
 
     def _patches(self, frames: list[Any]) -> tuple[np.ndarray, tuple[int, int, int]]:
         if len(frames) % 2:
@@ -170,11 +203,30 @@ class _PilVideoProcessor:
         return paired.reshape(-1, 3 * 2 * side * side), (len(frames) // 2, rows, columns)
 
 
-class _PilProcessor(Qwen2VLProcessor):
-    """The stock processor with its video half, which needs torchvision, replaced."""
+class _OnPil:
+    """What of a stock processor needs torchvision, replaced."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: object) -> type:
         return type(argument)
+
+    def _process_videos(self, videos: Any, **settings: Any) -> Any:
+        # Qwen2.5-VL's own would guess how far apart time steps are; without it they are a second apart.
+        return ProcessorMixin._process_videos(self, videos, **settings)
+
+
+class _Qwen2VLOnPil(_OnPil, Qwen2VLProcessor):
+    pass
+
+
+class _Qwen25VLOnPil(_OnPil, Qwen2_5_VLProcessor):
+    pass
+
+
+class _Qwen3VLOnPil(_OnPil, Qwen3VLProcessor):
+    pass
+
+
+_ON_PIL = {"qwen2_vl": _Qwen2VLOnPil, "qwen2_5_vl": _Qwen25VLOnPil, "qwen3_vl": _Qwen3VLOnPil}
 
 
 class _Processors:
@@ -182,11 +234,12 @@ class _Processors:
 
     @staticmethod
     def from_pretrained(path: str, **settings: Any) -> Any:
-        if HAS_TORCHVISION:
+        network = AutoConfig.from_pretrained(path).model_type
+        if HAS_TORCHVISION and network == "qwen2_vl":
             return AutoProcessor.from_pretrained(path, **settings)
         tokenizer = AutoTokenizer.from_pretrained(path)
         images = Qwen2VLImageProcessorPil.from_pretrained(path)
-        return _PilProcessor(
+        return _ON_PIL[network](
             image_processor=images,
             tokenizer=tokenizer,
             video_processor=_PilVideoProcessor(images),

@@ -10,7 +10,6 @@ import torch
 from encode import OURS, Encoders
 from models import copy_of, draw_network
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-from transformers import Qwen2VLModel
 
 from vlm2vec import VLM2Vec
 from vlm2vec.blocks.attention import use_packed_attention
@@ -45,6 +44,6 @@ class Drawn(Encoders):
         if way == OURS:
             return self.ours(dtype)
         with mock.patch.object(
-            Qwen2VLModel, "from_pretrained", lambda *_, **__: copy_of(self.network, dtype)
+            type(self.network), "from_pretrained", lambda *_, **__: copy_of(self.network, dtype)
         ):
             return super()._load(way, dtype)

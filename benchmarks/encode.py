@@ -1,13 +1,16 @@
 """What encoding costs, against sentence-transformers and padded transformers on the same inputs and weights.
 
-python benchmarks/encode.py [--model small] [--rows queries mixed] [--runs 3] [--threads 2] [--json FILE]
+python benchmarks/encode.py [--model small] [--network qwen2_vl qwen3_vl] [--rows queries mixed] [--runs 3]
+                            [--threads 2] [--json FILE]
+
+Several networks are timed in turn, so that their shares of the machine's matrix rate compare.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 from baselines import HAS_TORCHVISION, Padded, Stock
-from interleaved import interleave, write_json
+from flops import flops_of_plans
+from interleaved import Timed, interleave, write_json
 from machine import machine, matrix_rates
-from models import SHAPES, write_model
+from models import DEFAULT_NETWORK, NETWORKS, SHAPES, write_model
 from PIL import Image
 from workloads import WORKLOADS, Item, Sizes, Writer
 
 from vlm2vec import VLM2Vec
+from vlm2vec.encoding.plan import Planned
+from vlm2vec.inputs.parse import parse_batch
 from vlm2vec.media.pdf import render_page
 from vlm2vec.media.source import Source
 from vlm2vec.profiles import Profile
@@ -87,30 +93,79 @@ def encode_ours(model: VLM2Vec, items: Sequence[Item]) -> np.ndarray:
     return vectors
 
 
+def plans_of(model: VLM2Vec, items: Sequence[Item]) -> list[Planned]:
+    """What this package plans to compute of the inputs."""
+    parsed = parse_batch([item.ours() for item in items], [item.instruction for item in items])
+    plans: list[Planned] = model[0].preparer.planner.plan(list(enumerate(parsed)))
+    return plans
+
+
 def measure(
-    name: str, encoders: Encoders, writer: Writer, *, runs: int, dtype: str | None = None
-) -> dict[str, Any]:
-    """Time one row and hold its vectors against those of one-by-one encoding."""
+    name: str,
+    networks: Mapping[str, Encoders],
+    writer: Writer,
+    *,
+    runs: int,
+    rates: Mapping[str, float],
+    dtype: str | None = None,
+) -> list[dict[str, Any]]:
+    """Time one row on each network, and hold its vectors against those of one-by-one encoding.
+
+    Args:
+        name: Of the row.
+        networks: Encoders by the name of their network. A way of one is timed next to the same of another.
+        writer: Draws the inputs, the same for all.
+        runs: Timed runs.
+        rates: Of products of matrices, in GFLOP/s, as `matrix_rates` gives them.
+        dtype: Type of the weights, in place of the row's own.
+    """
     workload, weights = ROWS[name]
     weights = dtype or weights
     what, draw = WORKLOADS[workload]
     items = draw(writer)
+    by_network = {
+        network: encoders.ways(items, getattr(torch, weights)) for network, encoders in networks.items()
+    }
     # A single call of a single query is short: it takes more of them for a steady median.
     timed = interleave(
-        encoders.ways(items, getattr(torch, weights)), runs=runs * (10 if len(items) == 1 else 1)
+        {(network, way): by_network[network][way] for way in (OURS, *THEIRS) for network in networks},
+        runs=runs * (10 if len(items) == 1 else 1),
     )
+    rate = max(rates[product] for product in rates if product.startswith(weights))
+    return [
+        {
+            "name": name,
+            "network": network,
+            "work": f"{len(items)} {what}" + (", bfloat16" if weights == "bfloat16" else ""),
+            "dtype": weights,
+            "inputs": len(items),
+            "runs": runs,
+            **numbers(items, encoders, {way: timed[network, way] for way in (OURS, *THEIRS)}, rate),
+        }
+        for network, encoders in networks.items()
+    ]
+
+
+def numbers(
+    items: Sequence[Item], encoders: Encoders, timed: Mapping[str, Timed], rate: float
+) -> dict[str, Any]:
+    """Times, shares of the matrix rate (in GFLOP/s, of all threads) and errors of one network."""
     reference = encoders.reference(items)
     errors = {way: errors_of(way, one.result, reference, items) for way, one in timed.items()}
     seconds = {way: one.seconds for way, one in timed.items()}
+    # Of all threads: steadier than the clock where others use the machine.
+    cpu_seconds = {way: one.cpu_seconds for way, one in timed.items()}
+    ours = encoders.load(OURS, torch.float32)
+    # Counted for every input, whether or not a way finds that it need not compute it: it can be above 1.
+    gflop = flops_of_plans(ours[0].model.config, plans_of(ours, items)) / 1e9
     return {
-        "name": name,
-        "work": f"{len(items)} {what}" + (", bfloat16" if weights == "bfloat16" else ""),
-        "dtype": weights,
-        "inputs": len(items),
-        "runs": runs,
+        "gflop": gflop,
         "seconds": seconds,
-        # Of all threads: steadier than the clock where others use the machine.
-        "cpu_seconds": {way: one.cpu_seconds for way, one in timed.items()},
+        "cpu_seconds": cpu_seconds,
+        "share_of_matrix_rate": {way: gflop / rate / seconds[way] for way in timed},
+        "cpu_share_of_matrix_rate": {
+            way: gflop / rate / cpu_seconds[way] * torch.get_num_threads() for way in timed
+        },
         "ratio": {way: seconds[way] / seconds[OURS] for way in THEIRS},
         **{kind: {way: errors[way][kind] for way in errors} for kind in ("max_abs_error", "min_cosine")},
         # How far apart the inputs themselves are: what the errors are small against.
@@ -143,7 +198,8 @@ def print_row(row: dict[str, Any]) -> None:
     """One line of the table."""
     ratios = " ".join(f"{row['ratio'][way]:8.2f}x" for way in THEIRS)
     print(
-        f"{row['work']:50s} {row['seconds'][OURS] * 1e3:9.1f} ms {ratios} "
+        f"{row['work']:50s} {row['network']:>10s} {row['seconds'][OURS] * 1e3:9.1f} ms "
+        f"{row['share_of_matrix_rate'][OURS]:7.1%} {row['cpu_share_of_matrix_rate'][OURS]:7.1%} {ratios} "
         f"{row['max_abs_error'][OURS]:9.1e} {1 - row['min_cosine'][OURS]:9.1e}",
         flush=True,
     )
@@ -152,6 +208,13 @@ def print_row(row: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=SHAPES, help="size of the model (default: small)")
+    parser.add_argument(
+        "--network",
+        nargs="+",
+        action="extend",
+        choices=NETWORKS,
+        help=f"one or several, timed in turn (default: {DEFAULT_NETWORK})",
+    )
     parser.add_argument(
         "--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=" ".join(ROWS)
     )
@@ -167,15 +230,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates = matrix_rates(quick=options.quick)
     print(", ".join(f"{product}: {rate:g} GFLOP/s" for product, rate in rates.items()))
     columns = " ".join(f"{way:>9s}" for way in ("ST 32", "ST 8", "padded", "max-abs", "1 - cos"))
-    print(f"{'work':50s} {'ours':>12s} {columns}")
+    print(f"{'work':50s} {'network':>10s} {'ours':>12s} {'share':>7s} {'of CPU':>7s} {columns}")
     about = {"machine": machine(), "gflops": rates, "model": name, "torchvision": HAS_TORCHVISION}
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        encoders = Encoders(write_model(Path(scratch), name))
+        names = dict.fromkeys(options.network or [DEFAULT_NETWORK])
+        networks = {network: Encoders(write_model(Path(scratch), name, network)) for network in names}
         for row in options.rows:
             writer = Writer(Path(scratch) / row, Sizes(options.quick))
-            rows.append(measure(row, encoders, writer, runs=options.runs, dtype=options.dtype))
-            print_row(rows[-1])
+            found = measure(row, networks, writer, runs=options.runs, rates=rates, dtype=options.dtype)
+            rows.extend(found)
+            for one in found:
+                print_row(one)
             if options.json:  # after each row: some take minutes, and a run that is cut short has measured
                 write_json(options.json, {**about, "rows": rows})
 

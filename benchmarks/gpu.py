@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from baselines import HAS_TORCHVISION
 from drawn import Drawn
-from encode import OURS, STOCK, encode_ours, errors_of, mean_cosine
+from encode import OURS, STOCK, encode_ours, errors_of, mean_cosine, plans_of
 from flops import flops_of_plans
 from interleaved import write_json
 from machine import machine
@@ -33,8 +33,6 @@ from sentence_transformers import SentenceTransformer
 from transformers import TrainerCallback
 from watch import Run, give_back, held_memory, matrix_rate, peak_above, profiled, wait, watched
 from workloads import QUERY, Item, Sizes, Writer, corpus, one_query
-
-from vlm2vec.inputs.parse import parse_batch
 
 DTYPE = torch.bfloat16
 THEIRS = {f"{STOCK}, batch {size}": size for size in (32, 8)}
@@ -117,8 +115,7 @@ def encoding(name: str, bench: Bench) -> dict[str, Any]:
     what, draw = ROWS[name]
     items = draw(bench.writer(name))
     ours = bench.encoders.load(OURS, DTYPE)
-    parsed = parse_batch([item.ours() for item in items], [item.instruction for item in items])
-    plans = ours[0].preparer.planner.plan(list(enumerate(parsed)))
+    plans = plans_of(ours, items)
     flops = flops_of_plans(ours[0].model.config, plans)
     # A single call of a single query is short: it takes more of them for a steady median.
     taken, broken = in_turn(items, bench.encoders, runs=bench.runs * (10 if len(items) == 1 else 1))

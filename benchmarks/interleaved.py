@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from machine import machine, processor
 
 __all__ = ["Comparison", "Timed", "compare", "interleave", "processor", "report", "write_json"]
+
+Way = TypeVar("Way", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,10 @@ class Comparison:
     runs: int
 
 
-def interleave(ways: Mapping[str, Callable[[], Any]], *, runs: int) -> dict[str, Timed]:
+def interleave(ways: Mapping[Way, Callable[[], Any]], *, runs: int) -> dict[Way, Timed]:
     """Time the ways in turn, A B A B, after one run of each that does not count."""
     first = {name: way() for name, way in ways.items()}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    taken: dict[Way, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(runs):
         for name, way in ways.items():
             begin = time.perf_counter(), time.process_time()

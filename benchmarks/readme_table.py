@@ -22,33 +22,43 @@ _WAYS = {
 }
 """By their names in the results: what the table calls them."""
 
+_FIRST_NETWORK = "qwen2_vl"
+"""What older results, which name no network, were measured on."""
+
 
 def section(results: Path) -> str:
-    """Text between the markers: a table for each file of `benchmarks/encode.py`.
+    """Text between the markers: a table for each network in each file of `benchmarks/encode.py`.
 
     What an older version of this package gave has a note that says so, written by hand, and is folded away.
     """
     files = sorted(results.glob("encode-*.json"))
-    tables = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    now = [table(measured) for measured in tables if "note" not in measured]
-    older = [table(measured) for measured in tables if "note" in measured]
+    measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    now = [text for one in measured if "note" not in one for text in tables(one)]
+    older = [text for one in measured if "note" in one for text in tables(one)]
     if older:
         older = ["<details><summary>Other processors, older versions</summary>\n", *older, "</details>\n"]
     return "\n".join([*now, *older])
 
 
-def table(measured: dict[str, Any]) -> str:
-    """What was measured on one machine with one model."""
+def tables(measured: dict[str, Any]) -> list[str]:
+    """What was measured on one machine with one model, on each of its networks."""
+    networks = dict.fromkeys(row.get("network", _FIRST_NETWORK) for row in measured["rows"])
+    return [table(measured, network) for network in networks or [_FIRST_NETWORK]]
+
+
+def table(measured: dict[str, Any], network: str) -> str:
+    """What was measured on one machine with one model on one network."""
     machine, rates = measured["machine"], measured["gflops"]
     products = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
     note = f" {measured['note']}" if "note" in measured else ""
+    named = "" if network == _FIRST_NETWORK else f" on the network `{network}`"
     lines = [
         f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, "
-        f"model `{measured['model']}`. Matrix products in that run, in GFLOP/s: {products}.{note}",
+        f"model `{measured['model']}`{named}. Matrix products in that run, in GFLOP/s: {products}.{note}",
         "",
         f"| work | {' | '.join(_WAYS.values())} | largest error |",
         f"|---|{'---|' * len(_WAYS)}---|",
-        *(_line(row) for row in measured["rows"]),
+        *(_line(row) for row in measured["rows"] if row.get("network", _FIRST_NETWORK) == network),
     ]
     return "\n".join(lines) + "\n"
 

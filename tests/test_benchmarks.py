@@ -18,8 +18,10 @@ import torch
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import EventList, FunctionEvent
 from torch.profiler import ProfilerActivity
+from transformers import AutoConfig, AutoModel
 
 ROOT = Path(__file__).parent.parent
+TINY_QWEN3_VL = Path(__file__).parent / "data" / "golden_qwen3_vl" / "tiny_qwen3vl"
 sys.path.append(str(ROOT / "benchmarks"))
 
 import baselines
@@ -36,13 +38,23 @@ import sub_batches
 import watch
 import workloads
 
-from vlm2vec.inputs.parse import parse_batch
 from vlm2vec.model import EMBEDDED_MODEL
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.write_model(tmp_path_factory.mktemp("model"), "tiny")
+def tinies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("model")
+    return {network: models.write_model(folder, "tiny", network) for network in models.NETWORKS}
+
+
+@pytest.fixture(scope="module")
+def tiny(tinies: dict[str, Path]) -> Path:
+    return tinies[models.DEFAULT_NETWORK]
+
+
+@pytest.fixture(params=models.NETWORKS)
+def tiny_of_each(tinies: dict[str, Path], request: pytest.FixtureRequest) -> Path:
+    return tinies[request.param]
 
 
 @pytest.fixture
@@ -65,8 +77,8 @@ def test_ways_are_timed_in_turn_after_one_run_each() -> None:
     assert timed["B"].result == "B"
 
 
-def test_both_ways_get_the_same_vectors_of_every_workload(tiny: Path, tmp_path: Path) -> None:
-    encoders = encode.Encoders(tiny)
+def test_both_ways_get_the_same_vectors_of_every_workload(tiny_of_each: Path, tmp_path: Path) -> None:
+    encoders = encode.Encoders(tiny_of_each)
     for name, (_, draw) in workloads.WORKLOADS.items():
         items = draw(workloads.Writer(tmp_path / name, workloads.Sizes(quick=True)))
         expected = encoders.reference(items)
@@ -74,6 +86,19 @@ def test_both_ways_get_the_same_vectors_of_every_workload(tiny: Path, tmp_path: 
         for way, call in encoders.ways(items, torch.float32).items():
             rows = slice(None) if way == encode.OURS else comparable
             np.testing.assert_allclose(call()[rows], expected[rows], atol=5e-7, err_msg=f"{name}, {way}")
+
+
+def test_stock_processors_give_the_tokens_and_positions_of_ours(
+    tiny_of_each: Path, writer: workloads.Writer
+) -> None:
+    padded = baselines.Padded(tiny_of_each, dtype=torch.float32, device="cpu")
+    module = encode.Encoders(tiny_of_each).load(encode.OURS, torch.float32)[0]
+    item = workloads.Item(writer.caption(), video=writer.clip(1), instruction=workloads.QUERY)
+    theirs, ours = padded.features([item]), module.preprocess([item.ours()], item.instruction)
+    assert theirs["input_ids"].tolist() == ours["input_ids"].tolist()
+    names = ("input_ids", "mm_token_type_ids", "video_grid_thw")
+    positions, _ = padded.network.get_rope_index(**{name: theirs[name] for name in names})
+    assert positions.permute(1, 2, 0).tolist() == ours["position_ids"].tolist()
 
 
 def test_a_workload_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
@@ -97,6 +122,21 @@ def test_encode_reports_ratios_and_errors(tmp_path: Path) -> None:
     assert single["max_abs_error"][encode.OURS] <= 5e-7
     assert half["min_cosine"][encode.OURS] > 0.999
     assert content["machine"]["torch"] == torch.__version__
+
+
+def test_encode_times_networks_in_one_run(tmp_path: Path) -> None:
+    networks = ["--network", "qwen2_vl", "--network", "qwen2_5_vl", "qwen3_vl"]
+    content = written(encode, tmp_path / "encode.json", "--runs", "1", "--rows", "latency", *networks)
+    assert [row["network"] for row in content["rows"]] == ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
+    rate = max(rate for name, rate in content["gflops"].items() if name.startswith("float32"))
+    for row in content["rows"]:
+        at_the_rate = row["gflop"] / rate
+        for way in (encode.OURS, *encode.THEIRS):
+            share = at_the_rate / row["seconds"][way]
+            assert row["share_of_matrix_rate"][way] == pytest.approx(share)
+            per_thread = row["cpu_seconds"][way] / content["machine"]["threads"]
+            assert row["cpu_share_of_matrix_rate"][way] == pytest.approx(at_the_rate / per_thread)
+        assert row["max_abs_error"][encode.OURS] <= 5e-7
 
 
 def test_memory_counts_what_a_call_takes(tiny: Path, writer: workloads.Writer) -> None:
@@ -339,28 +379,43 @@ def test_overlapping_work_counts_once() -> None:
     assert watch.covered([(0, 4), (1, 2), (3, 6), (8, 9)]) == 7
 
 
-def test_operations_are_those_that_torch_counts(tiny: Path, writer: workloads.Writer) -> None:
+def test_operations_are_those_that_torch_counts(tiny_of_each: Path, writer: workloads.Writer) -> None:
+    padded = baselines.Padded(tiny_of_each, dtype=torch.float32, device="cpu")
+    padded.network.set_attn_implementation("eager")
+    text, clip = workloads.Item(writer.prose(30)), workloads.Item(writer.caption(), video=writer.clip(1))
+    wider_than_a_window = workloads.Item(image=writer.image(720, 320))
+    for item in (text, clip, wider_than_a_window):
+        features = padded.features([item])
+        counted = counted_operations(padded.network, features)
+        assert flops.flops_of(padded.network.config, features) == counted
+    assert features["image_grid_thw"].max() > 8
+
+
+def test_operations_count_heads_that_do_not_fill_the_width() -> None:
+    network = AutoModel.from_config(AutoConfig.from_pretrained(TINY_QWEN3_VL), attn_implementation="eager")
+    config = network.config.text_config
+    assert config.head_dim * config.num_attention_heads != config.hidden_size
+    ids = torch.arange(20)[None]
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    assert flops.flops_of(network.config, features) == counted_operations(network, features)
+
+
+def counted_operations(network: torch.nn.Module, features: Any) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
-    padded = baselines.Padded(tiny, dtype=torch.float32, device="cpu")
-    padded.network.set_attn_implementation("eager")
-    text = padded.network.config.text_config
-    for item in (workloads.Item(writer.prose(30)), workloads.Item(writer.caption(), video=writer.clip(1))):
-        features = padded.features([item])
-        with FlopCounterMode(display=False) as counted, torch.inference_mode():
-            padded.network(**features, use_cache=False)
-        length = features["input_ids"].shape[1]
-        # Eager attention computes what the causal mask then hides.
-        hidden = text.num_hidden_layers * 2 * text.hidden_size * length * (length - 1)
-        assert flops.flops_of(padded.network.config, features) == counted.get_total_flops() - hidden
+    with FlopCounterMode(display=False) as counted, torch.inference_mode():
+        network(**features, use_cache=False)
+    text, length = network.config.text_config, features["input_ids"].shape[1]
+    width = text.num_attention_heads * getattr(text, "head_dim", text.hidden_size // text.num_attention_heads)
+    # Eager attention computes what the causal mask then hides.
+    return counted.get_total_flops() - text.num_hidden_layers * 2 * width * length * (length - 1)
 
 
-def test_operations_of_a_plan_are_those_of_decoded_inputs(tiny: Path, tmp_path: Path) -> None:
-    padded = baselines.Padded(tiny, dtype=torch.float32, device="cpu")
-    planner = encode.Encoders(tiny).load(encode.OURS, torch.float32)[0].preparer.planner
+def test_operations_of_a_plan_are_those_of_decoded_inputs(tiny_of_each: Path, tmp_path: Path) -> None:
+    padded = baselines.Padded(tiny_of_each, dtype=torch.float32, device="cpu")
+    ours = encode.Encoders(tiny_of_each).load(encode.OURS, torch.float32)
     items = workloads.mixed(workloads.Writer(tmp_path, workloads.Sizes(quick=True)))
-    parsed = parse_batch([item.ours() for item in items], [item.instruction for item in items])
-    for item, plan in zip(items, planner.plan(list(enumerate(parsed))), strict=True):
+    for item, plan in zip(items, encode.plans_of(ours, items), strict=True):
         decoded = flops.flops_of(padded.network.config, padded.features([item]))
         assert flops.flops_of_plans(padded.network.config, [plan]) == decoded
 
@@ -381,6 +436,21 @@ def test_tables_of_older_versions_are_folded_away(tmp_path: Path) -> None:
     assert "old, 2 threads" in after
     assert "Older." in after
     assert after.endswith("</details>\n")
+
+
+def test_each_network_has_a_table_of_its_own() -> None:
+    row = {"work": "", "dtype": "float32", "max_abs_error": {"ours": 0.0}}
+    rows = [
+        {**row, "work": f"work {number}", "network": network, "ratio": dict.fromkeys(readme_table._WAYS, 2.0)}
+        for number in (1, 2)
+        for network in ("qwen2_vl", "qwen3_vl")
+    ]
+    machine = {"processor": "new", "threads": 2, "torch": "2"}
+    first, second = readme_table.tables({"machine": machine, "gflops": {}, "model": "small", "rows": rows})
+    assert "network" not in first
+    assert "`qwen3_vl`" in second
+    for table in (first, second):
+        assert table.count("work 1") == table.count("work 2") == 1
 
 
 def test_the_readme_keeps_what_is_around_its_table() -> None:

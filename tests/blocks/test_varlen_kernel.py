@@ -133,11 +133,13 @@ def test_vectors_are_those_of_the_cpu_branch(
 
 
 @pytest.mark.parametrize("name", ["qwen3_vl", "chat_mrope"])
-def test_vectors_of_other_networks_are_those_of_the_cpu_branch(name: str, mixed: list[Any]) -> None:
+def test_vectors_of_other_networks_are_those_of_the_cpu_branch(name: str) -> None:
     model = VLM2Vec(CHECKPOINTS[name], profile=PROFILES[name], device="cpu", dtype="float32")
-    expected = model.encode(mixed)
+    picture = np.random.default_rng(5).integers(0, 256, (60, 140, 3), dtype=np.uint8)
+    inputs = ["a text", {"image": picture, "text": "what is this"}, {"image": picture}, {"video": [picture]}]
+    expected = model.encode(inputs)
     with cuda_branches() as calls:
-        vectors = model.encode(mixed)
+        vectors = model.encode(inputs)
     np.testing.assert_allclose(vectors, expected, atol=2 * NEAR)
     assert {call["window_size"] for call in calls} == {(-1, 0), (-1, -1)}
 

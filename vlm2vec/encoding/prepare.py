@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from vlm2vec.encoding.clips import is_file, needs_times, sampling_of, ticks_of
+from vlm2vec.encoding.clips import is_sized_as_file, needs_times, sampling_of, ticks_of
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.plan import Failed, Planned, Planner
 from vlm2vec.encoding.positions import Span, token_positions
@@ -228,5 +228,6 @@ class Preparer:
             limits=limits,
             frame_rate=clip.frame_rate,
         )
-        pixels = fit_frames(frames.frames, profile.pixels, of_file=is_file(clip), max_pixels=clip.max_pixels)
+        of_file = is_sized_as_file(clip, profile)
+        pixels = fit_frames(frames.frames, profile.pixels, of_file=of_file, max_pixels=clip.max_pixels)
         return pixels, tuple(frames.times) if needs_times(profile) else ()

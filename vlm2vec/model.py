@@ -179,6 +179,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             InputError: An input has a form that cannot be embedded.
             MediaError: A file cannot be read as what it claims to be.
             LimitError: An input is larger than a limit, the context or the device's memory allows.
+            CheckpointError: The `profile` is for another network or tokenizer.
 
         Example:
             >>> from vlm2vec import VLM2Vec

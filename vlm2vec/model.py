@@ -204,6 +204,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         for device_name in device if isinstance(device, list) else [device]:
             if device_name is not None:
                 check_device(device_name)
+        # As encode_query and encode_document, which say so in the same way.
+        kwargs.setdefault("task", prompt_name)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -415,7 +417,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             prompt: Instruction of inputs that have none.
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
-            task: "query" or "document" for inputs that do not say themselves which they are.
+            task: "query" or "document" for inputs that do not say themselves which they are; others are none.
             **form: As `_engine` takes it.
 
         Returns:
@@ -520,7 +522,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
         return rows.stream(
             engine,
-            (_instructed(item, prompt) for item in parsed),
+            (_instructed(item, prompt, prompt_name) for item in parsed),
             on_error=on_error,
             like=torch.empty(self._width(truncate_dim)),
             window=window,

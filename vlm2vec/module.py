@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -120,7 +121,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
                 fix="Name it, VLM2Vec(path, profile=...) or --profile: "
-                f"one of {', '.join(profiles.names())}.",
+                f"one of {', '.join(_fitting(folder))}.",
                 source=str(name),
             )
         network = load_network(
@@ -299,6 +300,17 @@ class InputModule(Transformer):  # type: ignore[misc]
         self.profile.save(folder)
         write_processor_files(folder, self.profile, LAYOUTS[self.model.config.model_type])
         self.save_config(output_path)
+
+
+def _fitting(folder: Path) -> list[str]:
+    """Names of the profiles for the network of a folder; of all, where it is not known."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return profiles.names()
+    network = config.get("model_type") if isinstance(config, dict) else None
+    fitting = [name for name in profiles.names() if profiles.get(name).network == network]
+    return fitting or profiles.names()
 
 
 def _warn_of_another(named: str, folder: Path, published: Profile | None, *, source: str) -> None:

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from vlm2vec import profiles
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.blocks.attention import use_packed_attention
@@ -85,9 +86,11 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
+        like = profiles.repository_like(str(name))
+        meant = f'Did you mean "{like}"? ' if like not in (None, str(name)) else ""
         raise CheckpointError(
             f"there is no folder of this name, and the hub gave none ({type(error).__name__}: {reason})",
-            fix="Check the name, the network and, for a private repository, the token.",
+            fix=f"{meant}Check the name, the network and, for a private repository, the token.",
             source=str(name),
         ) from error
     return folder

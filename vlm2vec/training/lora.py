@@ -49,7 +49,8 @@ class LoRA:
         dropout: On its inputs, while it is trained.
         use_dora: Also learn the length of each row of the updated weight.
         target_modules: Names of the linear layers, by their ends. The default ones are all in the language
-            model of Qwen2-VL.
+            model of Qwen2-VL and Qwen3-VL. In Qwen2.5-VL `down_proj` is in the vision tower too, and learns
+            there, as in the code of VLM2Vec-V2.0.
         quantise: Hold the frozen weights of these layers in 4 bits (QLoRA), which needs bitsandbytes. A
             saved adapter is loaded onto the weights as they were.
 

@@ -33,8 +33,8 @@ class Visual:
     """A picture, page or clip as patches.
 
     Attributes:
-        patches: uint8, `(t * h * w, 588)` of a still, whose two temporal slices are equal, and
-            `(t * h * w, 1176)` of a clip.
+        patches: uint8, `(t * h * w, 3 * patch_size**2)` of a still, whose temporal slices are equal, and
+            `(t * h * w, 3 * temporal_patch_size * patch_size**2)` of a clip.
         grid: Patches in time, height and width.
         is_clip: Whether it stands at a `<|video_pad|>`. A clip that is shown as pictures does not: it is as
             many stills of one size, one after the other.

@@ -52,6 +52,9 @@ def test_a_saved_model_reloads_to_the_same_vectors(folder: Path, profile: str, t
     np.testing.assert_array_equal(again.encode(INPUTS), model.encode(INPUTS))
     processor = json.loads((tmp_path / "preprocessor_config.json").read_text())
     assert processor["patch_size"] == model.profile.pixels.patch_size
+    video = json.loads((tmp_path / "video_preprocessor_config.json").read_text())["size"]
+    frames = model.profile.pixels.frames
+    assert video["longest_edge"] == (frames.total_pixels if frames else model.profile.pixels.max_pixels)
     # transformers reads the folder as a model of its own class.
     stock = AutoModel.from_pretrained(tmp_path)
     assert type(stock) is type(model[0].model)
@@ -225,3 +228,8 @@ def test_what_a_folder_says_itself_goes_before_its_name(tmp_path: Path) -> None:
         str(tmp_path / "Qwen3-VL-Embedding-2B")
     )
     assert VLM2Vec(tmp_path / "Qwen3-VL-Embedding-2B", device="cpu").profile == own
+
+
+def test_a_name_that_is_nearly_that_of_a_published_model_is_answered_with_it() -> None:
+    with pytest.raises(errors.CheckpointError, match='Did you mean "Qwen/Qwen3-VL-Embedding-2B"'):
+        VLM2Vec("qwen3-vl-embedding-2b", local_files_only=True, device="cpu")

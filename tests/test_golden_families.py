@@ -71,3 +71,12 @@ def test_a_batch_gives_what_each_input_gives_alone(name: str) -> None:
     for budget in (None, 3000):
         together = model.encode([inputs[index] for index in order], max_tokens_per_batch=budget)
         np.testing.assert_allclose(together, alone[order], rtol=0, atol=1e-6)
+
+
+def test_the_name_of_a_prompt_says_which_side_an_input_is() -> None:
+    model, text = model_of("biqwen"), QWEN2_5_CASES["bi_query"]["text"]
+    expected = QWEN2_5_NUMBERS["emb/bi_query"].numpy()
+    assert_same(model.encode([text], prompt_name="query")[0], expected)
+    ((_, streamed),) = model.encode_stream([text], prompt_name="query")
+    assert_same(streamed, expected)
+    assert float(model.encode([text], prompt_name="document")[0] @ expected) < 0.999

@@ -179,6 +179,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             InputError: An input has a form that cannot be embedded.
             MediaError: A file cannot be read as what it claims to be.
             LimitError: An input is larger than a limit, the context or the device's memory allows.
+            CheckpointError: The `profile` is for another network or tokenizer.
 
         Example:
             >>> from vlm2vec import VLM2Vec
@@ -203,6 +204,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         for device_name in device if isinstance(device, list) else [device]:
             if device_name is not None:
                 check_device(device_name)
+        # As encode_query and encode_document, which say so in the same way.
+        kwargs.setdefault("task", prompt_name)
         single = is_single(inputs)
         parsed = parse_batch(
             inputs,
@@ -414,7 +417,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             prompt: Instruction of inputs that have none.
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
-            task: "query" or "document" for inputs that do not say themselves which they are.
+            task: "query" or "document" for inputs that do not say themselves which they are; others are none.
             **form: As `_engine` takes it.
 
         Returns:
@@ -519,7 +522,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
         return rows.stream(
             engine,
-            (_instructed(item, prompt) for item in parsed),
+            (_instructed(item, prompt, prompt_name) for item in parsed),
             on_error=on_error,
             like=torch.empty(self._width(truncate_dim)),
             window=window,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import to_device
 from vlm2vec.blocks.linear import AUTO, Products
 from vlm2vec.checkpoints.adapter import has_adapter, remove_adapter_files, save_adapter
+from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
 from vlm2vec.checkpoints.load import load_network, load_tokenizer, name_embedded_base, resolve_folder
 from vlm2vec.compat import dtype_of, init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pad
@@ -66,6 +68,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             tokenizer.backend_tokenizer.post_processor = None
         init_transformer(self, network, tokenizer)
         self.profile = profile
+        self._fitting: Profile | None = None  # the last profile that was found to fit
         if not isinstance(limits, Limits | None):
             raise TypeError(f"limits is a vlm2vec.Limits, not {type(limits).__name__}.")
         self.limits = limits or Limits()
@@ -104,8 +107,11 @@ class InputModule(Transformer):  # type: ignore[misc]
         Warns:
             VLM2VecWarning: A profile is named, and the checkpoint says another.
         """
-        # Before gigabytes are fetched for nothing.
-        published = profiles.of_repository(str(name)) or profiles.of_folder(Path(name).absolute())
+        # Of a repository before gigabytes are fetched for nothing; a folder may have any name.
+        path = Path(name)
+        published = (
+            profiles.of_folder(path.absolute()) if path.is_dir() else profiles.of_repository(str(name))
+        )
         given = profiles.get(profile) if isinstance(profile, str) else profile
         folder = resolve_folder(name, **hub)
         if isinstance(profile, str):
@@ -115,7 +121,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             raise ProfileError(
                 "this checkpoint does not say which profile it follows",
                 fix="Name it, VLM2Vec(path, profile=...) or --profile: "
-                f"one of {', '.join(profiles.names())}.",
+                f"one of {', '.join(_fitting(folder))}.",
                 source=str(name),
             )
         network = load_network(
@@ -158,7 +164,16 @@ class InputModule(Transformer):  # type: ignore[misc]
         return self.preparer_of(self.profile)
 
     def preparer_of(self, profile: Profile) -> Preparer:
-        """The same by another profile."""
+        """The same by another profile.
+
+        Raises:
+            CheckpointError: It is for another network, or writes control tokens that the tokenizer lacks.
+        """
+        if profile != self._fitting:
+            source = str(self.model.name_or_path)
+            check_network(profile, self.model.config, source=source)
+            check_tokenizer(profile.control_tokens, self.tokenizer, source=source)
+            self._fitting = profile
         context = self.model.config.text_config.max_position_embeddings
         max_tokens = min(self.max_seq_length or context, context)
         return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens))
@@ -285,6 +300,17 @@ class InputModule(Transformer):  # type: ignore[misc]
         self.profile.save(folder)
         write_processor_files(folder, self.profile, LAYOUTS[self.model.config.model_type])
         self.save_config(output_path)
+
+
+def _fitting(folder: Path) -> list[str]:
+    """Names of the profiles for the network of a folder; of all, where it is not known."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return profiles.names()
+    network = config.get("model_type") if isinstance(config, dict) else None
+    fitting = [name for name in profiles.names() if profiles.get(name).network == network]
+    return fitting or profiles.names()
 
 
 def _warn_of_another(named: str, folder: Path, published: Profile | None, *, source: str) -> None:

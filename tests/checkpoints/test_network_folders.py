@@ -52,6 +52,9 @@ def test_a_saved_model_reloads_to_the_same_vectors(folder: Path, profile: str, t
     np.testing.assert_array_equal(again.encode(INPUTS), model.encode(INPUTS))
     processor = json.loads((tmp_path / "preprocessor_config.json").read_text())
     assert processor["patch_size"] == model.profile.pixels.patch_size
+    video = json.loads((tmp_path / "video_preprocessor_config.json").read_text())["size"]
+    frames = model.profile.pixels.frames
+    assert video["longest_edge"] == (frames.total_pixels if frames else model.profile.pixels.max_pixels)
     # transformers reads the folder as a model of its own class.
     stock = AutoModel.from_pretrained(tmp_path)
     assert type(stock) is type(model[0].model)
@@ -182,6 +185,36 @@ def test_a_tokenizer_without_a_token_that_is_pooled_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("qwen3-vl-embedding", "on Qwen2-VL, and the profile qwen3-vl-embedding is for Qwen3-VL"),
+        ("nomic-multimodal", "the profile nomic-multimodal is for Qwen2.5-VL"),
+        ("ume-r1", "the tokenizer has no <disc_emb>"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_an_error_in_each_call_too(name: str, said: str) -> None:
+    model = load(GOLDEN / "tiny_qwen2vl", "vlm2vec-v2")
+    vector = model.encode("a cat")
+    for given in ("a cat", PICTURE):
+        with pytest.raises(errors.CheckpointError, match=said):
+            model.encode(given, profile=profiles.get(name))
+    np.testing.assert_array_equal(model.encode("a cat", profile=profiles.get("vlm2vec-v2")), vector)
+    model[0].profile = profiles.get(name)
+    with pytest.raises(errors.CheckpointError, match=said):
+        model.encode("a cat")
+
+
+@pytest.mark.parametrize("path", ["seed-1/my-embedding", "runs/seed-2-embedding", "IFM-TTE-again"])
+def test_a_folder_of_ones_own_is_not_taken_for_a_repository_that_is_refused(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(FOLDERS["qwen3-vl-embedding"], path)
+    for name in (path, str(tmp_path / path)):
+        assert load(Path(name), "qwen3-vl-embedding").profile.name == "qwen3-vl-embedding"
+
+
+@pytest.mark.parametrize(
     "path", ["Qwen3-VL-Embedding-2B", "models--Qwen--Qwen3-VL-Embedding-8B/snapshots/9f2e7f71"]
 )
 def test_a_local_copy_of_a_published_repository_needs_no_profile(path: str, tmp_path: Path) -> None:
@@ -195,3 +228,8 @@ def test_what_a_folder_says_itself_goes_before_its_name(tmp_path: Path) -> None:
         str(tmp_path / "Qwen3-VL-Embedding-2B")
     )
     assert VLM2Vec(tmp_path / "Qwen3-VL-Embedding-2B", device="cpu").profile == own
+
+
+def test_a_name_that_is_nearly_that_of_a_published_model_is_answered_with_it() -> None:
+    with pytest.raises(errors.CheckpointError, match='Did you mean "Qwen/Qwen3-VL-Embedding-2B"'):
+        VLM2Vec("qwen3-vl-embedding-2b", local_files_only=True, device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Sequence
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from golden_families import CHAT, CHECKPOINTS, INPUTS, PROFILES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from vlm2vec import Limits, Video, VLM2Vec, errors
+from vlm2vec import Limits, Video, VLM2Vec, errors, profiles
 from vlm2vec.encoding import prepare
 from vlm2vec.encoding.batches import batches
 from vlm2vec.encoding.clips import sampling_of, ticks_of, unfolded
@@ -117,6 +119,19 @@ def test_each_time_step_stands_behind_its_seconds(content: Any, stamps: list[str
 def test_a_picture_clip_is_a_picture_for_each_frame() -> None:
     ready = preparer(IMAGES)(parse_input([{"video": frames(3)}, "and"]))
     assert user_turn(ready) == 3 * PICTURE_TEXT + "and"
+
+
+@pytest.mark.parametrize("name", ["rzenembed", "ops-mm-v1"])
+def test_a_picture_clip_has_the_pixels_of_its_frames_whether_they_come_in_a_file_or_in_a_list(
+    name: str,
+) -> None:
+    pictures = [PIL.Image.fromarray(frame) for frame in frames(5, height=100, width=130)]
+    file = io.BytesIO()
+    pictures[0].save(file, "PNG", save_all=True, append_images=pictures[1:], duration=100)
+    one = preparer(profiles.get(name))
+    (listed,), (read,) = one(parse_input(Video(pictures))).visuals, one(parse_input(file.getvalue())).visuals
+    assert (listed.grid, listed.digest) == (read.grid, read.digest)
+    assert planned(one, file.getvalue()).tokens == planned(one, Video(pictures)).tokens
 
 
 def test_a_picture_clip_has_the_features_of_its_frames_as_pictures() -> None:

@@ -16,7 +16,7 @@ from vlm2vec.media.frames import read_frame_folder
 from vlm2vec.media.image import load_image
 from vlm2vec.media.patches import patchify
 from vlm2vec.media.pixels import PixelRules
-from vlm2vec.media.resize import fit, resize
+from vlm2vec.media.resize import fit, fit_frames
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
@@ -53,8 +53,7 @@ def test_images_give_the_pixel_values_of_the_original_code(case):
 @pytest.mark.parametrize("case", CLIPS, ids=lambda case: case["id"])
 def test_frames_give_the_pixel_values_of_the_original_code(case):
     clip = read_frame_folder(GOLDEN / "inputs" / case["video_dir"], Sampling(case["num_frames"]))
-    first = fit(clip.frames[0], V2, frame=True)
-    frames = np.stack([resize(frame, *first.shape[:2]) for frame in clip.frames])
+    frames = fit_frames(clip.frames, V2, of_file=False)
     assert_golden(case["id"], pixel_values(patchify(frames, V2)[0]))
 
 

@@ -1,6 +1,7 @@
 import math
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,8 +38,9 @@ def test_sizes_are_those_measured_with_the_original_code(size, expected):
 
 
 def test_a_small_frame_is_not_squeezed_like_a_small_image():
-    assert target_size(20, 64, V2, frame=True) == (56, 56)  # a square of its longer side, 64
-    assert target_size(20, 120, V2, frame=True) == (112, 112)
+    size = partial(frame_size, rules=V2, count=1, of_file=True)
+    assert size(20, 64) == (56, 56)  # a square of its longer side, 64
+    assert size(20, 120) == (112, 112)
     assert target_size(20, 120, V2) == (56, 56)
 
 
@@ -66,14 +68,13 @@ def test_ordinary_sizes_are_those_of_transformers(height, width, max_pixels):
 @given(
     st.integers(1, 300),
     st.integers(1, 300),
-    st.booleans(),
     st.sampled_from([V2, PixelRules(extreme_ratio="square"), PixelRules(fixed_size=(120, 90))]),
     st.none() | st.sampled_from([784, 50 * 784]),
 )
-def test_the_predicted_size_is_that_of_the_fitted_picture(height, width, frame, rules, max_pixels):
+def test_the_predicted_size_is_that_of_the_fitted_picture(height, width, rules, max_pixels):
     image = np.zeros((height, width, 3), np.uint8)
-    expected = target_size(height, width, rules, frame=frame, max_pixels=max_pixels)
-    assert fit(image, rules, frame=frame, max_pixels=max_pixels).shape == (*expected, 3)
+    expected = target_size(height, width, rules, max_pixels=max_pixels)
+    assert fit(image, rules, max_pixels=max_pixels).shape == (*expected, 3)
     assert expected[0] % 28 == expected[1] % 28 == 0
 
 
@@ -148,7 +149,7 @@ def test_rounded_first_shows_in_the_pixels_and_spares_frames():
     plain = PixelRules(min_pixels=28 * 28 * 256)
     twice, once = fit(picture, ROUNDED), fit(picture, plain)
     assert (twice == resize(resize(picture, 364, 504), 392, 532)).all()
-    assert (fit(picture, ROUNDED, frame=True) == once).all()
+    assert (fit_frames([np.asarray(picture)], ROUNDED, of_file=False)[0] == once).all()
     assert twice.shape == once.shape
     assert not (twice == once).all()
 
@@ -265,15 +266,15 @@ def test_all_frames_get_the_size_of_the_first(rules, of_file):
     fitted = fit_frames(frames, rules, of_file=of_file)
     assert fitted.shape == (3, *frame_size(70, 90, rules, count=3, of_file=of_file), 3)
     if rules.frames is None:
-        first = fit(frames[0], rules, frame=True)
-        others = [resize(frame, *first.shape[:2]) for frame in frames[1:]]
-        assert np.array_equal(fitted, np.stack([first, *others]))
+        size = fitted.shape[1:3]
+        squeezed = [resize(frame, *(rules.fixed_size or frame.shape[:2])) for frame in frames]
+        assert np.array_equal(fitted, np.stack([resize(frame, *size) for frame in squeezed]))
 
 
 def test_without_rules_of_their_own_frames_are_sized_like_pictures():
     for count in (1, 500):
         size = frame_size(720, 1280, V2, count=count, of_file=count == 1, max_pixels=50 * 784)
-        assert size == target_size(720, 1280, V2, frame=True, max_pixels=50 * 784)
+        assert size == target_size(720, 1280, V2, max_pixels=50 * 784)
 
 
 def test_families_whose_frames_are_images_squeeze_and_round_them_as_images():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from vlm2vec import errors, profiles
+from vlm2vec.describe import describe_value
 from vlm2vec.mmeb.published.means import known_as
 from vlm2vec.profiles import PROFILE_FILE, Profile
 
@@ -50,21 +52,43 @@ def test_a_damaged_file_is_an_error(text: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_value_that_means_nothing_is_an_error(field: str, value: object, tmp_path: Path) -> None:
-    dataclasses.replace(profiles.get("vlm2vec-v2"), **{field: value}).save(tmp_path)
-    with pytest.raises(errors.ProfileError, match=f"{field} is {value!r}"):
+    with pytest.raises(errors.ProfileError, match=f"^{field} is {re.escape(describe_value(value))}"):
+        dataclasses.replace(profiles.get("vlm2vec-v2"), **{field: value})
+    profiles.get("vlm2vec-v2").save(tmp_path)
+    file = tmp_path / PROFILE_FILE
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["profile"][field] = value
+    file.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(errors.ProfileError, match=f"does not hold a profile .{field} is"):
         Profile.load(tmp_path)
+
+
+def test_a_misspelt_value_is_answered_with_the_closest() -> None:
+    with pytest.raises(errors.ProfileError, match='Did you mean "after_media"'):
+        dataclasses.replace(profiles.get("vlm2vec-v2"), instruction_slot="after media")
+
+
+def test_names_that_are_no_profiles_are_answered_with_what_was_meant() -> None:
+    for name, answer in {
+        "qwen3-vl-embeding": 'Did you mean "qwen3-vl-embedding"?',
+        "Qwen/Qwen3-VL-Embedding-2B": "is a repository, and follows the profile qwen3-vl-embedding",
+        "ume-r1-generative": "the generative mode of UME-R1 writes a text",
+    }.items():
+        with pytest.raises(errors.ProfileError) as caught:
+            profiles.get(name)
+        assert answer in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("pixels", "said"),
     [
-        ({"alpha": "black"}, "alpha is 'black'"),
-        ({"sizing": "mine"}, "sizing is 'mine'"),
+        ({"alpha": "black"}, 'alpha is text "black"'),
+        ({"sizing": "mine"}, 'sizing is text "mine"'),
         ({"fixed_size": [28]}, "fixed_size is"),
         ({"frames": 3}, "does not hold a profile"),
         ({"frames": {"min_pixels": 784}}, "max_pixels"),
-        ({"frames": {"min_pixels": 784, "max_pixels": "all"}}, "max_pixels is 'all'"),
-        ({"frames": {"min_pixels": 784, "max_pixels": 1568, "resizer": "torch"}}, "resizer is 'torch'"),
+        ({"frames": {"min_pixels": 784, "max_pixels": "all"}}, 'max_pixels is text "all"'),
+        ({"frames": {"min_pixels": 784, "max_pixels": 1568, "resizer": "torch"}}, 'resizer is text "torch"'),
         ({"frames": {"min_pixels": 784, "max_pixels": 1568, "colour": "red"}}, "colour"),
     ],
 )

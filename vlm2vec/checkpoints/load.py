@@ -31,6 +31,7 @@ from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
+from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
 from vlm2vec.errors import CheckpointError
 from vlm2vec.profiles import Profile
@@ -85,9 +86,11 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
+        like = profiles.repository_like(str(name))
+        meant = f'Did you mean "{like}"? ' if like not in (None, str(name)) else ""
         raise CheckpointError(
             f"there is no folder of this name, and the hub gave none ({type(error).__name__}: {reason})",
-            fix="Check the name, the network and, for a private repository, the token.",
+            fix=f"{meant}Check the name, the network and, for a private repository, the token.",
             source=str(name),
         ) from error
     return folder
@@ -132,7 +135,7 @@ def load_network(
         folder, base_model = _base_of_adapter(folder, base_model, hub), None
     config = _config(folder)
     if profile is not None:
-        _check_profile(profile, config, folder)
+        check_network(profile, config, source=str(folder))
     own = config.dtype or config.text_config.dtype or _stored_dtype(folder)
     if dtype is None:
         dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
@@ -200,13 +203,7 @@ def load_tokenizer(
                 fix="Use the tokenizer that the model was trained with.",
                 source=str(folder),
             )
-    known = tokenizer.get_added_vocab()
-    if unknown := [token for token in control_tokens if token not in known]:
-        raise CheckpointError(
-            f"the tokenizer has no {unknown[0]}, which the profile writes",
-            fix="Use the tokenizer that the model was trained with, or the profile that it follows.",
-            source=str(folder),
-        )
+    check_tokenizer(control_tokens, tokenizer, source=str(folder))
     return tokenizer
 
 
@@ -262,28 +259,6 @@ def _other_sizes(config: Any, layout: Layout) -> list[str]:
     vision, sizes = config.vision_config, ("patch_size", "merge_size", "temporal_patch_size")
     given = {size: getattr(vision, names.get(size, size)) for size in sizes}
     return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
-
-
-def _check_profile(profile: Profile, config: PreTrainedConfig, folder: Path) -> None:
-    layout = LAYOUTS[config.model_type]
-    if profile.network != config.model_type:
-        meant = LAYOUTS.get(profile.network)
-        fitting = [name for name in profiles.names() if profiles.get(name).network == config.model_type]
-        raise CheckpointError(
-            f"this is a checkpoint on {layout.label}, and the profile {profile.name} is for "
-            f"{profile.network if meant is None else meant.label}",
-            fix=f"Choose one of {', '.join(fitting)}, whichever it was trained with.",
-            source=str(folder),
-        )
-    sizes = ("patch_size", "merge_size", "temporal_patch_size")
-    wrong = [size for size in sizes if getattr(profile.pixels, size) != getattr(layout, size)]
-    if wrong:
-        raise CheckpointError(
-            f"{wrong[0]} of the profile {profile.name} is {getattr(profile.pixels, wrong[0])}, and that of "
-            f"{layout.label} is {getattr(layout, wrong[0])}",
-            fix="Give the profile's pixels the sizes of the network.",
-            source=str(folder),
-        )
 
 
 def _networks() -> str:

@@ -18,7 +18,16 @@ from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.profiles import Profile
 
-__all__ = ["Words", "frames_per_step", "is_file", "needs_times", "sampling_of", "ticks_of", "unfolded"]
+__all__ = [
+    "Words",
+    "frames_per_step",
+    "is_file",
+    "is_sized_as_file",
+    "needs_times",
+    "sampling_of",
+    "ticks_of",
+    "unfolded",
+]
 
 Words: TypeAlias = Plain | Control
 
@@ -28,6 +37,14 @@ _TICKS_PER_SECOND = 2  # `tokens_per_second` in the configuration of Qwen2.5-VL'
 def is_file(clip: Clip) -> bool:
     """Whether it is a video file or an animation, and not pictures: a list, an array or a folder."""
     return isinstance(clip.content, Source) and not clip.content.is_folder
+
+
+def is_sized_as_file(clip: Clip, profile: Profile) -> bool:
+    """Whether its frames get their size by the rules for files: not where each is a picture of its own.
+
+    Families that show a clip as pictures are given pictures, whatever these were taken from.
+    """
+    return is_file(clip) and profile.clip != "images"
 
 
 def frames_per_step(profile: Profile) -> int:

@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
-from vlm2vec.encoding.clips import Words, frames_per_step, is_file, needs_times, sampling_of, unfolded
+from vlm2vec.encoding.clips import (
+    Words,
+    frames_per_step,
+    is_file,
+    is_sized_as_file,
+    needs_times,
+    sampling_of,
+    unfolded,
+)
 from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
@@ -247,7 +255,7 @@ class Planner:
             shape.width,
             rules,
             count=shape.frames,
-            of_file=is_file(media),
+            of_file=is_sized_as_file(media, self.profile),
             max_pixels=media.max_pixels,
         )
         steps = -(-shape.frames // frames_per_step(self.profile))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from vlm2vec.encoding.clips import is_file, needs_times, sampling_of, ticks_of
+from vlm2vec.encoding.clips import is_sized_as_file, needs_times, sampling_of, ticks_of
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.plan import Failed, Planned, Planner
 from vlm2vec.encoding.positions import Span, token_positions
@@ -33,8 +33,8 @@ class Visual:
     """A picture, page or clip as patches.
 
     Attributes:
-        patches: uint8, `(t * h * w, 588)` of a still, whose two temporal slices are equal, and
-            `(t * h * w, 1176)` of a clip.
+        patches: uint8, `(t * h * w, 3 * patch_size**2)` of a still, whose temporal slices are equal, and
+            `(t * h * w, 3 * temporal_patch_size * patch_size**2)` of a clip.
         grid: Patches in time, height and width.
         is_clip: Whether it stands at a `<|video_pad|>`. A clip that is shown as pictures does not: it is as
             many stills of one size, one after the other.
@@ -228,5 +228,6 @@ class Preparer:
             limits=limits,
             frame_rate=clip.frame_rate,
         )
-        pixels = fit_frames(frames.frames, profile.pixels, of_file=is_file(clip), max_pixels=clip.max_pixels)
+        of_file = is_sized_as_file(clip, profile)
+        pixels = fit_frames(frames.frames, profile.pixels, of_file=of_file, max_pixels=clip.max_pixels)
         return pixels, tuple(frames.times) if needs_times(profile) else ()

@@ -13,23 +13,32 @@ __all__ = ["card_note", "write_processor_files"]
 
 def write_processor_files(folder: Path, profile: Profile, layout: Layout) -> None:
     """Write the stock processor's settings for this profile: pixel budget, means, class names."""
-    rules = profile.pixels
+    rules, frames = profile.pixels, profile.pixels.frames
+    budget = {"shortest_edge": rules.min_pixels, "longest_edge": rules.max_pixels}
+    of_clips = budget
+    if frames is not None:
+        # Stock processors count the pixels of a clip, not of a frame.
+        of_clips = {
+            "shortest_edge": frames.min_pixels,
+            "longest_edge": frames.total_pixels or frames.max_pixels,
+        }
     settings = {
         "image_mean": list(layout.mean),
         "image_std": list(layout.std),
         "patch_size": rules.patch_size,
         "merge_size": rules.merge_size,
         "temporal_patch_size": rules.temporal_patch_size,
-        "size": {"shortest_edge": rules.min_pixels, "longest_edge": rules.max_pixels},
     }
     files = {
         "preprocessor_config.json": {
             **settings,
+            "size": budget,
             "image_processor_type": layout.image_processor,
             "processor_class": layout.processor,
         },
         "video_preprocessor_config.json": {
             **settings,
+            "size": of_clips,
             "video_processor_type": layout.video_processor,
             "processor_class": layout.processor,
         },

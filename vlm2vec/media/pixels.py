@@ -23,10 +23,11 @@ class FrameRules:
     Attributes:
         min_pixels: Least area of a frame.
         max_pixels: Greatest area of a frame.
-        total_pixels: Budget of all frames of a clip given as pictures: a list, an array or a folder.
-        total_pixels_of_files: Budget of all frames of a video file or an animation.
+        total_pixels: Budget of all time steps of a clip given as pictures: a list, an array or a folder. The
+            frames of a step count as one.
+        total_pixels_of_files: The same of a video file or an animation.
         rounded_to: Frames given as pictures are first resized, with Pillow, to multiples of this many pixels,
-            4 to 16,384 squares of that side. Never applied to frames of a file.
+            4 to 16,384 squares of that side. Not applied to frames of a file.
         resizer: "pillow" is Pillow's bicubic filter; "float32" is torch's in float32 with antialias, clamped
             and rounded, as qwen_vl_utils resizes clips.
     """
@@ -65,7 +66,8 @@ class PixelRules:
             qwen_vl_utils ("utils"), which gives each side a token before it looks at the area.
         resizer: "pillow" is Pillow's bicubic filter, "torch" torch's bicubic kernel for uint8 with antialias,
             as in the fast image processors of transformers.
-        frames: What differs for the frames of clips; with `None` they are pictures, resized with Pillow.
+        frames: What differs for the frames of clips; with `None` they are sized and resized as pictures, but
+            for the rules that spare them.
     """
 
     min_pixels: int = 56 * 56

@@ -22,7 +22,7 @@ _ROUNDED_SQUARES = (4, 16_384)
 
 
 def target_size(
-    height: int, width: int, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
+    height: int, width: int, rules: PixelRules, *, max_pixels: int | None = None
 ) -> tuple[int, int]:
     """Size of a picture after `fit`, as (height, width), both multiples of `rules.factor`.
 
@@ -30,7 +30,6 @@ def target_size(
         height: Height of the picture, in pixels.
         width: Width of the picture, in pixels.
         rules: Pixel budget and conversion rules.
-        frame: Whether the picture is a video frame, which the rule for tiny images spares.
         max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
 
     Raises:
@@ -42,28 +41,24 @@ def target_size(
         (1148, 840)
     """
     _check_area(height, width)
-    squeezed = _squeezed_size(height, width, rules, frame=frame)
     greatest = rules.max_pixels if max_pixels is None else _checked_budget(max_pixels, rules)
-    return _budget_size(*squeezed, rules, rules.min_pixels, greatest)
+    return _budget_size(*_squeezed_size(height, width, rules), rules, rules.min_pixels, greatest)
 
 
-def fit(
-    image: np.ndarray | Image.Image, rules: PixelRules, *, frame: bool = False, max_pixels: int | None = None
-) -> np.ndarray:
+def fit(image: np.ndarray | Image.Image, rules: PixelRules, *, max_pixels: int | None = None) -> np.ndarray:
     """Resizes a picture to its size for the vision tower.
 
     Args:
         image: Picture of shape (H, W, 3), uint8, or a PIL image in RGB.
         rules: Pixel budget and conversion rules.
-        frame: Whether the picture is a video frame.
         max_pixels: Greatest area, in pixels, in place of `rules.max_pixels`.
 
     Returns:
         Picture of shape (*target_size(H, W, ...), 3), uint8.
     """
     height, width = _size(image)
-    target = target_size(height, width, rules, frame=frame, max_pixels=max_pixels)
-    squeezed = _squeezed_size(height, width, rules, frame=frame)
+    target = target_size(height, width, rules, max_pixels=max_pixels)
+    squeezed = _squeezed_size(height, width, rules)
     if squeezed != (height, width):
         # Resized twice, as in the original code.
         image = resize(image, *squeezed)
@@ -101,10 +96,11 @@ def frame_size(
         >>> frame_size(720, 1280, rules, count=8, of_file=False)
         (364, 644)
     """
-    if rules.frames is None:
-        return target_size(height, width, rules, frame=True, max_pixels=max_pixels)
     _check_area(height, width)
     squeezed = _squeezed_frame_size(height, width, rules, of_file=of_file, max_pixels=max_pixels)
+    if rules.frames is None:
+        most = rules.max_pixels if max_pixels is None else _checked_budget(max_pixels, rules)
+        return _budget_size(*squeezed, rules, rules.min_pixels, most)
     greatest = _greatest_frame(rules.frames, rules.temporal_patch_size, count, of_file=of_file)
     if max_pixels is not None:
         greatest = min(greatest, _checked_budget(max_pixels, rules))
@@ -130,15 +126,11 @@ def fit_frames(
     """
     first = _size(frames[0])
     size = frame_size(*first, rules, count=len(frames), of_file=of_file, max_pixels=max_pixels)
-    fitted = np.empty((len(frames), *size, 3), np.uint8)
-    if rules.frames is None:
-        fitted[0] = fit(frames[0], rules, frame=True, max_pixels=max_pixels)
-        for i, frame in enumerate(frames[1:], start=1):
-            fitted[i] = _RESIZERS[rules.resizer](frame, *size)
-        return fitted
     squeezed = _squeezed_frame_size(*first, rules, of_file=of_file, max_pixels=max_pixels)
+    resizer = _RESIZERS[(rules.frames or rules).resizer]
+    fitted = np.empty((len(frames), *size, 3), np.uint8)
     for i, frame in enumerate(frames):
-        fitted[i] = _RESIZERS[rules.frames.resizer](resize(frame, *squeezed), *size)
+        fitted[i] = resizer(frame if squeezed == first else resize(frame, *squeezed), *size)
     return fitted
 
 
@@ -223,14 +215,14 @@ def _check_ratio(height: int, width: int) -> None:
         )
 
 
-def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -> tuple[int, int]:
-    """Size before the budget applies."""
+def _squeezed_size(height: int, width: int, rules: PixelRules) -> tuple[int, int]:
+    """Size of a picture before the budget applies."""
     if rules.fixed_size is not None:
         return rules.fixed_size
-    if rules.rounded_first and not frame:
+    if rules.rounded_first:
         return _rounded_size(height, width, rules.factor)
     side = rules.tiny_image_side
-    if side is not None and not frame and min(height, width) < rules.factor:
+    if side is not None and min(height, width) < rules.factor:
         return side, side
     return height, width
 
@@ -238,9 +230,11 @@ def _squeezed_size(height: int, width: int, rules: PixelRules, *, frame: bool) -
 def _squeezed_frame_size(
     height: int, width: int, rules: PixelRules, *, of_file: bool, max_pixels: int | None
 ) -> tuple[int, int]:
-    """Size of a frame before the budget for frames applies."""
-    if rules.frames is None or rules.frames.rounded_to is None or rules.fixed_size is not None or of_file:
-        return _squeezed_size(height, width, rules, frame=True)
+    """Size of a frame before the budget applies."""
+    if rules.fixed_size is not None:
+        return rules.fixed_size
+    if rules.frames is None or rules.frames.rounded_to is None or of_file:
+        return height, width
     side = rules.frames.rounded_to
     if rules.rounded_first:
         return _rounded_size(height, width, side)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlm2vec.arguments import close_match, did_you_mean
 from vlm2vec.errors import CheckpointError, ProfileError
 from vlm2vec.profiles import (
     embedded,
@@ -47,6 +48,7 @@ __all__ = [
     "names",
     "of_folder",
     "of_repository",
+    "repository_like",
 ]
 
 # In the order in which tables show them.
@@ -86,9 +88,19 @@ def get(name: str) -> Profile:
     Raises:
         ProfileError: There is none of that name.
     """
-    if name not in _PROFILES:
-        raise ProfileError(f"there is no profile {name!r}", fix=f"Choose one of {', '.join(names())}.")
-    return _PROFILES[name]
+    if name in _PROFILES:
+        return _PROFILES[name]
+    if name in _MODELS:
+        raise ProfileError(
+            f"{name} is a repository, and follows the profile {_MODELS[name].profile.name}",
+            fix="Pass the name of the profile.",
+        )
+    if refusal := refusal_of(name):
+        raise ProfileError(f"there is no profile {name!r}: {refusal.cause}", fix=refusal.fix)
+    raise ProfileError(
+        f"there is no profile {name!r}",
+        fix=did_you_mean(name, names(), otherwise=f"Choose one of {', '.join(names())}."),
+    )
 
 
 def checked(name: str) -> Checked:
@@ -119,6 +131,21 @@ def of_repository(repository: str) -> Profile | None:
         raise CheckpointError(refusal.cause, fix=refusal.fix, source=repository)
     known = _MODELS.get(repository)
     return None if known is None else known.profile
+
+
+def repository_like(name: str) -> str | None:
+    """The repository of a known model that somebody may have meant, or `None`.
+
+    Example:
+        >>> repository_like("qwen3-vl-embedding-2b")
+        'Qwen/Qwen3-VL-Embedding-2B'
+        >>> repository_like("my-own") is None
+        True
+    """
+    lower = {repository.lower(): repository for repository in _MODELS}
+    ends = {repository.rpartition("/")[2]: known for repository, known in lower.items()}
+    close = close_match(name.lower(), [*lower, *ends], cutoff=0.85)
+    return None if close is None else lower.get(close) or ends[close]
 
 
 def of_folder(folder: Path) -> Profile | None:

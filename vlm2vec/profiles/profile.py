@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vlm2vec.arguments import did_you_mean
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import ProfileError
 from vlm2vec.media.pixels import FrameRules, PixelRules
 
@@ -74,6 +77,9 @@ class Profile:
         untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
+
+    Raises:
+        ProfileError: A field has a value of another type, or one that is not known.
     """
 
     name: str
@@ -104,6 +110,11 @@ class Profile:
     min_frames: int = 1
     fps: float | None = None
     untimed_fps: float = 2.0
+
+    def __post_init__(self) -> None:
+        for part in (self, self.pixels, getattr(self.pixels, "frames", None)):
+            if part is not None:
+                _refuse_wrong_values(part)
 
     @property
     def control_tokens(self) -> list[str]:
@@ -155,9 +166,10 @@ class Profile:
             return None
         try:
             return cls._from_dict(json.loads(path.read_text(encoding="utf-8"))["profile"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, ProfileError) as error:
+            reason = f"{error.cause}. {error.fix}" if isinstance(error, ProfileError) else str(error)
             raise ProfileError(
-                f"{PROFILE_FILE} does not hold a profile ({error})",
+                f"{PROFILE_FILE} does not hold a profile ({reason})",
                 fix="Save the model again, or delete the file and name the profile: "
                 'VLM2Vec(path, profile="..."), or --profile.',
                 source=str(folder),
@@ -173,21 +185,28 @@ class Profile:
             pixels["fixed_size"] = tuple(pixels["fixed_size"])
         if pixels.get("frames") is not None:
             pixels["frames"] = FrameRules(**pixels["frames"])
-        profile = cls(**{**data, "pixels": PixelRules(**pixels)})
-        for part in (profile, profile.pixels, profile.pixels.frames):
-            if part is not None:
-                _refuse_wrong_values(part)
-        return profile
+        return cls(**{**data, "pixels": PixelRules(**pixels)})
 
 
 def _refuse_wrong_values(part: Profile | PixelRules | FrameRules) -> None:
-    for name, hint in get_type_hints(type(part)).items():
+    """Raise where a field has a value that no code knows, which would be taken for another."""
+    kind: type = type(part)
+    for name, hint in _hints(kind).items():
         value = getattr(part, name)
         if not _fits(value, hint):
-            wanted = f"one of {get_args(hint)}" if get_origin(hint) is Literal else f"of type {hint}"
-            raise ValueError(f"{name} is {value!r}, not {wanted}")
+            if get_origin(hint) is Literal:
+                wanted = ", ".join(f'"{one}"' for one in get_args(hint))
+                fix = did_you_mean(value, map(str, get_args(hint)), otherwise=f"Pass one of {wanted}.")
+            else:
+                fix = f"Pass a value of type {getattr(hint, '__name__', hint)}."
+            raise ProfileError(f"{name} is {describe_value(value)}", fix=fix)
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
-            raise ValueError(f"{name} is {value!r}, not a positive number")
+            raise ProfileError(f"{name} is {describe_value(value)}", fix="Pass a positive number.")
+
+
+@cache
+def _hints(part: type) -> dict[str, Any]:
+    return get_type_hints(part)
 
 
 def _fits(value: Any, hint: Any) -> bool:

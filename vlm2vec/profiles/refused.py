@@ -13,7 +13,7 @@ class Refusal:
     """Why the repositories of these names are not loaded.
 
     Attributes:
-        names: Patterns of repositories, without regard to case.
+        names: Patterns of repositories, or of a profile that there is none of, without regard to case.
         cause: What is wrong.
         fix: What to do instead.
     """
@@ -59,6 +59,13 @@ REFUSALS = (
         "this model is three adapters, one for each task, and the mean of all states of an input or a vector "
         "for each token; this package loads one adapter and takes the state of the last token",
         "Load it with its own code and give mmeb.evaluate a function. " + _USE_ANOTHER,
+    ),
+    Refusal(
+        ("ume-r1-generative",),
+        "the generative mode of UME-R1 writes a text, of up to thousands of tokens, before it embeds it, and "
+        "this package computes vectors in one pass",
+        'Use its discriminative mode, VLM2Vec("zhibinlan/UME-R1-2B"), or run its own code and give '
+        "mmeb.evaluate a function.",
     ),
     Refusal(("IFM-TTE*", "*/IFM-TTE*"), _NO_WEIGHTS, _USE_ANOTHER),
     Refusal(("seed-*embedding*", "*/seed-*embedding*"), _NO_WEIGHTS, _USE_ANOTHER),

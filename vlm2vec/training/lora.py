@@ -48,8 +48,8 @@ class LoRA:
         alpha: Its scale is `alpha / r`.
         dropout: On its inputs, while it is trained.
         use_dora: Also learn the length of each row of the updated weight.
-        target_modules: Names of the linear layers, by their ends. The default ones are all in the language
-            model of Qwen2-VL.
+        target_modules: Names of the linear layers, by their ends. The default ones are in the language model;
+            in Qwen2.5-VL the `down_proj` of the vision tower is one of them too, as in the original code.
         quantise: Hold the frozen weights of these layers in 4 bits (QLoRA), which needs bitsandbytes. A
             saved adapter is loaded onto the weights as they were.
 

@@ -19,7 +19,7 @@ from vlm2vec.backbones.network import MergerLayers, Network
 from vlm2vec.backbones.qwen3_vl.layout import LAYOUT
 from vlm2vec.backbones.rows import VisionRow
 from vlm2vec.blocks.device import to_device
-from vlm2vec.blocks.linear import Products
+from vlm2vec.blocks.linear import Products, some_rows
 from vlm2vec.blocks.mlp import plain_mlp
 
 
@@ -43,17 +43,24 @@ def _add_positions(visual: Any, hidden: Tensor, row: VisionRow) -> Tensor:
     sizes = to_device(torch.tensor(row.frames), hidden.device)  # (frames, 2)
     sizes = sizes.repeat_interleave(row.segments.offsets.diff(), dim=0, output_size=len(hidden))
     places = row.positions * (side - 1) / (sizes - 1).clamp(min=1)  # (patches, 2)
+    # Some at a time: in float32, those of all patches would be the largest tensors of the pass.
+    return torch.cat(
+        [hidden[rows] + _between(visual, places[rows], side).to(hidden.dtype) for rows in some_rows(hidden)]
+    )
+
+
+def _between(visual: Any, places: Tensor, side: int) -> Tensor:
+    """What the table has at places between its own, `(patches, 2)`: of the four around each, by how near."""
     before = places.floor().long()
     after, share = (before + 1).clamp(max=side - 1), places - before
     rows = ((before[:, 0], 1 - share[:, 0]), (after[:, 0], share[:, 0]))
     columns = ((before[:, 1], 1 - share[:, 1]), (after[:, 1], share[:, 1]))
-    # One corner after the other: all four at once would be the largest tensor of the pass.
-    stretched = sum(
+    corners = [
         visual.pos_embed(top * side + left) * (weight * other)[:, None]
         for top, weight in rows
         for left, other in columns
-    )
-    return hidden + torch.as_tensor(stretched).to(hidden.dtype)
+    ]
+    return torch.stack(corners).sum(0)
 
 
 def _taps(visual: Any) -> dict[int, nn.Module]:

@@ -13,7 +13,7 @@ import numpy as np
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdf_content import enlargement, read_content, undrawn
+from vlm2vec.media.pdf_content import enlargement, is_plain, read_content, undrawn
 from vlm2vec.media.pdf_document import PDFIUM_LOCK, PdfFile, open_pdf
 from vlm2vec.media.pdf_substitutes import reset_substitutes
 from vlm2vec.media.pixels import PixelRules
@@ -79,6 +79,8 @@ def render_page(
     with _document(source, password, limits, page) as document:
         size = _pixel_size(document, page, rules, max_pixels, limits)
         picture, missing = _render(document, page, *size, limits)
+    if document.notices and is_plain(picture):
+        raise MediaError(f"page {page} was lost: {document.notices[0]}", fix="Write the file again.")
     for notice in (*document.notices, *missing):
         warnings.warn(f"{source.describe()}, page {page}: {notice}", VLM2VecWarning, stacklevel=2)
     return picture
@@ -188,10 +190,10 @@ def _document(
     with PDFIUM_LOCK:
         raise_if_cancelled()  # others may have stood before us
         with open_pdf(source, password) as document:
-            # Counting anew goes through the whole file, so only where its own count must be believed.
-            count = (
-                document.count if page is not None and page <= document.count else document.recount(source)
-            )
+            count = document.count
+            if page is None or not page <= count <= limits.max_pdf_pages:
+                # It goes through the whole file, so only where the file's own count must be believed.
+                count = document.recount(source)
             if count > limits.max_pdf_pages:
                 raise LimitError(
                     f"the PDF has {count:,} pages, more than {limits.max_pdf_pages:,}",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PageContent", "enlargement", "read_content", "undrawn"]
+__all__ = ["PageContent", "enlargement", "is_plain", "read_content", "undrawn"]
 
 Matrix = tuple[float, float, float, float, float, float]
 
@@ -154,7 +154,7 @@ def undrawn(page: Any, content: PageContent, picture: np.ndarray) -> list[str]:
     found = [phrase for image in content.images if (phrase := _lost_image(page, image, picture))]
     if any(content.is_foreign.values()):
         found += _lost_fonts(page, content, picture)
-    if not found and _is_plain(picture) and (what := _seen_content(page, content)):
+    if not found and is_plain(picture) and (what := _seen_content(page, content)):
         found.append(f"it comes out in one colour, though it holds {what}")
     return list(dict.fromkeys(found))
 
@@ -163,14 +163,14 @@ def _lost_image(page: Any, image: _Object, picture: np.ndarray) -> str | None:
     import pypdfium2.raw as pdfium
 
     part = _part(page, image, picture)
-    if part is None or not _is_plain(part):
+    if part is None or not is_plain(part):
         return None
     filters = _filters(image.raw)
     bitmap = pdfium.FPDFImageObj_GetBitmap(image.raw)
     if bitmap:
-        is_plain = "JPXDecode" not in filters or _is_plain(_levels_of(bitmap))
+        is_drawn = "JPXDecode" not in filters or is_plain(_levels_of(bitmap))
         pdfium.FPDFBitmap_Destroy(bitmap)
-        if is_plain:
+        if is_drawn:
             return None
     columns, rows = _image_size(image.raw)
     kind = ", ".join(filters) or "no filter"
@@ -235,7 +235,7 @@ def _is_blank(page: Any, text: _Object, picture: np.ndarray) -> bool:
     if not _is_painted(text.raw):
         return False
     part = _part(page, text, picture)
-    return part is not None and _is_plain(part) and not _has_colour(text.raw, part)
+    return part is not None and is_plain(part) and not _has_colour(text.raw, part)
 
 
 def _text_object(text: tuple[int, Matrix]) -> _Object:
@@ -274,15 +274,15 @@ def _seen_content(page: Any, content: PageContent) -> str:
     images = 0
     for image in content.images:
         bitmap = pdfium.FPDFImageObj_GetBitmap(image.raw)
-        images += not bitmap or not _is_plain(_levels_of(bitmap))
+        images += not bitmap or not is_plain(_levels_of(bitmap))
         if bitmap:
             pdfium.FPDFBitmap_Destroy(bitmap)
     named = (("text", texts), ("images", images), ("shadings", content.shadings))
     return " and ".join(name for name, count in named if count)
 
 
-def _is_plain(picture: np.ndarray) -> bool:
-    """Whether all pixels are equal; a few of them decide in most cases."""
+def is_plain(picture: np.ndarray) -> bool:
+    """Whether all pixels of a picture are equal; a few of them decide in most cases."""
     first = picture[:1, :1]
     return bool((picture[::13, ::13] == first).all()) and bool((picture == first).all())
 

@@ -13,6 +13,7 @@ _CATALOG = re.compile(rb"/Type\s*/Catalog\b")
 _PAGES = re.compile(rb"/Type\s*/Pages\b")
 _PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
 _COUNT = re.compile(rb"/Count(?=[\s\d+-])")
+_NEW = 4_000_000  # a number for one more object, near the greatest that PDFium takes (4,194,304)
 _DICTIONARY = 65_536  # bytes from the start of an object in which its own entries are looked for
 
 
@@ -25,8 +26,10 @@ def with_root(data: bytes) -> bytes | None:
     """The file with a trailer that names its catalogue; `None` where it has none that can be seen.
 
     PDFium finds the objects of a file without their table, but not which of them is the root: a file that is
-    cut off, or whose trailer is wrong, has lost that.
+    cut off, or whose trailer is wrong, has lost that. One without a single whole stream shows nothing.
     """
+    if b"endstream" not in data:
+        return None
     catalog = _last(data, _CATALOG)
     if catalog is not None:
         added = b"trailer\n<</Root %b R>>" % catalog
@@ -34,9 +37,8 @@ def with_root(data: bytes) -> bytes | None:
         pages = _last(data, _PAGES, without=b"/Parent")
         if pages is None:
             return None
-        added = (
-            b"99999999 0 obj\n<</Type/Catalog/Pages %b R>>\nendobj\ntrailer\n<</Root 99999999 0 R>>" % pages
-        )
+        added = b"%d 0 obj\n<</Type/Catalog/Pages %b R>>\nendobj\n" % (_NEW, pages)
+        added += b"trailer\n<</Root %d 0 R>>" % _NEW
     return data + b"\nendstream\nendobj\n" + added + b"\nstartxref\n0\n%%EOF\n"
 
 

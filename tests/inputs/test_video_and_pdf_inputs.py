@@ -111,16 +111,30 @@ def test_a_page_has_its_page_already(files):
         parse_input({"pdf": pdf_pages(files.pdf)[0], "page": 2})
 
 
-def test_pdf_pages_refuses_what_is_no_pdf(files):
-    for path, match in [
-        (files.png, "no PDF"),
-        (files.missing, "does not exist"),
-        (3, "int 3"),
-        (b"text", "text"),
-    ]:
-        with pytest.raises(VLM2VecError, match=match) as caught:
-            pdf_pages(path)
-        assert caught.value.fix
+def test_pdf_pages_refuses_what_is_no_path_and_pages_that_the_file_has_not(files):
+    with pytest.raises(VLM2VecError, match="int 3"):
+        pdf_pages(3)
     for pages in (0, 4, "2-9", [], "x", True):
         with pytest.raises(InputError):
             pdf_pages(files.pdf, pages)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("png", "no PDF but of the kind image"),
+        ("missing", "does not exist"),
+        (b"%PDF-1.7 and nothing more", "cannot be opened"),
+        (b"\0\1\2", "not a known format"),
+    ],
+)
+def test_a_broken_pdf_is_one_input_that_fails_when_it_is_parsed(files, broken, words):
+    path = getattr(files, broken) if isinstance(broken, str) else broken
+    for pages in (None, "2-3"):
+        (page,) = pdf_pages(path, pages)
+        assert str(page).endswith(", broken")
+        for _ in range(2):
+            with pytest.raises(MediaError, match=words) as caught:
+                parse_input(page)
+            assert caught.value.source
+        assert pickle.loads(pickle.dumps(page)).error.cause == page.error.cause  # noqa: S301

@@ -179,15 +179,6 @@ def test_a_folder_is_no_pdf(tmp_path):
         page_count(Source.from_path(tmp_path))
 
 
-def test_a_page_ten_metres_wide_is_refused():
-    metres = 10 / 0.0254 * 72
-    given = Source.from_bytes(pdf_bytes((100, 100), (metres, metres)))
-    assert page_count(given) == 2
-    for action in (render_page, page_size_in_pixels):
-        with pytest.raises(LimitError, match=r"page 2 is .* at 200 dpi"):
-            action(given, 2, RULES)
-
-
 @pytest.mark.parametrize("box", ["[0 0 0.1 100]", "[0 0 100 0.1]"])
 def test_a_page_without_area_is_an_error(box):
     with pytest.raises(MediaError, match=r"page 1 is .* points"):

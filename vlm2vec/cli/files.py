@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import VLM2VecError
-from vlm2vec.inputs.pdf import pdf_pages
+from vlm2vec.inputs.pdf import counted_pages
 from vlm2vec.media import probe
 from vlm2vec.media.source import Source
 
@@ -94,7 +94,7 @@ def items_of(path: Path, name: str, *, pages: bool = True) -> list[Item]:
     kind = probe.kind(Source.from_path(path))
     if kind != "pdf" or not pages:
         return [Item(name, path, kind, path)]
-    return [Item(name, path, kind, page, page=page.page) for page in pdf_pages(path)]
+    return [Item(name, path, kind, page, page=page.page) for page in counted_pages(path)]
 
 
 def reason(error: VLM2VecError) -> str:

@@ -180,6 +180,8 @@ def _document(value: Any, key: str) -> Document:
 
 
 def _page(page: PdfPage) -> Document:
+    if page.error is not None:
+        raise page.error.copy()
     source = replace(page.source, facts={})  # which another call may have left, of a file that has changed
     return Document(source, pages=page.page, password=page.password, max_pixels=page.max_pixels)
 

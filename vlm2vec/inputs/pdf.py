@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vlm2vec.describe import describe_media, shorten
-from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.errors import LimitError, MediaError, VLM2VecError
 from vlm2vec.inputs.options import check_option
 from vlm2vec.inputs.sources import kind_of, source_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source, url_refusal
 
-__all__ = ["PdfPage", "pdf_pages"]
+__all__ = ["PdfPage", "counted_pages", "pdf_pages"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,12 +27,14 @@ class PdfPage:
         page: The page, the first being 1.
         password: Opens an encrypted file.
         max_pixels: Greatest area of the page, in pixels.
+        error: What was wrong with the file when its pages were to be counted: encoding it raises that.
     """
 
     source: Source
     page: int
     password: str | None = field(default=None, kw_only=True)
     max_pixels: int | None = field(default=None, kw_only=True)
+    error: VLM2VecError | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def path(self) -> Path | None:
@@ -40,7 +43,7 @@ class PdfPage:
 
     def __str__(self) -> str:
         name = self.source.describe() if self.source.path is None else self.source.path.name
-        return f"{shorten(name, 40)}, page {self.page}"
+        return f"{shorten(name, 40)}, {'broken' if self.error else f'page {self.page}'}"
 
     def __repr__(self) -> str:
         return f"PdfPage({self})"
@@ -55,7 +58,8 @@ def pdf_pages(
 ) -> list[PdfPage]:
     """A list with one input per page, so that every page gets a vector of its own.
 
-    The file is opened to count its pages; each page is drawn when it is encoded.
+    The file is opened to count its pages; each page is drawn when it is encoded. A file that cannot be read
+    is one input that fails when it is encoded, so that `on_error` decides about it as about any other.
 
     Args:
         path: The file (here a string is a path), or its bytes.
@@ -66,8 +70,6 @@ def pdf_pages(
 
     Raises:
         InputError: `path` is something else, or `pages` is no selection of pages that the file has.
-        MediaError: The file is missing, broken, encrypted, or not a PDF.
-        LimitError: The file has more pages than `Limits.max_pdf_pages`.
 
     Example:
         >>> import io, PIL.Image
@@ -76,19 +78,38 @@ def pdf_pages(
         >>> pdf_pages(file.getvalue(), pages="2-3")
         [PdfPage(... bytes of PDF, page 2), PdfPage(... bytes of PDF, page 3)]
     """
-    from vlm2vec.media.pdf import page_count, parse_pages
-
     selection = check_option("pages", pages)
     password = check_option("password", password)
     max_pixels = check_option("max_pixels", max_pixels)
     source = source_of(path, key="pdf")
+    try:
+        return _counted(source, path, selection, password, max_pixels)
+    except (MediaError, LimitError) as error:
+        return [PdfPage(source, 1, password=password, max_pixels=max_pixels, error=error)]
+
+
+def counted_pages(path: Path) -> list[PdfPage]:
+    """Every page of a PDF, as `pdf_pages` gives them.
+
+    Raises:
+        MediaError: The file is missing, broken, encrypted, or not a PDF.
+        LimitError: The file has more pages than `Limits.max_pdf_pages`.
+    """
+    return _counted(source_of(path, key="pdf"), path, None, None, None)
+
+
+def _counted(
+    source: Source, path: Any, selection: Any, password: str | None, max_pixels: int | None
+) -> list[PdfPage]:
+    from vlm2vec.media.pdf import page_count, parse_pages
+
     try:
         if source.url is not None:
             raise url_refusal()
         source.check_exists()
         kind = kind_of(source, path)
         if kind != "pdf":
-            raise InputError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")
+            raise MediaError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")
         count = page_count(source, password=password, limits=Limits())
         chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
     except VLM2VecError as error:

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import re
-import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pdf_content import enlargement, is_plain, read_content, undrawn
+from vlm2vec.media.pdf_document import PDFIUM_LOCK, PdfFile, open_pdf
+from vlm2vec.media.pdf_substitutes import reset_substitutes
 from vlm2vec.media.pixels import PixelRules
-from vlm2vec.media.resize import target_size
+from vlm2vec.media.resize import resize, target_size
 from vlm2vec.media.source import Source
 
 __all__ = ["PDFIUM_LOCK", "page_count", "page_size_in_pixels", "parse_pages", "render_page"]
 
-PDFIUM_LOCK = threading.Lock()
-"""PDFium is not made for several threads, so whoever calls it holds this."""
-
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200
 _POINTS_PER_INCH = 72
+_MAX_SIDE = 10_000_000  # pixels at that resolution, over a kilometre: larger numbers are damage
 
 
 def page_count(source: Source, *, password: str | None = None, limits: Limits | None = None) -> int:
@@ -40,7 +41,7 @@ def page_count(source: Source, *, password: str | None = None, limits: Limits | 
         LimitError: It has more than `limits.max_pdf_pages` pages.
     """
     with _document(source, password, limits or Limits()) as document:
-        return len(document)
+        return document.count
 
 
 def render_page(
@@ -68,12 +69,21 @@ def render_page(
     Raises:
         InputError: There is no such page.
         MediaError: It is no PDF, is broken or encrypted, or the page has no area.
-        LimitError: It has too many pages, or the page too many pixels at 200 dpi.
+        LimitError: It has too many pages, or the page would be drawn with too many pixels.
+
+    Warns:
+        VLM2VecWarning: Something of the page cannot be drawn, such as an image that is damaged or text in a
+            font that is neither in the file nor on this machine; or the file was cut off.
     """
     limits = limits or Limits()
-    with _document(source, password, limits) as document:
+    with _document(source, password, limits, page) as document:
         size = _pixel_size(document, page, rules, max_pixels, limits)
-        return _render(document, page - 1, *size)
+        picture, missing = _render(document, page, *size, limits)
+    if document.notices and is_plain(picture):
+        raise MediaError(f"page {page} was lost: {document.notices[0]}", fix="Write the file again.")
+    for notice in (*document.notices, *missing):
+        warnings.warn(f"{source.describe()}, page {page}: {notice}", VLM2VecWarning, stacklevel=2)
+    return picture
 
 
 def page_size_in_pixels(
@@ -87,7 +97,7 @@ def page_size_in_pixels(
 ) -> tuple[int, int]:
     """Size as (height, width) of what `render_page` draws; takes the same and raises the same."""
     limits = limits or Limits()
-    with _document(source, password, limits) as document:
+    with _document(source, password, limits, page) as document:
         return _pixel_size(document, page, rules, max_pixels, limits)
 
 
@@ -145,91 +155,80 @@ def _no_such_page(page: int, count: int) -> InputError:
 
 
 def _pixel_size(
-    document: Any, page: int, rules: PixelRules, max_pixels: int | None, limits: Limits
+    document: PdfFile, page: int, rules: PixelRules, max_pixels: int | None, limits: Limits
 ) -> tuple[int, int]:
-    if not 1 <= page <= len(document):
-        raise _no_such_page(page, len(document))
-    width, height = document.get_page_size(page - 1)
-    return target_size(*_natural_size(height, width, page, limits), rules, max_pixels=max_pixels)
-
-
-def _natural_size(height: float, width: float, page: int, limits: Limits) -> tuple[int, int]:
-    """Pixels of a page at 200 dpi, as (height, width)."""
-    rows, columns = (round(side * _DPI / _POINTS_PER_INCH) for side in (height, width))
-    if rows < 1 or columns < 1:
-        raise MediaError(f"page {page} is {width:g} x {height:g} points", fix="Leave it out with pages=.")
-    if rows * columns > limits.max_image_pixels:
+    budget = rules.max_pixels if max_pixels is None else max_pixels
+    height, width = document.size(page, least_area=budget * (_POINTS_PER_INCH / _DPI) ** 2)
+    size = target_size(*_natural_size(height, width, page), rules, max_pixels=max_pixels)
+    if size[0] * size[1] > limits.max_image_pixels:
         raise LimitError(
-            f"page {page} is {columns} x {rows} pixels at {_DPI} dpi, more than {limits.max_image_pixels:,}",
-            fix="Leave it out with pages=, or raise Limits.max_image_pixels.",
+            f"page {page} is drawn at {size[1]} x {size[0]} pixels, more than {limits.max_image_pixels:,}",
+            fix="Lower max_pixels, or raise Limits.max_image_pixels.",
         )
-    return rows, columns
+    return size
+
+
+def _natural_size(height: float, width: float, page: int) -> tuple[int, int]:
+    """Pixels of a page at 200 dpi, as (height, width)."""
+    sides = [side * _DPI / _POINTS_PER_INCH for side in (height, width)]
+    if not 0.5 < min(sides) <= max(sides) < _MAX_SIDE:
+        raise MediaError(f"page {page} is {width:g} x {height:g} points", fix="Leave it out with pages=.")
+    return round(sides[0]), round(sides[1])
 
 
 @contextmanager
-def _document(source: Source, password: str | None, limits: Limits) -> Iterator[Any]:
-    """An open document, with PDFium to ourselves until the block ends."""
-    import pypdfium2
-
+def _document(
+    source: Source, password: str | None, limits: Limits, page: int | None = None
+) -> Iterator[PdfFile]:
+    """An open document that has this page, with PDFium to ourselves until the block ends."""
     if source.is_folder:
         raise MediaError("this is a folder, not a PDF", fix="Pass a PDF file.")
     signature = source.signature
     if signature is None or signature.kind != "pdf":
         what = "an unknown format" if signature is None else signature.label
         raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
-    content = source.path or source.read()
     with PDFIUM_LOCK:
         raise_if_cancelled()  # others may have stood before us
-        try:
-            document = pypdfium2.PdfDocument(content, password=password)
-        except (pypdfium2.PdfiumError, OSError) as error:
-            raise _opening_error(error, password) from error
-        try:
-            count = len(document)
-            if count < 1:
-                raise MediaError("the PDF has no pages", fix="Pass one that has.")
+        with open_pdf(source, password) as document:
+            count = document.count
+            if page is None or not page <= count <= limits.max_pdf_pages:
+                # It goes through the whole file, so only where the file's own count must be believed.
+                count = document.recount(source)
             if count > limits.max_pdf_pages:
                 raise LimitError(
                     f"the PDF has {count:,} pages, more than {limits.max_pdf_pages:,}",
                     fix="Split it, or raise Limits.max_pdf_pages.",
                 )
+            if page is not None and not 1 <= page <= count:
+                raise _no_such_page(page, count)
             yield document
-        except pypdfium2.PdfiumError as error:
-            raise MediaError(f"the PDF cannot be read ({error})", fix="Write the file again.") from error
-        finally:
-            document.close()
 
 
-def _opening_error(error: Exception, password: str | None) -> MediaError:
-    import pypdfium2.raw as pdfium
-
-    code = getattr(error, "err_code", None)
-    if code == pdfium.FPDF_ERR_PASSWORD:
-        if password is None:
-            return MediaError(
-                "the PDF is encrypted",
-                fix='Pass its password: {"pdf": path, "password": ...} or pdf_pages(path, password=...).',
-            )
-        return MediaError("the PDF is encrypted, and the password is wrong", fix="Check the password.")
-    if code == pdfium.FPDF_ERR_SECURITY:
-        return MediaError("the PDF is encrypted in a way PDFium does not know", fix="Decrypt it first.")
-    return MediaError(
-        f"the PDF cannot be opened ({str(error).rstrip('.')})",
-        fix="It is damaged, cut off, or has no pages.",
-    )
+def _render(
+    document: PdfFile, number: int, height: int, width: int, limits: Limits
+) -> tuple[np.ndarray, list[str]]:
+    """The picture of a page, and what is missing in it."""
+    reset_substitutes()
+    with document.form() as form, document.page(number, form) as page:
+        content = read_content(page)
+        times = enlargement(page, content, height, width)
+        if height * width * times**2 > limits.max_image_pixels:
+            times = 1
+        picture = _draw(page, form, height * times, width * times)
+        if times > 1:
+            picture = np.ascontiguousarray(resize(picture, height, width))
+        return picture, undrawn(page, content, picture)
 
 
-def _render(document: Any, position: int, height: int, width: int) -> np.ndarray:
+def _draw(page: Any, form: Any, height: int, width: int) -> np.ndarray:
     import pypdfium2
     import pypdfium2.raw as pdfium
 
-    document.init_forms()  # before the page is loaded, or its fields are not drawn
-    page = document[position]
     bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_BGRx, rev_byteorder=True)
     bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
     where = (bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER)
     pdfium.FPDF_RenderPageBitmap(*where)
-    if document.formenv:
-        pdfium.FPDF_FFLDraw(document.formenv, *where)
-    # A copy, since the document closes the page, and the fourth byte holds nothing.
+    if form:
+        pdfium.FPDF_FFLDraw(form, *where)
+    # A copy, since the fourth byte holds nothing.
     return np.ascontiguousarray(bitmap.to_numpy()[:, :, :3])

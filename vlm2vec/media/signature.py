@@ -9,7 +9,8 @@ __all__ = ["HEAD_BYTES", "Kind", "Signature", "recognise"]
 
 Kind = Literal["image", "video", "pdf", "text"]
 
-# A PDF header may follow up to 1,024 bytes of something else (PDF 1.7, implementation note 13).
+# A PDF header may follow up to 1,024 bytes of something else (PDF 1.7, implementation note 13), and in real
+# files follows more.
 HEAD_BYTES = 2048
 
 
@@ -108,7 +109,7 @@ def recognise(head: bytes) -> Signature | None:
         return Signature("video", "MPEG-TS")
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return Signature("image", "BMP")
-    if b"%PDF-" in head[:1029]:
+    if b"%PDF-" in head:
         return Signature("pdf", "PDF")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         return _markup(head)

@@ -93,7 +93,7 @@ def test_a_scorer_that_knows_two_answers_alone_is_at_their_chance() -> None:
 def test_equal_pictures_under_two_names_are_a_tie() -> None:
     """A right answer that wins alone wins; its copy under another name takes half of the hits."""
     data = rows()
-    queries, candidates = same(data, (2,))
+    queries, _ = same(data, (2,))
     alone = [
         np.array([1.0, float(index % CHOICES == 0)], np.float32) for index in range(len(data.candidates))
     ]

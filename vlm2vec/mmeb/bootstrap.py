@@ -53,9 +53,9 @@ def bootstrap_intervals(
     Bootstrap, 1993, chapter 13), which draws queries anew.
 
     The interval of an average adds up the squares of its tasks' distances to their ends (Zou and Donner,
-    Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008). The tasks stay as they are: it says how the average would
-    vary with other queries of the same tasks, not with other tasks. A task's interval does not depend on which
-    other tasks are there.
+    Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008). The tasks stay
+    as they are: it says how the average would vary with other queries of the same tasks, not with other
+    tasks. A task's interval does not depend on which other tasks are there.
 
     Args:
         values: Task -> `(n,)`, the metric of each query: 1 for a hit, 0 for a miss, or a share.
@@ -75,7 +75,7 @@ def bootstrap_intervals(
         >>> [round(end, 3) for end in (found["MSCOCO"].low, found["MSCOCO"].high)]
         [0.954, 1.0]
         >>> round(found["overall"].low, 3)
-        0.691
+        0.692
     """
     _check(level, resamples)
     averages = members(values, tasks=tasks)

@@ -506,3 +506,21 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(errors.CheckpointError, match="this is a file"):
         VLM2Vec(str(file))
+
+
+def test_a_row_of_nan_is_never_the_best_match(embedded: VLM2Vec, tmp_path: Path) -> None:
+    """Nor for sentence-transformers' own search, if it is given the model's similarity."""
+    from sentence_transformers.util import semantic_search
+
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    documents = embedded.encode_document(
+        [tmp_path / "broken.png", "a red square", "a blue square"], on_error="nan"
+    )
+    query = embedded.encode_query("a red picture")
+    right = int(np.nanargmax(documents @ query))
+    assert int(embedded.similarity(query, documents).argmax()) == right
+    (hits,) = semantic_search(
+        torch.tensor(query)[None], torch.tensor(documents), top_k=3, score_function=embedded.similarity
+    )
+    assert hits[0]["corpus_id"] == right
+    assert hits[-1]["corpus_id"] == 0

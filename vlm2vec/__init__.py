@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vlm2vec._version import __version__
+from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec import errors, profiles
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> Any:
     if name in ("errors", "profiles"):
         return import_module(f"vlm2vec.{name}")
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(quiet_import(_HOMES[name]), name)
     raise AttributeError(f"module 'vlm2vec' has no attribute {name!r}")
 
 

@@ -2,12 +2,90 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["replacing", "write_text"]
+from vlm2vec.errors import CheckpointError, VLM2VecError
+
+__all__ = ["FULL", "Stream", "full_disk_named", "naming", "replacing", "write_text"]
+
+
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # not all systems have quotas
+"""What the system says when there is no room: of a disk, of a quota, for a file of that size."""
+
+# How safetensors and torch, whose errors have no number, say that a file could not be written.
+_NOT_WRITTEN = re.compile(
+    rf"\(os error ({'|'.join(map(str, FULL))})\)|PytorchStreamWriter failed|iostream error"
+)
+
+
+@contextmanager
+def full_disk_named(folder: Path, fix: str) -> Iterator[None]:
+    """A disk without room for weights is an error of ours, whichever library was writing them.
+
+    Args:
+        folder: Where they are written.
+        fix: What to do.
+
+    Raises:
+        CheckpointError: There is no room.
+
+    Example:
+        >>> with full_disk_named(Path("model"), "Free some space."):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        vlm2vec.errors.CheckpointError: model: the disk has no room for it (No space left on device). ...
+    """
+    try:
+        yield
+    except VLM2VecError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in FULL and not _NOT_WRITTEN.search(str(error)):
+            raise
+        reason = os.strerror(number) if number is not None else str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"the disk has no room for it ({reason})", fix=fix, source=str(folder)
+        ) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """The system's errors name the file; those of writing, as of a full disk, do not by themselves.
+
+    Example:
+        >>> with naming(Path("vectors.npz")):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device: 'vectors.npz'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class Stream:
+    """A file for `numpy.save`, which writes into an open file by itself and then cannot say what went wrong.
+
+    Args:
+        file: A binary file, open for writing.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write, as the file does."""
+        return self._file.write(data)
 
 
 @contextmanager
@@ -24,8 +102,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with naming(path):
+            yield unfinished
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -12,9 +13,41 @@ import PIL.Image
 
 from vlm2vec.arrays import is_tensor
 
-__all__ = ["MAX_LENGTH", "shorten", "quote", "describe_value", "describe_media"]
+__all__ = ["MAX_LENGTH", "without_base64", "shorten", "quote", "describe_value", "describe_media"]
 
 MAX_LENGTH = 60
+
+_RUN = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
+_REPEATED = re.compile(r"(.)\1+")
+# Of a name in a path the first letter does not count, which may be a capital.
+_CHANGE = re.compile(r"(?<=[A-Za-z0-9+])(?=[A-Z][a-z0-9]|[a-z][A-Z0-9]|[0-9][A-Za-z])")
+
+
+def without_base64(text: str) -> str:
+    """The text with dots in place of what looks like base64 data, whatever it was taken for.
+
+    In such data about every second letter is of another class than the one before it: upper case, lower case,
+    a digit. In names of folders it is every seventh or so; hexadecimal digits have two classes alone. A name
+    with a full stop is left alone, for it ends in the suffix of a file.
+
+    Example:
+        >>> without_base64("iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAF0lEQVR4nGOIazx449wrp")
+        '...'
+        >>> without_base64("/Users/Someone1/Documents/Projects/Research/Datasets/frames/Clip1")
+        '/Users/Someone1/Documents/Projects/Research/Datasets/frames/Clip1'
+    """
+    return text if "." in text else _RUN.sub(lambda run: "..." if _is_data(run[0]) else run[0], text)
+
+
+def _is_data(run: str) -> bool:
+    zeros = "AAA" in run  # as in the headers of bitmaps and TIFFs
+    run = _REPEATED.sub(r"\1", run)
+    classes = (
+        any(c.isupper() for c in run),
+        any(c.islower() for c in run),
+        zeros or any(c.isdigit() for c in run),
+    )
+    return all(classes) and len(_CHANGE.findall(run)) > len(run) / 4
 
 
 def shorten(text: str, limit: int = MAX_LENGTH) -> str:
@@ -24,9 +57,9 @@ def shorten(text: str, limit: int = MAX_LENGTH) -> str:
         >>> shorten("a cat\n and " + "a dog " * 100, limit=20)
         'a cat and a dog a...'
     """
-    head = text[: 4 * limit]
-    line = " ".join("".join(c if c.isprintable() else " " for c in head).split())
-    if len(line) <= limit and len(head) == len(text):
+    head = text[: max(4 * limit, 160)]
+    line = without_base64(" ".join("".join(c if c.isprintable() else " " for c in head).split()))
+    if len(line) <= limit and (len(head) == len(text) or line.endswith("...")):
         return line
     return line[: limit - 3].rstrip() + "..."
 
@@ -94,6 +127,7 @@ def _describe(value: Any) -> str:
 
 def _tail(path: str) -> str:
     """The end of a path, where the file's name is."""
+    path = without_base64(path)
     return path if len(path) <= MAX_LENGTH else f"...{path[3 - MAX_LENGTH :]}"
 
 

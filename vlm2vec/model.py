@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
+from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.blocks.device import check_device
 from vlm2vec.checkpoints.adapter_methods import AdapterMethods
 from vlm2vec.checkpoints.folder import check_path
@@ -379,13 +380,14 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
 
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
-        super().save(path, *args, create_model_card=create_model_card, **kwargs)
+        card = Path(path) / "README.md"
+        with full_disk_named(Path(path), "Free some space, and do it again."):
+            super().save(path, *args, create_model_card=create_model_card, **kwargs)
+            if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
+                with card.open("a", encoding="utf-8") as file:
+                    file.write("\n" + card_note(self.profile))
         if not self[0].model.name_or_path:
             self[0].model.name_or_path = str(path)  # weights that were trained have a name from here on
-        card = Path(path) / "README.md"
-        if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
-            with card.open("a", encoding="utf-8") as file:
-                file.write("\n" + card_note(self.profile))
 
     def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
         """Modules for a published checkpoint: inputs, last-token pooling, unit length."""

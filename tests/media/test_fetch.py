@@ -34,6 +34,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve_status(self, code):
         self.answer(status=int(code))
 
+    def serve_reason(self, _):
+        self.wfile.write(b"HTTP/1.1 404 \x1b[31mred\x07 " + b"long " * 100 + b"\r\nContent-Length: 0\r\n\r\n")
+
+    def serve_nonsense(self, _):
+        self.wfile.write(b"\x1b[31mno status" + b"x" * 5000 + b"\r\n\r\n")
+
     def serve_to(self, target):
         self.answer(status=302, Location=target.replace("|", "/"))
 
@@ -126,6 +132,14 @@ def test_a_redirect_to_a_malformed_url_is_an_error(local):
 def test_the_status_is_named(local, code):
     with pytest.raises(MediaError, match=str(code)):
         get(f"{local}/status/{code}")
+
+
+@pytest.mark.parametrize("path", ["reason", "nonsense"])
+def test_what_a_server_says_is_one_short_printable_line(local, path):
+    with pytest.raises(MediaError) as caught:
+        get(f"{local}/{path}")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
 
 
 def test_what_is_too_large_is_refused(local):

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over queries."""
+"""Intervals over queries: Wilson's of hits, the bootstrap's of other metrics."""
 
 from __future__ import annotations
 
@@ -50,12 +50,41 @@ def test_the_interval_of_an_average_draws_within_tasks() -> None:
     assert found.high - found.low == pytest.approx((one.high - one.low) / 2, abs=0.01)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
-def test_hits_of_few_queries_have_the_quantiles_of_the_binomial(level: float) -> None:
-    hits = np.repeat([1.0, 0.0], [7, 18])
-    found = bootstrap_mean(hits, level=level, resamples=100_000)
-    ends = stats.binom.ppf([(1 - level) / 2, (1 + level) / 2], 25, 7 / 25) / 25
-    assert (found.low, found.high) == pytest.approx(tuple(ends))
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize(("hits", "total"), [(7, 25), (0, 80), (80, 80), (1, 1), (0, 1), (999, 1000)])
+def test_hits_have_the_interval_of_wilson(level: float, hits: int, total: int) -> None:
+    found = bootstrap_mean(np.repeat([1.0, 0.0], [hits, total - hits]), level=level)
+    reference = stats.binomtest(hits, total).proportion_ci(level, method="wilson")
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
+    assert found.low <= found.mean <= found.high
+    assert found.high - found.low > 0.001
+
+
+def test_a_perfect_task_is_no_certainty_and_nor_is_its_average() -> None:
+    perfect = {"MSCOCO": np.ones(80), "RefCOCO": np.ones(80)}
+    found = bootstrap_intervals(perfect)
+    assert (found["MSCOCO"].low, found["MSCOCO"].high) == (pytest.approx(0.9542, abs=1e-4), 1.0)
+    assert (found["I-VG"].mean, found["I-VG"].high) == (1.0, 1.0)
+    assert found["I-VG"].low == pytest.approx(1 - (1 - found["MSCOCO"].low) / math.sqrt(2))
+
+
+def test_grades_that_are_not_hits_are_drawn_anew() -> None:
+    """One query that is neither hit nor missed is enough."""
+    grades = np.array([*np.ones(79), 0.5])
+    found = bootstrap_mean(grades, resamples=20_000)
+    assert (found.low, found.high) == pytest.approx(_naive([grades], 5_000), abs=0.004)
+
+
+def test_the_interval_of_an_average_holds_its_mean_as_often_as_it_says() -> None:
+    """Of five small tasks with other rates each, in 500 draws of their queries."""
+    rates = {"K700": 0.95, "SmthSmthV2": 0.5, "HMDB51": 0.8, "UCF101": 0.99, "Breakfast": 0.1}
+    random = np.random.default_rng(11)
+    held = 0
+    for _ in range(500):
+        drawn = {name: (random.random(30) < rate).astype(float) for name, rate in rates.items()}
+        found = bootstrap_intervals(drawn)["V-CLS"]
+        held += found.low <= np.mean(list(rates.values())) <= found.high
+    assert 0.92 < held / 500 < 0.99
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -97,9 +126,8 @@ def test_the_order_of_queries_does_not_matter() -> None:
     assert bootstrap_mean(GRADES[::-1], resamples=500).low == bootstrap_mean(GRADES, resamples=500).low
 
 
-def test_percentages_have_intervals_in_percent() -> None:
-    one, hundred = bootstrap_mean(GRADES, resamples=500), bootstrap_mean(GRADES * 100, resamples=500)
-    assert (hundred.low, hundred.high) == pytest.approx((100 * one.low, 100 * one.high))
+def test_an_interval_in_another_unit() -> None:
+    assert Interval(0.5, 0.25, 1.0).times(100) == Interval(50.0, 25.0, 100.0)
 
 
 def test_draws_in_chunks_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,11 +139,9 @@ def test_draws_in_chunks_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> 
 def test_float32_values_are_added_in_float64() -> None:
     # A float32 sum of so many would stop growing at 2**24.
     values = np.ones(2**24 + 8, dtype=np.float32)
-    assert bootstrap_mean(values, resamples=10) == Interval(1.0, 1.0, 1.0)
-
-
-def test_a_certain_task_has_no_width() -> None:
-    assert bootstrap_mean([1.0, 1.0, 1.0], resamples=10) == Interval(1.0, 1.0, 1.0)
+    found = bootstrap_mean(values)
+    assert found.mean == found.high == 1.0
+    assert 1 - found.low < 1e-6
 
 
 @pytest.mark.parametrize("values", [[], [[1.0]], [float("nan")], [1.0, float("inf")]])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -550,3 +553,59 @@ def test_an_adapter_needs_a_base_that_is_saved_somewhere(tmp_path: Path) -> None
     np.testing.assert_allclose(
         VLM2Vec(tmp_path / "adapter").encode(["flim"]), model.encode(["flim"]), atol=4e-6
     )
+
+
+def test_two_runs_never_write_into_one_folder(tmp_path: Path) -> None:
+    """The second is refused while the first is at work, and nothing of the first is touched."""
+    refused: list[str] = []
+
+    class Second(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step:
+                return
+            with pytest.raises(InputError, match="another run is writing into this folder") as caught:
+                quiet(VLM2Vec(device="cpu"), rows(), output_dir=tmp_path)
+            refused.append(str(caught.value))
+
+    result = quiet(VLM2Vec(device="cpu"), rows(), output_dir=tmp_path, callbacks=[Second()])
+    assert result.steps == 3
+    assert str(tmp_path) in refused[0]
+    again = quiet(VLM2Vec(device="cpu"), rows(), output_dir=tmp_path, resume=True, max_steps=4)
+    assert again.resumed_at == 3
+
+
+def test_a_run_that_was_killed_leaves_its_folder_free(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from transformers import TrainerCallback\n"
+        "from vlm2vec import VLM2Vec\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_begin(self, args, state, control, **_):\n"
+        "        if state.global_step == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "rows = [{'query': str(i), 'document': str(-i)} for i in range(1, 9)]\n"
+        "VLM2Vec(device='cpu').fit(rows, output_dir=sys.argv[1], max_steps=3, save_steps=1, batch_size=4,\n"
+        "    show_progress_bar=False, callbacks=[Kill()])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True)
+    assert ended.returncode == -signal.SIGKILL
+    train = [{"query": str(i), "document": str(-i)} for i in range(1, 9)]
+    options = {"save_steps": 1, "batch_size": 4, "output_dir": tmp_path, "resume": True}
+    assert quiet(VLM2Vec(device="cpu"), train, **options).resumed_at == 2
+
+
+def test_nothing_is_left_open_after_training() -> None:
+    code = (
+        "import gc, warnings\n"
+        "from PIL import Image\n"
+        "from vlm2vec import VLM2Vec\n"
+        "noise = [Image.effect_noise((56, 56), i).convert('RGB') for i in range(9)]\n"
+        "rows = [{'query': picture, 'document': str(i)} for i, picture in enumerate(noise)]\n"
+        "model = VLM2Vec(device='cpu')\n"
+        "model.fit(rows, eval=rows, max_steps=2, batch_size=3, freeze_vision=True, kept_tokens=0,\n"
+        "    show_progress_bar=False)\n"
+        "del model\n"
+        "gc.collect()\n"
+    )
+    command = [sys.executable, "-X", "dev", "-W", "always::ResourceWarning", "-c", code]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "ResourceWarning" not in ended.stderr

@@ -22,6 +22,7 @@ from vlm2vec.encoding.prepare import Prepared, Preparer
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import OutOfMemoryError, VLM2VecError
 from vlm2vec.inputs.parts import Input
+from vlm2vec.notices import between_bars
 from vlm2vec.sameness import first_of_each
 
 __all__ = ["Budget", "Engine", "Item", "in_order"]
@@ -71,12 +72,13 @@ class Budget:
             return  # cut before the budget was halved
         self.cost = max(1, cost // 2)
         if not self._logged:
-            logger.warning(
-                "Out of memory with %d tokens and patches in a batch; trying less from here on. "
-                "max_tokens_per_batch=%d avoids the failed attempt.",
-                cost,
-                self.cost,
-            )
+            with between_bars():
+                logger.warning(
+                    "Out of memory with %d tokens and patches in a batch; trying less from here on. "
+                    "max_tokens_per_batch=%d avoids the failed attempt.",
+                    cost,
+                    self.cost,
+                )
         self._logged = True
 
 

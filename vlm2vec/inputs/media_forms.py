@@ -15,7 +15,7 @@ from vlm2vec.describe import describe_media
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Clip, Document, Frame, Image, Part, Text
 from vlm2vec.inputs.pdf import PdfPage
-from vlm2vec.inputs.sources import BYTES, kind_of, mismatch, read_text, source_of
+from vlm2vec.inputs.sources import BYTES, is_arrow_media, kind_of, mismatch, read_text, source_of
 from vlm2vec.inputs.video import Video
 from vlm2vec.media.source import Source
 
@@ -28,7 +28,8 @@ _BARE = "file"  # what stands in the place of a key at a file that no key names
 
 def is_media(value: object) -> bool:
     """Whether `value` is media by its type alone, wherever it stands. A string never is."""
-    return is_array(value) or isinstance(value, (os.PathLike, PIL.Image.Image, Video, PdfPage, *BYTES))
+    known = (os.PathLike, PIL.Image.Image, Video, PdfPage, *BYTES)
+    return is_array(value) or isinstance(value, known) or is_arrow_media(value)
 
 
 def bare_part(value: Any) -> Part:

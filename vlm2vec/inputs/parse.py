@@ -266,6 +266,8 @@ def _refusal(item: object) -> InputError:
         return reason
     if isinstance(item, (float, np.floating)) and math.isnan(item):
         return InputError("NaN is a missing value, not an input", fix="Leave it out, or replace it by text.")
+    if hasattr(item, "as_py"):
+        return InputError("a value of Arrow is not an input", fix="Pass value.as_py().")
     if isinstance(item, Iterator):
         return InputError(f"a {type(item).__name__} is not an input", fix="Pass list(...) of it.")
     return InputError(f"{describe_value(item)} is not an input", fix=_FORMS)
@@ -283,5 +285,9 @@ def _never_a_batch(value: object) -> InputError | None:
         return InputError(
             "a table is not an input",
             fix="Pass one column, as in table['text'], or a list of dicts, as in table.to_dict('records').",
+        )
+    if hasattr(value, "to_pylist"):  # of pyarrow, whose items are none of Python's
+        return InputError(
+            "a table or a column of Arrow is not an input", fix="Pass table['text'].to_pylist(), or the like."
         )
     return None

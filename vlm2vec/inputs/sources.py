@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vlm2vec.inputs.text import check_text
 from vlm2vec.media import probe
 from vlm2vec.media.source import Source, is_url
 
-__all__ = ["BYTES", "source_of", "kind_of", "mismatch", "read_text"]
+__all__ = ["BYTES", "is_arrow_media", "source_of", "kind_of", "mismatch", "read_text"]
 
 BYTES = (bytes, bytearray, memoryview)
 
@@ -27,16 +28,31 @@ _FORMS = {
 }
 
 
+def is_arrow_media(value: object) -> bool:
+    """Whether this is how tables of Arrow and the `datasets` library hold a medium: its bytes and its path.
+
+    Example:
+        >>> is_arrow_media({"bytes": b"GIF89a", "path": None})
+        True
+    """
+    return isinstance(value, Mapping) and len(value) == 2 and "bytes" in value and "path" in value
+
+
 def source_of(value: Any, *, key: str = "image") -> Source:
     """The source of a path, a string or bytes. No file is looked up, and no URL fetched.
 
     Args:
-        value: What the caller passed.
+        value: What the caller passed; it may also be bytes and path as Arrow holds them.
         key: The media key it stands under.
 
     Raises:
         InputError: It is none of those.
     """
+    if is_arrow_media(value):
+        if value["bytes"] is None and value["path"] is None:
+            raise InputError("it has neither bytes nor a path", fix="Leave it out, or fill it.")
+        # Beside bytes the path is a name alone: the file may be gone.
+        return source_of(value["path"] if value["bytes"] is None else value["bytes"], key=key)
     try:
         if isinstance(value, str):
             _check_length(value)
@@ -99,9 +115,9 @@ def read_text(source: Source) -> str:
 
     Raises:
         InputError: It is empty, or in another encoding.
+        MediaError: It cannot be read.
     """
-    with source.open() as file:
-        data = file.read()
+    data = source.read()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

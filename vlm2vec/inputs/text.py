@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from vlm2vec.describe import describe_value, quote
 from vlm2vec.errors import InputError
+from vlm2vec.notices import between_bars
 
 __all__ = ["check_text", "mention_file_name"]
 
@@ -49,9 +50,10 @@ def mention_file_name(text: str) -> None:
     found = _FILE_NAME.fullmatch(text)
     if found and (kind := found[1].lower()) not in _mentioned:
         _mentioned.add(kind)
-        logger.warning(
-            "The text %s is embedded as text. To embed the file, pass it as a pathlib.Path.", quote(text)
-        )
+        with between_bars():
+            logger.warning(
+                "The text %s is embedded as text. To embed the file, pass it as a pathlib.Path.", quote(text)
+            )
 
 
 def _how_to_fix(value: object, what: str) -> str:

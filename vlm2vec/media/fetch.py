@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.deadline import raise_if_cancelled
 
@@ -56,7 +57,9 @@ def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
     except TimeoutError:
         raise LimitError(f"the download took longer than {seconds:g} s", fix="Download it first.") from None
     except (OSError, http.client.HTTPException) as error:
-        raise MediaError(f"the download failed ({type(error).__name__}: {error})") from error
+        raise MediaError(
+            f"the download failed ({type(error).__name__}: {shorten(str(error), 120)})"
+        ) from error
     raise MediaError(f"the URL redirects more than {_MAX_REDIRECTS} times", fix="Pass the last one.")
 
 
@@ -70,9 +73,11 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         bad_port = parts.port == 0
     except ValueError as error:
-        raise InputError(f"the URL is malformed ({error})") from None
+        raise InputError(f"the URL is malformed ({shorten(str(error))})") from None
     if parts.scheme not in ("http", "https"):
-        raise InputError(f"the URL's scheme is {parts.scheme!r}", fix="Only http and https are fetched.")
+        raise InputError(
+            f"the URL's scheme is {shorten(parts.scheme)!r}", fix="Only http and https are fetched."
+        )
     if not parts.hostname or bad_port:
         raise InputError("the URL has no host", fix="Write https://host/path.")
     if parts.username is not None or parts.password is not None:
@@ -85,7 +90,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise MediaError(f"the server redirects to a malformed URL ({error})") from None
+        raise MediaError(f"the server redirects to a malformed URL ({shorten(str(error))})") from None
 
 
 def _public_address(parts: SplitResult) -> tuple[str, int]:
@@ -94,11 +99,13 @@ def _public_address(parts: SplitResult) -> tuple[str, int]:
     try:
         answers = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
-        raise MediaError(f"the host {parts.hostname} has no address", fix="Check the URL.") from None
+        raise MediaError(
+            f"the host {shorten(str(parts.hostname))} has no address", fix="Check the URL."
+        ) from None
     addresses = [str(answer[4][0]) for answer in answers]
     if not addresses or not all(_is_public(address) for address in addresses):
         raise InputError(
-            f"the host {parts.hostname} is not on the public internet",
+            f"the host {shorten(str(parts.hostname))} is not on the public internet",
             fix="Download it and pass the path or bytes.",
         )
     return addresses[0], port
@@ -173,7 +180,9 @@ def _request(sock: socket.socket, parts: SplitResult, end: float) -> http.client
 
 def _body(response: http.client.HTTPResponse, *, max_bytes: int) -> bytes:
     if response.status != 200:
-        raise MediaError(f"the server answered {response.status} {response.reason}", fix="Check the URL.")
+        raise MediaError(
+            f"the server answered {response.status} {shorten(response.reason)}".rstrip(), fix="Check the URL."
+        )
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise MediaError("the server sent a compressed answer", fix="Download it and pass the bytes.")
     data = bytearray()

@@ -6,10 +6,12 @@ import base64
 import binascii
 import io
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vlm2vec.describe import shorten, without_base64
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.fetch import fetch
 from vlm2vec.media.signature import HEAD_BYTES, Signature, recognise
@@ -19,6 +21,7 @@ __all__ = ["Source", "is_url", "url_refusal"]
 _URI_TYPES = ("image/", "video/", "application/pdf", "application/octet-stream")
 # Room is left in 60 characters for what stands beside it, such as a page.
 _DESCRIPTION = 48
+_DATA_URI = "pass it as a data-URI, data:image/png;base64,..., or decode it and pass the bytes."
 _MAX_INLINE_BYTES = 64 * 2**20
 _MAX_DOWNLOAD_BYTES = 256 * 2**20
 _DOWNLOAD_SECONDS = 30.0
@@ -84,13 +87,13 @@ class Source:
         scheme, _, mime = header.partition(":")
         if scheme.lower() != "data" or not comma:
             raise InputError("the data-URI has no comma", fix="Write data:image/png;base64,...")
-        mime, *parameters = [part.strip().lower() for part in mime.split(";")]
-        if not mime.startswith(_URI_TYPES):
+        mime, *parameters = [part.strip() for part in mime.split(";")]
+        if not mime.lower().startswith(_URI_TYPES):
             raise InputError(
-                f"the data-URI has the type {mime[:60]!r}" if mime else "the data-URI has no type",
+                f"the data-URI has the type {shorten(mime)!r}" if mime else "the data-URI has no type",
                 fix="Its type must be image/..., video/... or application/pdf.",
             )
-        if "base64" not in parameters:
+        if "base64" not in [parameter.lower() for parameter in parameters]:
             raise InputError("the data-URI is not base64", fix="Write data:image/png;base64,...")
         if len(payload) * 3 // 4 > _MAX_INLINE_BYTES:
             raise LimitError(
@@ -140,11 +143,15 @@ class Source:
         try:
             mode = self.path.stat().st_mode
         except FileNotFoundError:
-            from_home = self.path.parts[:1] == ("~",)
-            fix = "Path.expanduser() resolves a leading ~." if from_home else "Check the path."
-            raise MediaError("the file does not exist", fix=fix, source=str(self.path)) from None
+            name = without_base64(str(self.path))
+            fix = "Check the path."
+            if self.path.parts[:1] == ("~",):
+                fix = "Path.expanduser() resolves a leading ~."
+            elif name != str(self.path):
+                fix = f"If it is base64 data, {_DATA_URI}"
+            raise MediaError("the file does not exist", fix=fix, source=name) from None
         except (OSError, ValueError) as error:
-            raise MediaError(f"the file cannot be reached ({error})", source=str(self.path)) from error
+            raise MediaError(f"the file cannot be reached ({_reason(error)})", source=self.name) from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise MediaError(
                 "this is a device, a pipe or a socket", fix="Pass a file or a folder.", source=str(self.path)
@@ -152,8 +159,10 @@ class Source:
 
     @property
     def is_folder(self) -> bool:
-        """Whether this is a folder of frames."""
-        return self.path is not None and self.path.is_dir()
+        """Whether this is a folder of frames. What cannot be looked up is none: opening it says why."""
+        with suppress(OSError):
+            return self.path is not None and self.path.is_dir()
+        return False
 
     @property
     def signature(self) -> Signature | None:
@@ -172,9 +181,9 @@ class Source:
         """The signature, from the content just opened.
 
         Raises:
-            MediaError: There are no bytes.
+            MediaError: There are no bytes, or they cannot be read.
         """
-        head = file.read(HEAD_BYTES)
+        head = self._bytes_of(file, HEAD_BYTES)
         if not head:
             raise MediaError("the file is empty", fix="Check that it was written.", source=self.name)
         self.facts["signature"] = signature = recognise(head)
@@ -191,9 +200,14 @@ class Source:
         try:
             return self.path.open("rb")
         except OSError as error:
-            raise MediaError(
-                f"the file cannot be opened ({error.strerror or error})", source=self.name
-            ) from error
+            raise MediaError(f"the file cannot be opened ({_reason(error)})", source=self.name) from error
+
+    def _bytes_of(self, file: BinaryIO, size: int = -1) -> bytes:
+        """Bytes from the content just opened: a disk or a network may fail after it opened a file."""
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise MediaError(f"the file cannot be read ({_reason(error)})", source=self.name) from error
 
     def read(self) -> bytes:
         """The content as a whole; what a URL leads to is fetched once, until it is released.
@@ -201,13 +215,13 @@ class Source:
         Raises:
             InputError: The URL is malformed, or leads to an address that is not public.
             LimitError: What it leads to is too large, or takes too long.
-            MediaError: The file cannot be opened, or the download failed.
+            MediaError: The file cannot be opened or read, or the download failed.
         """
         if self.data is not None:
             return self.data
         if self.path is not None:
             with self.open() as file:
-                return file.read()
+                return self._bytes_of(file)
         if self.url is None:
             raise MediaError("the source has neither a path nor bytes", fix="Use Source.from_path.")
         fetched: bytes | None = self.facts.get("fetched")
@@ -237,7 +251,7 @@ class Source:
         """The path, or the URL without its query, which may be secret; `None` for bytes."""
         if self.path is None and self.url is None:
             return None
-        text = str(self.path) if self.url is None else self.url.partition("?")[0]
+        text = without_base64(str(self.path) if self.url is None else self.url.partition("?")[0])
         # Of a long path the end says more.
         return text if len(text) <= _DESCRIPTION else f"...{text[3 - _DESCRIPTION :]}"
 
@@ -257,6 +271,11 @@ def url_refusal() -> InputError:
         "this is a URL, and URLs are not fetched",
         fix="Download it and pass the path or bytes, or build the model with allow_urls=True.",
     )
+
+
+def _reason(error: OSError | ValueError) -> str:
+    """What the system says, without the path, which is said beside it and may be long."""
+    return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
 
 
 def _scheme(text: str) -> str:

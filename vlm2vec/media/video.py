@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vlm2vec.errors import InputError, MediaError, VLM2VecWarning
+from vlm2vec.errors import InputError, MediaError
 from vlm2vec.media.animation import frame_count, frame_times, is_animation, read_animation
 from vlm2vec.media.container import ClipFile
 from vlm2vec.media.counting import read_by_counting
@@ -21,6 +20,7 @@ from vlm2vec.media.probe import image_size
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.seeking import read_by_seeking
 from vlm2vec.media.source import Source
+from vlm2vec.notices import warn
 
 __all__ = ["ClipShape", "Frames", "clip_shape", "read_frames"]
 
@@ -67,7 +67,7 @@ def read_frames(
     if not frames.frames:
         raise MediaError(f"the video cannot be decoded ({frames.problem})", fix="Write the file again.")
     if frames.problem is not None:
-        warnings.warn(f"{source.describe()}: {frames.problem}", VLM2VecWarning, stacklevel=2)
+        warn(f"{source.describe()}: {frames.problem}", stacklevel=2)
     return frames
 
 

@@ -10,13 +10,13 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vlm2vec.mmeb import metrics
 from vlm2vec.mmeb.averages import coverage, summarize
 from vlm2vec.mmeb.published import published, published_means, published_names
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
+from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb.data import check, download
@@ -54,5 +54,5 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(quiet_import(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

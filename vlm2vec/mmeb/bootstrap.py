@@ -1,10 +1,12 @@
-"""How far a score could be from what it is, had other queries been asked: bootstrap intervals."""
+"""How far a score could be from what it is, had other queries been asked: intervals of tasks and averages."""
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ _CHUNK = 4_000_000  # numbers held at a time
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its percentile interval, in the unit of the values.
+    """A mean and how far it could be from what it is.
 
     Attributes:
         mean: Of the values themselves, not of the resamples.
@@ -31,6 +33,10 @@ class Interval:
     low: float
     high: float
 
+    def times(self, factor: float) -> Interval:
+        """The interval in another unit: 100 times a share is in percent."""
+        return Interval(factor * self.mean, factor * self.low, factor * self.high)
+
 
 def bootstrap_intervals(
     values: Mapping[str, npt.ArrayLike],
@@ -40,18 +46,21 @@ def bootstrap_intervals(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals of each task and of each average, from the metric of each query.
+    """Intervals of each task and of each average, from the metric of each query.
 
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Where each query is hit or missed, the interval of a task is Wilson's (1927), for which 80 hits of 80 are
+    no certainty; else it is the percentile bootstrap's (Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993, chapter 13), which draws queries anew.
 
-    Queries are drawn anew within each task; the tasks stay as they are. So the interval of an average says
-    how it would vary with other queries of the same tasks, not with other tasks. A task's interval does not
-    depend on which other tasks are there.
+    The interval of an average adds up the squares of its tasks' distances to their ends (Zou and Donner,
+    Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008). The tasks stay
+    as they are: it says how the average would vary with other queries of the same tasks, not with other
+    tasks. A task's interval does not depend on which other tasks are there.
 
     Args:
-        values: Task -> `(n,)`, the metric of each query.
+        values: Task -> `(n,)`, the metric of each query: 1 for a hit, 0 for a miss, or a share.
         tasks: Of the benchmark; the 78 of MMEB-V2 if not given.
-        level: Share of the resampled means that lies between the ends.
+        level: How sure it is that a mean lies between the ends, from 0 to 1.
         resamples: How often the queries of each task are drawn with replacement.
         seed: The same seed, the same intervals.
 
@@ -62,25 +71,55 @@ def bootstrap_intervals(
         InputError: A task is unknown or has no values, one is not finite, or a setting is out of range.
 
     Example:
-        >>> found = bootstrap_intervals({"MSCOCO": [1.0, 0.0], "K700": [1.0, 1.0]}, resamples=1000)
-        >>> found["overall"]
-        Interval(mean=0.75, low=0.5, high=1.0)
+        >>> found = bootstrap_intervals({"MSCOCO": [1.0] * 80, "K700": [1.0, 0.0] * 40})
+        >>> [round(end, 3) for end in (found["MSCOCO"].low, found["MSCOCO"].high)]
+        [0.954, 1.0]
+        >>> round(found["overall"].low, 3)
+        0.692
     """
     _check(level, resamples)
     averages = members(values, tasks=tasks)
-    arrays = {name: _checked(name, array) for name, array in values.items()}
-    drawn = {
-        name: _means(array, resamples, np.random.default_rng([seed, zlib.crc32(name.encode())]))
-        for name, array in arrays.items()
-    }
-    means = {name: float(array.mean()) for name, array in arrays.items()}
-    found = {name: _interval(means[name], drawn[name], level) for name in values}
+    found = {}
+    for name, array in values.items():
+        checked = _checked(name, array)
+        if set(np.unique(checked)) <= {0.0, 1.0}:
+            found[name] = _wilson(int(checked.sum()), len(checked), level)
+        else:
+            found[name] = _resampled(checked, resamples, level, [seed, zlib.crc32(name.encode())])
     for key, names in averages.items():
         if names:
-            mean = sum(means[name] for name in names) / len(names)
-            resampled = np.stack([drawn[name] for name in names]).mean(axis=0)
-            found[key] = _interval(mean, resampled, level)
+            found[key] = _average([found[name] for name in names])
     return found
+
+
+def _wilson(hits: int, total: int, level: float) -> Interval:
+    """The interval of a share."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = hits / total
+    middle = share + z**2 / (2 * total)
+    reach = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    low, high = ((middle + side * reach) / (1 + z**2 / total) for side in (-1, 1))
+    # Where nothing or everything is hit, an end is the share itself, but for rounding.
+    return Interval(share, min(share, max(0.0, low)), max(share, min(1.0, high)))
+
+
+def _average(tasks: Sequence[Interval]) -> Interval:
+    """The interval of the mean of independent tasks; that of a single one is its own."""
+    if len(tasks) == 1:
+        return tasks[0]
+    mean = sum(task.mean for task in tasks) / len(tasks)
+    below = math.hypot(*(task.mean - task.low for task in tasks)) / len(tasks)
+    above = math.hypot(*(task.high - task.mean for task in tasks)) / len(tasks)
+    return Interval(mean, mean - below, mean + above)
+
+
+def _resampled(
+    values: npt.NDArray[np.float64], resamples: int, level: float, seed: Sequence[int]
+) -> Interval:
+    """The percentile interval of the bootstrap."""
+    drawn = _means(values, resamples, np.random.default_rng(seed))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _means(
@@ -88,7 +127,7 @@ def _means(
 ) -> npt.NDArray[np.float64]:
     """Means of `resamples` draws of `n` of the values with replacement, `(resamples,)`.
 
-    How often each distinct value is drawn is multinomial, and there are few of them: two for hit@1.
+    How often each distinct value is drawn is multinomial, and there are few of them.
     """
     distinct, counts = np.unique(values, return_counts=True)
     rows = max(1, _CHUNK // len(distinct))
@@ -96,11 +135,6 @@ def _means(
     shares = counts / len(values)
     drawn = [random.multinomial(len(values), shares, size=size) @ distinct for size in sizes]
     return np.concatenate(drawn) / len(values)
-
-
-def _interval(mean: float, drawn: npt.NDArray[np.float64], level: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high))
 
 
 def _checked(task: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:

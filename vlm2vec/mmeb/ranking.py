@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlm2vec.errors import InputError
+from vlm2vec.mmeb.metrics import Compat
 from vlm2vec.mmeb.samples import Key, TaskData
+from vlm2vec.sameness import digest
 
 __all__ = ["max_sim", "token_vectors", "rank", "rank_task"]
 
@@ -221,17 +223,25 @@ def rank_task(
     candidates: Sequence[np.ndarray | None],
     *,
     late_interaction: bool,
+    compat: Compat | None = None,
 ) -> list[tuple[Key, ...]]:
     """Keys of the first candidates of each query, best first.
+
+    Of equal scores the candidate with the smaller digest of its key comes first: an order that knows nothing
+    of which candidate is right. The data do: in the image tasks the right candidate stands first in its row,
+    and so also first in the pool where rows share no candidates.
 
     Args:
         data: The task.
         queries: A vector for each query, or `None`: it finds nothing.
         candidates: A vector for each candidate, or `None`: it is not found.
         late_interaction: Whether there is a vector for each token instead.
+        compat: "v2.0" takes the candidate that is earlier in the task's pool.
     """
     keys = list(data.candidates)
     there = [index for index, vector in enumerate(candidates) if vector is not None]
+    if compat is None:
+        there.sort(key=lambda index: digest([str(keys[index]).encode("utf-8", "surrogatepass")]))
     asking = [index for index, vector in enumerate(queries) if vector is not None]
     found: list[tuple[Key, ...]] = [()] * len(queries)
     if not there or not asking:
@@ -239,7 +249,7 @@ def rank_task(
     position = {keys[index]: number for number, index in enumerate(there)}
     pools = None
     if any(query.candidates is not None for query in data.queries):
-        # In the order of the task's pool: in a row's own list the right one often stands first, and would win
+        # In the order of all candidates: in a row's own list the right one often stands first, and would win
         # all ties.
         pools = [
             np.array(

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import summarize
 from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
@@ -171,13 +169,16 @@ class Results:
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def intervals(self, *, level: float = 0.95) -> dict[str, Interval]:
-        """How far tasks and means could be from what they are with other queries, in percent (bootstrap).
+        """How far tasks and means could be from what they are with other queries, in percent.
+
+        Of hits it is Wilson's interval, of other metrics the bootstrap's.
 
         Args:
-            level: Share of the resampled means that lies between the ends.
+            level: How sure it is that a score lies between the ends, from 0 to 1.
         """
-        values = {result.task: 100 * np.array(result.per_query) for result in self.tasks}
-        return bootstrap_intervals(values, tasks=self.benchmark, level=level)
+        values = {result.task: result.per_query for result in self.tasks}
+        found = bootstrap_intervals(values, tasks=self.benchmark, level=level)
+        return {name: interval.times(100) for name, interval in found.items()}
 
     def plot(
         self,

@@ -30,8 +30,9 @@ __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
-_PROTOCOL = 1
-"""Number of the way in which scores are made from vectors here; results of another one are not used again."""
+_PROTOCOL = {None: 2, "v2.0": 1}
+"""Number of the way in which scores are made from vectors here, by `compat`; results of another one are made
+again, from the vectors that are kept."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Run:
         data = samples.data
         path = self.folder / "tasks" / f"{task.name}.json"
         made_of = {
-            "protocol": _PROTOCOL,
+            "protocol": _PROTOCOL[self.compat],
             "compat": self.compat,
             "model": self.identity,
             "data": samples.digest,
@@ -148,6 +149,7 @@ class Run:
                 vectors_of(samples.queries, query_errors, store),
                 vectors_of(samples.candidates, candidate_errors, store),
                 late_interaction=self.encoder.late_interaction,
+                compat=self.compat,
             )
             scores = [
                 query_scores(found, query.labels, query.grades, compat=self.compat)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 from tqdm.auto import tqdm
 
-from vlm2vec.atomic_write import write_text
+from vlm2vec.atomic_write import Stream, replacing, write_text
 from vlm2vec.errors import MediaError, NonFiniteError, VLM2VecError
 from vlm2vec.mmeb.encoders.protocol import Encoder
 from vlm2vec.mmeb.processes import Processes
@@ -68,7 +68,8 @@ class EmbeddingStore:
         rows = [np.atleast_2d(np.asarray(vector, dtype=np.float32)) for vector in vectors]
         ends = [] if vectors[0].ndim == 1 else np.cumsum([len(row) for row in rows]).tolist()
         path = self.folder / f"{uuid4().hex}.json"
-        np.save(path.with_suffix(".npy"), np.concatenate(rows))
+        with replacing(path.with_suffix(".npy")) as unfinished, unfinished.open("wb") as file:
+            np.save(Stream(file), np.concatenate(rows))  # type: ignore[arg-type]  # all that it needs
         write_text(path, json.dumps({"names": list(names), "ends": ends}))
         self._learn(path)
 

@@ -107,7 +107,8 @@ class TaskResult:
     def kept(cls, path: Path, made_of: Mapping[str, Any], *, recompute: bool) -> TaskResult | None:
         """The result of an earlier run, if it can be used again; `None` where one has to be made.
 
-        One with samples that failed is made again: they may be mended, or memory be free.
+        One with samples that failed is made again: they may be mended, or memory be free. So is one that was
+        scored in the way of another version of this package: its vectors are kept.
 
         Args:
             path: Its file.
@@ -124,7 +125,7 @@ class TaskResult:
         if not differences:
             return None if kept.failures else kept
         # Where files were missing, data differ as soon as they are there.
-        if recompute or (kept.failures and differences == ["data"]):
+        if recompute or differences == ["protocol"] or (kept.failures and differences == ["data"]):
             return None
         raise StaleResultError(
             f"there is a result of another run: {', '.join(differences)} differ",

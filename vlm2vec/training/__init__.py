@@ -10,8 +10,9 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec.training.data.mixture import Mixture
@@ -67,7 +68,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(quiet_import(_HOMES[name]), name)
     raise AttributeError(f"module 'vlm2vec.training' has no attribute {name!r}")
 
 

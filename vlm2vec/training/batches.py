@@ -14,6 +14,7 @@ import numpy as np
 
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.notices import between_bars
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import Row, check_row, read_row
@@ -163,7 +164,8 @@ class RowBatches:
         if not self.replace:
             raise error
         if (source_index, index) not in self.bad:
-            logger.warning("Left out, another row of its source is drawn: %s", error)
+            with between_bars():
+                logger.warning("Left out, another row of its source is drawn: %s", error)
         self.bad.add((source_index, index))
 
 

@@ -13,6 +13,7 @@ from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.rows import check_row, read_row
+from vlm2vec.training.sources.data_frames import records_of
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["evaluator_of", "row_evaluator"]
@@ -62,6 +63,7 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
         >>> row_evaluator(rows)(VLM2Vec())["cosine_accuracy@1"]
         1.0
     """
+    rows = records_of(rows)
     queries: _Known = {}
     corpus: _Known = {}
     relevant: dict[str, set[str]] = {}

@@ -7,19 +7,22 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import PreTrainedModel
 
+from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.notices import between_bars
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
@@ -95,7 +98,7 @@ def fit(
         )
     if adapter and output_dir is not None:
         check_not_base(model[0].model, Path(output_dir))
-    with _folder(output_dir) as folder:
+    with _folder(output_dir) as folder, _alone(output_dir):
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -130,10 +133,11 @@ def fit(
         )
         with _learning(model, lora, chosen):
             try:
-                trainer.train(None if checkpoint is None else str(checkpoint))
-                if output_dir is not None:
-                    trainer.save_model(str(output_dir))
-                    trainer.accelerator.wait_for_everyone()  # for the first to have written it
+                with full_disk_named(folder, "Free some space, and go on with resume=True."):
+                    trainer.train(None if checkpoint is None else str(checkpoint))
+                    if output_dir is not None:
+                        trainer.save_model(str(output_dir))
+                        trainer.accelerator.wait_for_everyone()  # for the first to have written it
                 if not adapter:
                     # What an adapter that is added later will name as its base.
                     model[0].model.name_or_path = "" if output_dir is None else str(output_dir)
@@ -171,7 +175,8 @@ def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
 
 def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:
     hint = "there is no checkpoint" if checkpoint is None else f"resume=True goes on from {checkpoint.name}"
-    logger.warning("Stopped at step %d; %s.", trainer.state.global_step, hint)
+    with between_bars():
+        logger.warning("Stopped at step %d; %s.", trainer.state.global_step, hint)
 
 
 def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixture:
@@ -282,6 +287,24 @@ def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[st
         }
         if named:
             yield entry["step"], named
+
+
+@contextmanager
+def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Keeps other runs from writing into the same folder meanwhile; the processes of one run share it."""
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
+
+    with ExitStack() as stack:
+        if output_dir is not None and PartialState().is_main_process:
+            try:
+                stack.enter_context(WeakFileLock(Path(output_dir) / ".fit.lock", timeout=1))
+            except TimeoutError as error:
+                raise InputError(
+                    "another run is writing into this folder",
+                    fix="Pass another output_dir, or wait for it or stop it.",
+                    source=str(output_dir),
+                ) from error
+        yield
 
 
 @contextmanager

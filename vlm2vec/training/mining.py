@@ -22,6 +22,7 @@ from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.row_inputs import identity
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.protocol import EmbeddingModel
+from vlm2vec.training.sources.data_frames import records_of
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["MinedRows", "MiningReport", "mine_hard_negatives"]
@@ -116,8 +117,8 @@ def mine_hard_negatives(
     Args:
         model: The model that ranks.
         rows: Training rows, all kept in memory. Mine the sources of a mixture one by one.
-        corpus: Where negatives come from: anything that `encode` takes, held in memory as it is given; by
-            default the rows' documents.
+        corpus: Where negatives come from: anything that `encode` takes, or a column of pandas or pyarrow,
+            held in memory as it is given; by default the rows' documents.
         num_negatives: How many to add to each row.
         absolute_margin: A negative's cosine to the query is at most that of the document minus this.
         relative_margin: It is at most that of the document minus this part of it: 0.05 asks for at most 95 %.
@@ -159,8 +160,10 @@ def mine_hard_negatives(
         raise InputError(
             "rows is a Mixture", fix="Mine one of its sources at a time, as in mixture.sources[0]."
         )
-    if corpus is not None and is_single(corpus):
+    documents: Any = None if corpus is None else records_of(corpus)
+    if documents is not None and is_single(documents):
         raise InputError(f"the corpus is {describe_value(corpus)}", fix="Pass a list of documents.")
+    rows = records_of(rows)
     checked = check_rows(
         rows,
         source=source,
@@ -177,7 +180,7 @@ def mine_hard_negatives(
     skipped = Counter({f"rows {reason}": count for reason, count in checked.skipped.items()})
     kept = {number: dict(rows[number]) for number in checked.kept}
     miner = _Miner(model, choice, kept, source, on_error, settings, skipped)
-    found = {result.row: result for result in miner.mine(None if corpus is None else list(corpus))}
+    found = {result.row: result for result in miner.mine(None if documents is None else list(documents))}
     if not found:
         raise InputError("no row could be embedded", fix="The log has the first errors.", source=source)
     cosines = [cosine for result in found.values() for _, cosine in result.negatives]

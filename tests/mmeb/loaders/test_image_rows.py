@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from public_layout import image_rows, picture, write_image_rows
 
+from vlm2vec import mmeb
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.loaders import DataFolder, MissingDataError, load
 from vlm2vec.mmeb.tasks import get_task, list_tasks
@@ -344,3 +346,30 @@ def test_a_kind_that_does_not_exist_is_an_error(tmp_path):
         InputError, match=r"GQA: its option kind is 'i2v'. Choose one of cls, qa, i2t, t2i, i2i"
     ):
         load(replace(get_task("GQA"), options={"kind": "i2v"}), DataFolder(tmp_path))
+
+
+@pytest.mark.parametrize(("compat", "low", "high"), [(None, 0, 55), ("v2.0", 100, 100)])
+def test_one_vector_for_all_is_at_chance_where_rows_share_no_candidates(
+    tmp_path: Path, compat: str | None, low: float, high: float
+) -> None:
+    """40 rows of four answers each: 25 percent, and four deviations are 27."""
+    task = get_task("OK-VQA")
+    rows = [
+        {
+            "qry_inst": f"{FIRST}{task.query_instruction}",
+            "qry_text": f"question {row}?",
+            "qry_img_path": f"{task.name}/query_{row}.jpg",
+            "tgt_text": [f"answer {row}.{place}" for place in range(4)],
+        }
+        for row in range(40)
+    ]
+    write_image_rows(tmp_path, task, rows)
+    results = mmeb.evaluate(
+        lambda contents, role: np.ones((len(contents), 8), np.float32),
+        ["OK-VQA"],
+        data_dir=tmp_path,
+        name="constant",
+        offline=True,
+        compat=compat,  # type: ignore[arg-type]
+    )
+    assert low <= results.scores["OK-VQA"] <= high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from vlm2vec.atomic_write import FULL
 from vlm2vec.errors import VLM2VecError
 
 __all__ = ["DownloadError", "Listing", "as_download_error", "fetch", "list_files", "missing_bytes"]
-
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # not all systems have quotas
 
 
 class DownloadError(VLM2VecError):
@@ -132,7 +130,7 @@ def as_download_error(error: BaseException, repo: str, revision: str | None = No
         cause, fix = f"a file is not there{at} ({error})", "Pass another revision."
     elif any(isinstance(one, errors.OfflineModeIsEnabled) for one in (error, error.__cause__)):
         cause, fix = "the hub is not asked, as HF_HUB_OFFLINE is set", "Set HF_HUB_OFFLINE=0."
-    elif isinstance(error, OSError) and error.errno in _FULL:
+    elif isinstance(error, OSError) and error.errno in FULL:
         cause, fix = "the disk is full", "Free some space and run it again: files that came are kept."
     elif isinstance(error, OSError) and error.filename is not None:  # of this machine, not of the network
         cause = f"{error.filename} cannot be read or written ({error.strerror})"

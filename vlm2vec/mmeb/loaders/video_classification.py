@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlm2vec.errors import InputError, VLM2VecWarning
+from vlm2vec.errors import InputError
 from vlm2vec.mmeb.loaders.contents import clip, columns_in, saved_frames, text_candidate
 from vlm2vec.mmeb.loaders.data_folder import DataFolder
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
 from vlm2vec.mmeb.tasks.task import Task
+from vlm2vec.notices import warn
 
 __all__ = ["load"]
 
@@ -68,10 +68,9 @@ def _all_labels(task: Task, root: Path, known: int) -> Sequence[str]:
         if known_file.is_file():
             return [line for line in known_file.read_text(encoding="utf-8").splitlines() if line]
     if task.candidates is not None and known < task.candidates:
-        warnings.warn(
+        warn(
             f"{task.name}: there is no file {file}, so that of its {task.candidates} labels only the {known} "
             "of the rows are candidates, and the score comes out too high. Write all into it, one a line.",
-            VLM2VecWarning,
             stacklevel=3,
         )
     return ()

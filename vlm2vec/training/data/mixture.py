@@ -178,8 +178,9 @@ class Mixture:
         """What `fit` is given, as a mixture.
 
         Args:
-            given: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset` or
-                anything with a length and positions; or a dict of such by source name, weighted by length.
+            given: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset`, a table
+                of pandas or pyarrow, or anything with a length and positions; or a dict of such by source
+                name, weighted by length.
 
         Raises:
             InputError: It is none of these, or has no rows.

@@ -87,4 +87,6 @@ def _check_exists(path: Path) -> None:
                 source=describe_media(str(path)),
             )
     except OSError as error:
-        raise MediaError(f"the file cannot be reached ({error})", source=describe_media(str(path))) from error
+        raise MediaError(
+            f"the file cannot be reached ({error.strerror or error})", source=describe_media(str(path))
+        ) from error

@@ -22,6 +22,7 @@ from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.row_inputs import check_input
+from vlm2vec.training.sources.data_frames import records_of
 from vlm2vec.training.sources.lazy_rows import Records
 
 __all__ = ["ROW_KEYS", "Row", "RowReport", "check_row", "check_rows", "read_row"]
@@ -140,7 +141,7 @@ def check_rows(
     """Look at every row before training.
 
     Args:
-        rows: A list of rows, or any sequence; read one by one and not kept.
+        rows: A list of rows, a table of pandas or pyarrow, or any sequence; read one by one and not kept.
         source: Its name, for errors and the summary.
         on_error: "raise" stops at the first bad row; "skip" leaves bad rows out, counts them by reason and
             logs one line.
@@ -158,6 +159,7 @@ def check_rows(
     """
     if on_error not in ("raise", "skip"):
         raise InputError(f"on_error is {describe_value(on_error)}", fix='Pass "raise" or "skip".')
+    rows = records_of(rows)
     kept, skipped = array("q"), Counter[str]()
     first_error: VLM2VecError | None = None
     disable = None if show_progress_bar else True  # None: silent unless there is a terminal

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vlm2vec.atomic_write import naming
 
 __all__ = ["TensorFile", "WrittenTensor"]
 
@@ -41,9 +44,10 @@ class TensorFile:
         """Append a tensor, of any device."""
         content = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
         written = WrittenTensor(self._end, tuple(tensor.shape), tensor.dtype)
-        self._file.seek(self._end)
-        self._file.write(content.data)
-        self._file.flush()
+        with naming(Path(gettempdir())):  # it may be small, and has no place of its own to be named
+            self._file.seek(self._end)
+            self._file.write(content.data)
+            self._file.flush()
         self._end += content.nbytes
         return written
 

@@ -13,6 +13,7 @@ from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import with_num_frames
+from vlm2vec.training.sources.data_frames import records_of
 from vlm2vec.training.sources.lazy_rows import KeptRows, Records
 from vlm2vec.training.sources.row_sides import with_each_input
 
@@ -25,7 +26,8 @@ class TrainingSource:
 
     Attributes:
         name: What plans and errors call it.
-        rows: Training rows: a list, a `datasets.Dataset`, or anything with a length and positions.
+        rows: Training rows: a list, a `datasets.Dataset`, a table of pandas or pyarrow, or anything with a
+            length and positions.
         weight: How often it is drawn from, relative to the others.
         cap: Use its first `cap` rows alone.
         query_instruction: For rows that have none of their own.
@@ -53,6 +55,7 @@ class TrainingSource:
     negatives: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", records_of(self.rows))
         if not isinstance(self.name, str) or not self.name:
             raise InputError(f"a source's name is {describe_value(self.name)}", fix="Give it a name.")
         if (

@@ -1,0 +1,97 @@
+"""What is said on standard error: once, outside of progress bars, and nothing of optional kernels."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from tqdm import tqdm
+
+from vlm2vec.errors import VLM2VecWarning
+from vlm2vec.notices import between_bars, quiet_import, warn
+
+
+def terminal(patch: pytest.MonkeyPatch) -> io.StringIO:
+    """Standard error, until the test is over; a fixture would come before pytest captures it."""
+    stream = io.StringIO()
+    patch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[str]:
+    """What a terminal shows: a carriage return goes back to the start of the line, and is written over."""
+    shown = []
+    for line in stream.getvalue().split("\n"):
+        cells: list[str] = []
+        for piece in line.split("\r"):
+            cells[: len(piece)] = piece
+        shown.append("".join(cells).rstrip())
+    return shown
+
+
+def test_a_warning_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(
+            warnings, "showwarning", lambda text, kind, *_: stream.write(f"{kind.__name__}: {text}\n")
+        )
+        with tqdm(total=3, desc="Encoding", file=stream, ncols=80) as bar:
+            bar.update()
+            bar.refresh()
+            warn("clip.mp4: its end is broken")
+            bar.refresh()
+            shown = lines(stream)
+    said = next(line for line in shown if "clip.mp4" in line)
+    assert said == "VLM2VecWarning: clip.mp4: its end is broken"
+    assert shown[-1].startswith("Encoding:  33%")
+
+
+def test_log_lines_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    handler = logging.StreamHandler(stream)
+    logger = logging.getLogger("vlm2vec.test_notices")
+    logger.addHandler(handler)
+    with tqdm(total=3, desc="Encoding", file=stream, ncols=80) as bar:
+        bar.refresh()
+        with between_bars():
+            logger.warning("one file is broken")
+    logger.removeHandler(handler)
+    assert "one file is broken" in lines(stream)
+
+
+def test_a_warning_names_the_line_that_gave_it_and_its_category() -> None:
+    with pytest.warns(VLM2VecWarning, match="broken") as caught:
+        warn("broken")
+    assert Path(caught[0].filename) == Path(__file__)
+
+
+def test_a_warning_that_is_an_error_leaves_bars_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = terminal(monkeypatch)
+    with tqdm(total=3, desc="Encoding", file=stream) as bar, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # the lock of all bars is free again
+            with pytest.raises(VLM2VecWarning):
+                warn("broken")
+        bar.update(3)
+
+
+def test_optional_kernels_of_others_are_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "looks_for_kernels.py").write_text(
+        "import logging\n"
+        "logger = logging.getLogger('bitsandbytes.backends.cpu.ops')\n"
+        "logger.warning('Failed to load CPU gemm_4bit_forward from kernels-community: %s.', 'no kernels')\n"
+        "logger.warning('the library is damaged')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    quiet_import("looks_for_kernels")
+    assert [record.getMessage() for record in caplog.records] == ["the library is damaged"]
+    logging.getLogger("bitsandbytes.backends.cpu.ops").warning("kernels from kernels-community")
+    assert len(caplog.records) == 2  # the filter is gone

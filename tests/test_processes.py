@@ -1,0 +1,50 @@
+"""Vectors are the same from threads that share a model, and from a process that was forked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlm2vec import VLM2Vec
+from vlm2vec.world.samples import write_samples
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Pictures, clips and PDFs."""
+    folder = tmp_path_factory.mktemp("samples")
+    write_samples(folder)
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def test_eight_threads_encode_files_of_all_kinds(embedded: VLM2Vec, files: list[Path]) -> None:
+    alone = embedded.encode(files)
+    orders = [np.roll(np.arange(len(files)), number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        rows = list(threads.map(lambda order: embedded.encode([files[i] for i in order]), orders))
+    for order, vectors in zip(orders, rows, strict=True):
+        np.testing.assert_allclose(vectors, alone[order], atol=5e-7)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork by default")
+def test_a_forked_process_encodes_what_its_parent_did(files: list[Path]) -> None:
+    code = (
+        "import multiprocessing, sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np, torch\n"
+        "from vlm2vec import VLM2Vec\n"
+        "torch.set_num_threads(1)\n"  # OpenMP's threads do not come along
+        "files = [Path(name) for name in sys.argv[1:]]\n"
+        "model = VLM2Vec(device='cpu')\n"
+        "parent = model.encode(files)\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "with context.Pool(1) as pool:\n"
+        "    child = pool.map_async(model.encode, [files]).get(60)[0]\n"
+        "np.testing.assert_allclose(child, parent, atol=5e-7)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *map(str, files)], check=True, timeout=120)

@@ -1,0 +1,62 @@
+"""Warnings and log lines that do not land inside a progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from vlm2vec.errors import VLM2VecWarning
+
+__all__ = ["between_bars", "quiet_import", "warn"]
+
+# bitsandbytes looks for optional kernels for 4-bit weights on a CPU when it is imported, which peft does
+# wherever it is installed, and warns where there are none.
+_OPTIONAL_KERNELS = "bitsandbytes.backends.cpu.ops"
+
+
+def quiet_import(module: str) -> Any:
+    """Import a module, without news of other packages' optional kernels.
+
+    Example:
+        >>> quiet_import("json").dumps([1])
+        '[1]'
+    """
+    logger = logging.getLogger(_OPTIONAL_KERNELS)
+    logger.addFilter(_is_no_kernel_news)
+    try:
+        return import_module(module)
+    finally:
+        logger.removeFilter(_is_no_kernel_news)
+
+
+def _is_no_kernel_news(record: logging.LogRecord) -> bool:
+    return "from kernels-community" not in record.getMessage()
+
+
+@contextmanager
+def between_bars() -> Iterator[None]:
+    """What is written in here stands above the progress bars, which are drawn again below it."""
+    tqdm = sys.modules.get("tqdm")
+    # Without a bar nothing is to be done; tqdm would make its lock, which all processes share.
+    if tqdm is None or not getattr(tqdm.tqdm, "_instances", None):
+        yield
+        return
+    with tqdm.tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
+def warn(message: str, category: type[Warning] = VLM2VecWarning, *, stacklevel: int = 1) -> None:
+    """As `warnings.warn`, between progress bars.
+
+    Args:
+        message: What to say, with the name of the file that it is about.
+        category: Of the warning.
+        stacklevel: 1 is the line that calls this function.
+    """
+    with between_bars():
+        warnings.warn(message, category, stacklevel=stacklevel + 1)

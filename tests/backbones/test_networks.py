@@ -135,9 +135,9 @@ def stock(folder: Path) -> PreTrainedModel:
     return AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
 
 
-def assert_close(found: Tensor, expected: Tensor) -> None:
+def assert_close(found: Tensor, expected: Tensor, atol: float = ROUNDING) -> None:
     scale = expected.norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(found / scale, expected / scale, atol=ROUNDING, rtol=0)
+    torch.testing.assert_close(found / scale, expected / scale, atol=atol, rtol=0)
 
 
 @torch.no_grad()
@@ -204,11 +204,13 @@ def test_an_adapter_on_both_towers_counts_and_is_taught(model: PreTrainedModel) 
     plain = encoded_states(model, batch)
     # Layers of attention in both towers, and of every kind of MLP there is.
     targets = ["q_proj", "v_proj", "down_proj", "qkv", "fc2", "linear_fc2"]
-    add_adapter(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False, use_dora=True))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # peft draws its weights, large ones, and rounding grows with them
+        add_adapter(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False, use_dora=True))
     adapted = encoded_states(model, batch)
     assert (adapted - plain).abs().max() > 1e-2
     states = trained_states(model, batch)
-    assert_close(adapted, states.detach())
+    assert_close(adapted, states.detach(), atol=2e-5)
     states.square().sum().backward()
     taught = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
     assert all("lora_" in name and gradient is not None for name, gradient in taught.items())

@@ -34,7 +34,9 @@ _BUFFER_BYTES = 128 * 1024
 # Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
 _SUSPICIOUS = ("mpegts", "mpeg")
 # Demuxers of formats that do not store when a frame is shown.
-_UNSTAMPED = ("avi", "asf", "rm", "nsv")
+_UNSTAMPED = ("avi", "asf", "rm", "nsv", "mxf")
+# What a demuxer tells beside a packet, once, where it changes.
+_HEADERS = ("new_extradata", "palette")
 # What may be missing at the end of a file before it is called cut off, in seconds.
 _DURATION_SLACK = 0.5
 
@@ -156,15 +158,16 @@ class ClipFile:
         frames: list[Any] = self.stream.codec_context.decode(packet)
         return frames
 
-    def start_decoder(self, packet: Any, head: Any) -> None:
-        """Makes the decoder ready for a key packet; one that has not decoded yet sees the head first.
+    def start_decoder(self, head: Any) -> None:
+        """Makes the decoder ready for any key packet; one that has not decoded yet sees the head first.
 
         What a decoder learns from the head of a stream, it keeps: the version of x264, without which old
-        streams in 4:4:4 are read otherwise (FFmpeg's h264_sei.c), or the encoder of an MPEG-4 stream.
+        streams in 4:4:4 are read otherwise (FFmpeg's h264_sei.c), or a palette, which the demuxer gives with
+        the first packet that it reads and never again.
         """
         if self._has_decoded:
             self.stream.codec_context.flush_buffers()
-        elif packet.pts != head.pts:
+        else:
             self.show_headers(head)
 
     def show_headers(self, packet: Any) -> None:
@@ -210,12 +213,12 @@ class ClipFile:
         head, headers_change = None, False
         for packet in self.packets():
             count, last, stamp = count + 1, packet, packet.pts
+            if head is not None and any(map(packet.has_sidedata, _HEADERS)):
+                headers_change = True
             if packet.is_keyframe:
                 if head is None:
                     head = packet
                     shown.clear()  # cut from a broadcast: nothing before the first key frame can be decoded
-                elif packet.has_sidedata("new_extradata"):
-                    headers_change = True
                 if stamp is not None:
                     keys.append(Key(stamp, packet.dts))
             if not packet.is_discard and _shows(packet, codec):

@@ -79,7 +79,10 @@ def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     rgb: np.ndarray = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     # Not `frame.side_data`: a frame keeps what that gives, which refers to the frame, so none would be freed
     # until the garbage collector comes by.
-    side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # which its stub does not know
+    try:
+        side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # which its stub does not know
+    except ValueError:  # PyAV does not know every kind that FFmpeg has, such as EXIF; the turn it does
+        return np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90))
     matrix = side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return rgb
@@ -246,7 +249,7 @@ class _Reader:
             packets = self.clip.packets()
             for packet in packets:
                 if packet.is_keyframe and packet.pts == key.pts:
-                    self.clip.start_decoder(packet, self._index.head)
+                    self.clip.start_decoder(self._index.head)
                     yield packet
                     yield from packets
                     return

@@ -158,17 +158,27 @@ class ClipFile:
         frames: list[Any] = self.stream.codec_context.decode(packet)
         return frames
 
-    def start_decoder(self, head: Any) -> None:
-        """Makes the decoder ready for any key packet; one that has not decoded yet sees the head first.
+    def starting(self, packet: Any, head: Any) -> Any:
+        """A key packet to start decoding with; a decoder that has not decoded yet sees the head first.
 
         What a decoder learns from the head of a stream, it keeps: the version of x264, without which old
         streams in 4:4:4 are read otherwise (FFmpeg's h264_sei.c), or a palette, which the demuxer gives with
         the first packet that it reads and never again.
+
+        Args:
+            packet: The key packet.
+            head: The first one of the stream, as it was read first.
+
+        Returns:
+            The packet; the head itself where they are the same.
         """
         if self._has_decoded:
             self.stream.codec_context.flush_buffers()
-        else:
+        if packet.pts == head.pts:
+            return head
+        if not self._has_decoded:
             self.show_headers(head)
+        return packet
 
     def show_headers(self, packet: Any) -> None:
         """Lets the decoder read the headers of a packet, and no picture where it can leave that out."""
@@ -213,8 +223,7 @@ class ClipFile:
         head, headers_change = None, False
         for packet in self.packets():
             count, last, stamp = count + 1, packet, packet.pts
-            if head is not None and any(map(packet.has_sidedata, _HEADERS)):
-                headers_change = True
+            headers_change |= head is not None and _has_headers(packet)
             if packet.is_keyframe:
                 if head is None:
                     head = packet
@@ -315,6 +324,11 @@ def _unmarked(packet: Any) -> Any:
     copy = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     return copy
+
+
+def _has_headers(packet: Any) -> bool:
+    """Whether a packet changes how it and those behind it are decoded; few have anything beside them."""
+    return next(packet.iter_sidedata(), None) is not None and any(map(packet.has_sidedata, _HEADERS))
 
 
 def _shows(packet: Any, codec: str) -> bool:

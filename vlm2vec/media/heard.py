@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,17 @@ def listening() -> Iterator[list[str]]:
         []
     """
     outer = getattr(_this_thread, "messages", None)
-    _this_thread.messages = messages = [] if outer is None else outer
+    if outer is not None:
+        yield outer
+        return
+    messages: list[str] = []
+    _this_thread.messages = messages
     _hooks.take()
     try:
         yield messages
     finally:
         _hooks.give()
-        _this_thread.messages = outer
+        _this_thread.messages = None
 
 
 def warn_of(name: str, messages: list[str], category: type[Warning]) -> None:
@@ -93,7 +97,7 @@ class _Hooks:
                 warnings.showwarning = self._show
             # Another thread's `catch_warnings` may have put a copy in the list's place, or may put it back.
             for filters in (self._filters, _filters()):
-                with suppress(ValueError):
+                if _FROM_PILLOW in filters:
                     filters.remove(_FROM_PILLOW)
             self._set_handlers(*self._old_handlers)
 

@@ -249,8 +249,7 @@ class _Reader:
             packets = self.clip.packets()
             for packet in packets:
                 if packet.is_keyframe and packet.pts == key.pts:
-                    self.clip.start_decoder(self._index.head)
-                    yield packet
+                    yield self.clip.starting(packet, self._index.head)
                     yield from packets
                     return
                 if _is_after(packet, key):

@@ -35,6 +35,13 @@ def test_the_kind_of_a_video_file_is_video(container):
     assert kind_of(Source.from_bytes(clip_bytes(container, count=3))) == "video"
 
 
+@pytest.mark.parametrize(
+    "start", ["00000100 00000120", "00000100 7900", "00000167 42", "00000001 4001", "000001b3"]
+)
+def test_the_starts_of_raw_video_are_no_icons(start):
+    assert kind_of(Source.from_bytes(bytes.fromhex(start) + bytes(range(255, 200, -1)))) == "video"
+
+
 def test_the_kind_of_a_pdf_is_pdf_even_behind_leading_bytes():
     assert kind_of(Source.from_bytes(pdf_bytes((100, 100)))) == "pdf"
     assert kind_of(Source.from_bytes(b"\n" * 1000 + pdf_bytes((100, 100)))) == "pdf"
@@ -65,6 +72,10 @@ def test_a_folder_is_a_video(tmp_path):
         (b"#EXTM3U\nhttp://example.org/a.ts", "HLS playlist"),
         (b"\x00\x00\x00\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"RIFF\x00\x00\x00\x00WAVEfmt ", "WAV"),
+        (image_bytes(random_picture(), "ICO"), "Windows icon"),
+        (b"\0\0\2\0" + image_bytes(random_picture(), "ICO")[4:], "Windows cursor"),
+        (b"\0\0\0\1Bud1\0\0\x10\0", "DS_Store"),
+        (b"BMW is the name of a maker of cars", "not a known format"),
         (b"Dear reader", "not a known format"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a known format"),
     ],

@@ -1,7 +1,11 @@
 import gc
 import io
 import struct
+import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -9,7 +13,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from media_making import audio_bytes, clip_bytes, decode_all, image_bytes, pdf_bytes, random_picture
 
-from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.seeking import picture
@@ -172,6 +176,81 @@ def test_only_what_is_needed_is_decoded(monkeypatch):
     monkeypatch.setattr(ClipFile, "decode", lambda clip, packet: packets.append(packet) or real(clip, packet))
     read_frames(Source.from_bytes(clip_bytes(count=600, gop=10, size=(32, 32))))
     assert len(packets) < 8 * 20
+
+
+def negative(container, codec, count=40, rate=10, **options):
+    """A clip that starts 0.6 s before its own zero, and every frame of which has its number as its grey."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container, options={"avoid_negative_ts": "disabled"}) as output:
+        stream = output.add_stream(codec, rate=rate, options={"g": "12", "threads": "1", **options})
+        stream.width = stream.height = 64
+        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, rate)
+        for i in range(count):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 + 5 * i, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = i - 6, Fraction(1, rate)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "options"),
+    [
+        ("matroska", "libx264", {"bf": "0"}),
+        ("matroska", "libx264", {"bf": "2"}),
+        ("matroska", "ffv1", {}),
+        ("webm", "libvpx-vp9", {}),
+        ("mp4", "libx264", {"bf": "2"}),
+        ("mov", "mjpeg", {"strict": "unofficial"}),
+        ("mpegts", "libx264", {"bf": "2"}),
+        ("avi", "mpeg4", {"bf": "0"}),
+    ],
+)
+def test_frames_before_time_zero_are_frames(container, codec, options):
+    data = negative(container, codec, **options)
+    everything = decode_all(data)
+    # An MP4 file's edit list says that they are not shown.
+    assert len(everything) == (34 if container in ("mp4", "mov") else 40)
+    source = Source.from_bytes(data)
+    clip = read_frames(source, Sampling(None))
+    assert same(clip.frames, everything)
+    assert clip.times == pytest.approx([i / 10 for i in range(len(everything))], abs=1e-3)
+    assert same(read_frames(source).frames, [everything[i] for i in uniform_indices(len(everything), 8)])
+
+
+# Pixels that are not square
+
+
+def with_pixels(shape, container="mp4"):
+    """A clip whose pixels have this ratio of width to height."""
+    with tempfile.NamedTemporaryFile() as file:
+        with av.open(file.name, "w", format=container) as output:
+            stream = output.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = shape
+            for _ in range(12):
+                frame = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode())
+        return Path(file.name).read_bytes()
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts", "h264"])
+def test_frames_of_an_anamorphic_clip_stay_as_stored_with_one_warning(container, tmp_path):
+    path = tmp_path / "wide.clip"
+    path.write_bytes(with_pixels(Fraction(16, 11), container))
+    with pytest.warns(VLM2VecWarning, match=r"wide\.clip: its pixels are 16/11 as wide as high") as warned:
+        clip = read_frames(Source.from_path(path))
+    assert len(warned) == 1
+    assert clip.frames[0].shape == (64, 96, 3)
+    assert clip.problem is None
+
+
+@pytest.mark.parametrize("shape", [Fraction(1), Fraction(1216, 1215)])
+def test_pixels_that_are_square_or_nearly_so_are_not_mentioned(shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_frames(Source.from_bytes(with_pixels(shape)))
 
 
 # Orientation

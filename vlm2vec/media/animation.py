@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from vlm2vec.errors import MediaError
+from vlm2vec.errors import MediaError, VLM2VecWarning
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.frames import Frames
+from vlm2vec.media.heard import listening, warn_of
 from vlm2vec.media.image import decoding_errors, open_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
@@ -43,7 +44,7 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
     """
     deadline = Deadline(limits.decode_seconds, "decoding the animation")
     frames: dict[int, np.ndarray] = {}
-    with open_image(source, limits=limits) as picture:
+    with listening() as messages, open_image(source, limits=limits) as picture:
         # By number alone the choice is known before the times are, and stands if no frame is damaged.
         expected = [] if sampling.by_clock else sampling.choose_untimed(frame_count(picture))
 
@@ -59,6 +60,7 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
                 picture.seek(i)
                 picture.load()
                 keep(i)
+    warn_of(source.describe(), messages, VLM2VecWarning)
     return Frames([frames[i] for i in expected], [times[i] for i in expected], problem)
 
 

@@ -34,7 +34,9 @@ _BUFFER_BYTES = 128 * 1024
 # Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
 _SUSPICIOUS = ("mpegts", "mpeg")
 # Demuxers of formats that do not store when a frame is shown.
-_UNSTAMPED = ("avi", "asf", "rm", "nsv")
+_UNSTAMPED = ("avi", "asf", "rm", "nsv", "mxf")
+# What a demuxer tells beside a packet, once, where it changes.
+_HEADERS = ("new_extradata", "palette")
 # What may be missing at the end of a file before it is called cut off, in seconds.
 _DURATION_SLACK = 0.5
 
@@ -53,12 +55,14 @@ class PacketIndex:
 
     Attributes:
         pts: Time stamp of each frame, in order of presentation, in units of `time_base`.
-        keys: Key packets, in order of presentation.
+        keys: Key packets from which frames may be sought, in order of presentation; without, each frame is
+            decoded from the first packet on.
         time_base: Seconds per unit.
         end: Time stamp at which the last frame ends.
         seekable: Whether the time stamps identify frames; without, frames are known by counting.
         rate: Average frames per second, where the file says it.
         problem: What of the file cannot be read.
+        head: The first key packet: what a decoder that starts elsewhere must have seen.
     """
 
     pts: tuple[int, ...]
@@ -68,6 +72,7 @@ class PacketIndex:
     seekable: bool
     rate: float | None
     problem: str | None
+    head: Any
 
     def duration(self, rule: SamplingRule) -> float:
         """Length in seconds."""
@@ -118,6 +123,11 @@ class ClipFile:
         self.container.close()
         self._file.close()
 
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel, as it is to be shown, in heights of it; 1 where the file does not say."""
+        return Fraction(self.stream.sample_aspect_ratio or 1)
+
     def again(self) -> ClipFile:
         """The same file opened once more, for another thread; the deadline is shared."""
         return ClipFile(self._source, limits=self._limits, deadline=self.deadline)
@@ -144,8 +154,41 @@ class ClipFile:
         """
         if packet is not None and packet.is_corrupt and self.container.format.name in _SUSPICIOUS:
             packet = _unmarked(packet)
+        self._has_decoded = True
         frames: list[Any] = self.stream.codec_context.decode(packet)
         return frames
+
+    def starting(self, packet: Any, head: Any) -> Any:
+        """A key packet to start decoding with; a decoder that has not decoded yet sees the head first.
+
+        What a decoder learns from the head of a stream, it keeps: the version of x264, without which old
+        streams in 4:4:4 are read otherwise (FFmpeg's h264_sei.c), or a palette, which the demuxer gives with
+        the first packet that it reads and never again.
+
+        Args:
+            packet: The key packet.
+            head: The first one of the stream, as it was read first.
+
+        Returns:
+            The packet; the head itself where they are the same.
+        """
+        if self._has_decoded:
+            self.stream.codec_context.flush_buffers()
+        if packet.pts == head.pts:
+            return head
+        if not self._has_decoded:
+            self.show_headers(head)
+        return packet
+
+    def show_headers(self, packet: Any) -> None:
+        """Lets the decoder read the headers of a packet, and no picture where it can leave that out."""
+        context = self.stream.codec_context
+        context.open(strict=False)  # some decoders ask only now which frames to skip
+        context.skip_frame = "ALL"
+        with suppress(av.error.FFmpegError):
+            self.decode(packet)
+        context.flush_buffers()
+        context.skip_frame = "DEFAULT"
 
     def check_size(self, width: int, height: int) -> None:
         """Raises LimitError when a frame of this size is too large."""
@@ -177,12 +220,16 @@ class ClipFile:
         shown: list[int | None] = []
         keys: list[Key] = []
         count, last, codec = 0, None, self.stream.codec_context.name
+        head, headers_change = None, False
         for packet in self.packets():
             count, last, stamp = count + 1, packet, packet.pts
-            if packet.is_keyframe and stamp is not None:
-                if not keys:
+            headers_change |= head is not None and _has_headers(packet)
+            if packet.is_keyframe:
+                if head is None:
+                    head = packet
                     shown.clear()  # cut from a broadcast: nothing before the first key frame can be decoded
-                keys.append(Key(stamp, packet.dts))
+                if stamp is not None:
+                    keys.append(Key(stamp, packet.dts))
             if not packet.is_discard and _shows(packet, codec):
                 shown.append(stamp)
         if not shown:
@@ -196,17 +243,20 @@ class ClipFile:
         if not seekable:
             rate = rate or self.stream.guessed_rate or Fraction(25)
             pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
+        if headers_change:
+            keys = []  # which headers a key packet needs, the demuxer tells only when it comes to them
         problem = None
         if self._is_cut_off(count, float(end * base)):
             problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
         return PacketIndex(
-            tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem
+            tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem, head
         )
 
     def _open(self) -> None:
+        self._has_decoded = False
         self._file = self._source.open()
         try:
-            self.container = av.open(
+            self.container: Any = av.open(
                 _Nameless(self._file), options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER_BYTES
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -216,7 +266,7 @@ class ClipFile:
                 fix="It is damaged, cut off, or of a kind that FFmpeg does not read.",
             ) from error
         try:
-            self.stream = self._video_stream()
+            self.stream: Any = self._video_stream()
             self.check_size(self.stream.codec_context.width, self.stream.codec_context.height)
         except BaseException:
             self.close()
@@ -274,6 +324,11 @@ def _unmarked(packet: Any) -> Any:
     copy = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     return copy
+
+
+def _has_headers(packet: Any) -> bool:
+    """Whether a packet changes how it and those behind it are decoded; few have anything beside them."""
+    return next(packet.iter_sidedata(), None) is not None and any(map(packet.has_sidedata, _HEADERS))
 
 
 def _shows(packet: Any, codec: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +25,12 @@ from PIL import (
     features,
 )
 
-from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media.deadline import raise_if_cancelled
+from vlm2vec.media.heard import listening, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
+from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, without_large_comments
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
@@ -63,6 +64,9 @@ _PLUGINS = (
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
+# What a picture of a TIFF is, and two of its bits (TIFF 6.0, section 8, NewSubfileType).
+_SUBFILE_TYPE, _SMALLER, _MASK = 254, 1, 4
+
 # What makes a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,8 +91,8 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
     """
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
-        with _PIL_LOCK, decoding_errors():
-            check_single(image)
+        with listening(), _PIL_LOCK, decoding_errors():
+            check_single(image, limits)
             image.getexif()
             return upright_size(image)
     height, width = array_size(as_array(image))
@@ -115,6 +119,9 @@ def load_image(
         MediaError: The file is no image, is broken, or holds several pictures.
         LimitError: It is larger than a limit.
 
+    Warns:
+        VLM2VecWarning: Pillow or libtiff found something broken in it, and read on.
+
     Example:
         >>> load_image(Image.new("L", (3, 2), 7)).shape
         (2, 3, 3)
@@ -128,25 +135,45 @@ def load_picture(
     """As `load_image`, without the copy from a PIL image, in RGB, to an array; `fit` takes either."""
     raise_if_cancelled()
     limits = limits or Limits()
-    if isinstance(image, Source):
-        with open_image(image, limits=limits) as picture:
-            check_single(picture)
-            _decode_in_place(picture)
-            picture.load()
-            transposition = _transposition(picture)
-            return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
-    if isinstance(image, Image.Image):
-        check_area(image.width, image.height, limits)
-        with _PIL_LOCK, decoding_errors():
-            check_single(image)
+    picture: Image.Image | np.ndarray
+    with listening() as messages:
+        if isinstance(image, Source):
+            picture = _load_source(image, alpha, limits)
+        elif isinstance(image, Image.Image):
+            picture = _load_pil(image, alpha, limits)
+        else:
+            array = as_array(image)
+            height, width = array_size(array)
+            check_area(width, height, limits)
+            picture = array_to_rgb(array, alpha)
+    warn_of(image.describe() if isinstance(image, Source) else "a PIL image", messages, VLM2VecWarning)
+    return picture
+
+
+def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
+    with _opened(source, limits) as (picture, file):
+        check_single(picture, limits)
+        _decode_in_place(picture)
+        clear = transparent_pixels(picture, file) if alpha == "white" else None
+        picture.load()
+        if clear is not None:
+            picture.putalpha(Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255))))
+        transposition = _transposition(picture)
+        return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
+
+
+def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
+    check_area(image.width, image.height, limits)
+    with decoding_errors():
+        with _PIL_LOCK:
+            check_single(image, limits)
+            level = transparent_level(image)
             image.load()
             transposition = _transposition(image)
-        with decoding_errors():
-            return to_rgb(image if transposition is None else image.transpose(transposition), alpha)
-    array = as_array(image)
-    height, width = array_size(array)
-    check_area(width, height, limits)
-    return array_to_rgb(array, alpha)
+        if level is not None:
+            image = image.copy()  # what it says of itself is the caller's
+            image.info["transparency"] = level
+        return to_rgb(image if transposition is None else image.transpose(transposition), alpha)
 
 
 @contextmanager
@@ -157,10 +184,17 @@ def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image
         MediaError: It is no image.
         LimitError: It is larger than a limit.
     """
+    with _opened(source, limits) as (picture, _):
+        yield picture
+
+
+@contextmanager
+def _opened(source: Source, limits: Limits | None) -> Iterator[tuple[Image.Image, BinaryIO]]:
+    """The same, and the file that it is in."""
     if source.is_folder:
         raise MediaError("this is a folder, not an image", fix="Pass it as a video.")
     with source.open() as file, picture_in(file, source.signature_of(file), limits=limits) as picture:
-        yield picture
+        yield picture, file
 
 
 @contextmanager
@@ -175,10 +209,14 @@ def picture_in(
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
-    file.seek(0)
-    with decoding_errors(), Image.open(file, formats=[signature.label.upper()]) as picture:
+    readable = without_large_comments(file) if signature.label == "PNG" else file
+    readable.seek(0)
+    with listening(), decoding_errors(), Image.open(readable, formats=[signature.label.upper()]) as picture:
         if limits is not None:
             check_area(picture.width, picture.height, limits)
+        level = transparent_level(picture)
+        if level is not None:
+            picture.info["transparency"] = level
         yield picture
 
 
@@ -239,15 +277,9 @@ def has_late_exif(picture: Image.Image) -> bool:
     file: Any = picture.fp
     offset = file.tell()
     try:
-        file.seek(8)
-        while len(header := file.read(8)) == 8:
-            length, name = struct.unpack(">I4s", header)
-            if name == b"eXIf":
-                return True
-            file.seek(length + 4, 1)
+        return any(name == b"eXIf" for name, _, _ in chunks(file))
     finally:
         file.seek(offset)
-    return False
 
 
 def moves(picture: Image.Image) -> bool:
@@ -255,14 +287,38 @@ def moves(picture: Image.Image) -> bool:
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def check_single(picture: Image.Image) -> None:
-    """Raises MediaError where there are several pictures."""
+def check_single(picture: Image.Image, limits: Limits) -> None:
+    """Raises MediaError where there are several pictures; of a TIFF with copies, the main one is shown then.
+
+    Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). One
+    that the caller has sought stays.
+
+    Raises:
+        LimitError: The main one is larger than a limit.
+    """
     if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
-    if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
+    if picture.format != "TIFF" or getattr(picture, "n_frames", 1) == 1:
+        return
+    sought = picture.tell()
+    pages = _main_pages(picture)
+    picture.seek(sought or pages[0] if len(pages) == 1 else sought)
+    if len(pages) != 1:
         raise MediaError(
-            f"the TIFF has {getattr(picture, 'n_frames', 1)} pages", fix="Pass its pages as single images."
+            f"the TIFF has {len(pages) or getattr(picture, 'n_frames', 1)} pages",
+            fix="Pass its pages as single images.",
         )
+    check_area(picture.width, picture.height, limits)
+
+
+def _main_pages(picture: Any) -> list[int]:
+    """Numbers of a TIFF's pictures that are neither smaller copies nor masks."""
+    pages = []
+    for page in range(picture.n_frames):
+        picture.seek(page)
+        if not int(picture.tag_v2.get(_SUBFILE_TYPE, 0)) & (_SMALLER | _MASK):
+            pages.append(page)
+    return pages
 
 
 def check_bytes(size: int, limits: Limits) -> None:

@@ -83,7 +83,7 @@ def image_size(image: Source | Any, *, limits: Limits | None = None) -> tuple[in
         check_area(header.width, header.height, limits)
         return header.upright
     with open_image(image, limits=limits) as picture:
-        check_single(picture)
+        check_single(picture, limits)
         if has_late_exif(picture):
             picture.load()  # the orientation comes after the pixels
         return upright_size(picture)

@@ -28,11 +28,17 @@ def to_rgb(picture: Image.Image, alpha: Alpha) -> Image.Image:
         InputError: The values of a mode I or F picture have no known range.
     """
     if picture.mode.startswith("I;16"):
-        return _grey(_from_16_bit(np.asarray(picture)))
+        values = np.asarray(picture)
+        levels = _from_16_bit(values)
+        if alpha == "white" and "transparency" in picture.info:
+            levels[values == picture.info["transparency"]] = 255
+        return _grey(levels)
     if picture.mode == "I":
         return _grey(_from_16_bit(_checked_range(np.asarray(picture))))
     if picture.mode == "F":
         return _grey(_from_float(np.asarray(picture)))
+    if picture.mode == "La":
+        picture = picture.convert("LA")  # to nothing else does Pillow convert it
     if alpha == "white" and picture.has_transparency_data:
         return _on_white(picture.convert("RGBA"))
     if alpha == "white_rgba" and picture.mode == "RGBA":

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -43,6 +44,7 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
     available = list(index.pts)
     pictures: dict[int, np.ndarray] = {}
     damaged = 0
+    is_checked = not index.keys
     while available:
         times = index.seconds(available, sampling.rule)
         chosen = [available[i] for i in sampling.choose(times, index.duration(sampling.rule))]
@@ -54,6 +56,10 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
             if damaged:
                 problem = joined(problem, f"damaged frames: at least {damaged} of {len(index.pts)}")
             return Frames([pictures[p] for p in chosen], index.seconds(chosen, sampling.rule), problem)
+        if not is_checked:
+            is_checked = True
+            if reader.lacks_headers(lost):
+                return read_by_seeking(clip, replace(index, keys=()), sampling)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
             good, broken = reader.survey(members)
@@ -73,7 +79,10 @@ def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     rgb: np.ndarray = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
     # Not `frame.side_data`: a frame keeps what that gives, which refers to the frame, so none would be freed
     # until the garbage collector comes by.
-    side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # which its stub does not know
+    try:
+        side_data = SideDataContainer(frame)  # type: ignore[call-arg]  # which its stub does not know
+    except ValueError:  # PyAV does not know every kind that FFmpeg has, such as EXIF; the turn it does
+        return np.ascontiguousarray(np.rot90(rgb, frame.rotation // 90))
     matrix = side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return rgb
@@ -127,8 +136,7 @@ class _Reader:
 
     def cost(self, run: list[int]) -> int:
         """About how many packets are decoded for a run."""
-        key = self._key_stamps[max(0, self.segment(run[0]))]
-        return bisect_left(self._stamps, run[-1]) - bisect_left(self._stamps, key) + 1
+        return bisect_left(self._stamps, run[-1]) - bisect_left(self._stamps, self._start(run[0])) + 1
 
     def segment(self, stamp: int) -> int:
         """Number of the key frame from which a frame is decoded; -1 for those before the first."""
@@ -147,21 +155,43 @@ class _Reader:
 
     def _skips(self, stamp: int, later: int) -> int:
         """Frames that need not be decoded when the later one is sought instead of decoding on."""
-        key = self._key_stamps[max(0, self.segment(later))]
-        return bisect_left(self._stamps, key) - bisect_left(self._stamps, stamp) - 1
+        start = self._start(later)
+        return bisect_left(self._stamps, start) - bisect_left(self._stamps, stamp) - 1
+
+    def _start(self, stamp: int) -> int:
+        """Stamp of the frame at which decoding starts for a frame."""
+        return self._key_stamps[max(0, self.segment(stamp))] if self._keys else self._stamps[0]
 
     def read(self, stamps: list[int]) -> dict[int, np.ndarray]:
         """Pictures of those of the frames that are intact."""
-        pictures, bad = self._decode(stamps, convert=True)
+        pictures, bad = self._decode(self._packets_from(stamps[0]), stamps, convert=True)
         return {stamp: image for stamp, image in pictures.items() if stamp not in bad and image is not None}
 
     def survey(self, stamps: list[int]) -> tuple[set[int], bool]:
         """Which frames of one segment are intact, and whether something in it is damaged."""
-        found, bad = self._decode(stamps, convert=False)
+        found, bad = self._decode(self._packets_from(stamps[0]), stamps, convert=False)
         return set(found) - bad, bool(bad)
 
-    def _decode(self, stamps: list[int], *, convert: bool) -> tuple[dict[int, np.ndarray | None], set[int]]:
-        """Decodes from the key frame before the first stamp until all are found or none can follow.
+    def lacks_headers(self, lost: list[int]) -> bool:
+        """Whether frames that seem damaged are intact for a decoder that sees the headers before them.
+
+        Some files change their headers on the way and do not repeat them at each key frame. The last lost
+        segment is tried: whatever other segments lack, it lacks too.
+        """
+        segment = self.segment(lost[-1])
+        stamps = [stamp for stamp in lost if self.segment(stamp) == segment]
+        found, bad = self._decode(self._packets_with_headers(segment), stamps, convert=False)
+        return bool(set(found) - bad)
+
+    def _decode(
+        self, packets: Iterator[Any], stamps: list[int], *, convert: bool
+    ) -> tuple[dict[int, np.ndarray | None], set[int]]:
+        """Decodes packets until all stamps are found or none can follow.
+
+        Args:
+            packets: From the key frame before the first stamp on.
+            stamps: The frames.
+            convert: Whether pictures are made of them.
 
         Returns:
             What was found (no picture unless `convert`), and the stamps of damaged frames. A frame after a
@@ -183,7 +213,7 @@ class _Reader:
                     self.clip.check_size(frame.width, frame.height)
                     found[frame.pts] = picture(frame, self.clip.reformatter) if convert else None
 
-        for packet in self._packets_from(stamps[0]):
+        for packet in packets:
             keys_after += packet.is_keyframe and packet.pts > last
             if keys_after > 1:
                 break
@@ -211,7 +241,6 @@ class _Reader:
             yield from self.clip.packets()
             return
         key = self._keys[number]
-        self.clip.stream.codec_context.flush_buffers()
         try:
             self.clip.container.seek(key.pts, stream=self.clip.stream)
         except av.error.FFmpegError:
@@ -220,12 +249,24 @@ class _Reader:
             packets = self.clip.packets()
             for packet in packets:
                 if packet.is_keyframe and packet.pts == key.pts:
-                    yield packet
+                    yield self.clip.starting(packet, self._index.head)
                     yield from packets
                     return
                 if _is_after(packet, key):
                     break
             self.clip.restart()
+
+    def _packets_with_headers(self, segment: int) -> Iterator[Any]:
+        """Packets of a segment on; the decoder gets the headers of all key packets before them."""
+        self.clip.restart()
+        packets = self.clip.packets()
+        for packet in packets:
+            if packet.is_keyframe and segment >= 0 and packet.pts == self._keys[segment].pts:
+                yield packet
+                yield from packets
+                return
+            if packet.is_keyframe:
+                self.clip.show_headers(packet)
 
 
 def _is_after(packet: Any, key: Key) -> bool:

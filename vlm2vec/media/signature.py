@@ -40,6 +40,7 @@ _TABLE: tuple[tuple[int, bytes, Signature], ...] = (
     (0, b"\x00\x00\x01\xba", Signature("video", "MPEG-PS")),
     (0, b"\x00\x00\x01\xb3", Signature("video", "MPEG video")),
     (0, b"\x00\x00\x01\xb0", Signature("video", "MPEG-4 video")),
+    (0, b"\x00\x00\x00\x01Bud1", Signature(None, "macOS .DS_Store")),
     (0, b"\x00\x00\x00\x01", Signature("video", "raw video")),
     (0, b"\x00\x00\x01", Signature("video", "raw video")),
     (0, b"FLV\x01", Signature("video", "FLV")),
@@ -67,6 +68,9 @@ _TABLE: tuple[tuple[int, bytes, Signature], ...] = (
     (0, b"\x00\x00\x00\x0cjP  ", Signature(None, "JPEG 2000")),
     (0, b"\xff\x4f\xff\x51", Signature(None, "JPEG 2000")),
 )
+
+# Sizes of the header behind a BMP file's own, one for each version; the file's own has no safe mark but "BM".
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 
 # What a RIFF file (bytes 8 to 12) and an ISO base media file (its major brand) hold.
 _RIFF = {
@@ -102,12 +106,14 @@ def recognise(head: bytes) -> Signature | None:
         return _RIFF[head[8:12]]
     if head[4:8] == b"ftyp":
         return _iso_media(head)
+    if _is_icon(head):
+        return Signature(None, "Windows icon" if head[2] == 1 else "Windows cursor")
     for offset, magic, signature in _TABLE:
         if head.startswith(magic, offset):
             return signature
     if _is_transport_stream(head):
         return Signature("video", "MPEG-TS")
-    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return Signature("image", "BMP")
     if b"%PDF-" in head:
         return Signature("pdf", "PDF")
@@ -123,6 +129,13 @@ def _iso_media(head: bytes) -> Signature:
     if b"avif" in brands or b"avis" in brands:
         return _BRANDS[b"avif"]
     return _BRANDS.get(brands[0], Signature("video", "MP4"))
+
+
+def _is_icon(head: bytes) -> bool:
+    """Icons or cursors, whose start is that of raw video: a count, and the first one behind all entries."""
+    count, offset = int.from_bytes(head[4:6], "little"), int.from_bytes(head[18:22], "little")
+    is_folder = head[:4] in (b"\0\0\1\0", b"\0\0\2\0") and head[9:10] == b"\0"
+    return is_folder and 0 < count <= (offset - 6) // 16
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -25,6 +25,8 @@ from vlm2vec.notices import warn
 __all__ = ["ClipShape", "Frames", "clip_shape", "read_frames"]
 
 _WORK = "decoding the video"
+# Rounded sizes give pixels that are almost square.
+_SQUARE_ENOUGH = 0.02
 
 
 def read_frames(
@@ -50,7 +52,8 @@ def read_frames(
         LimitError: Its frames are larger than a limit, or reading takes too long.
 
     Warns:
-        VLM2VecWarning: Something of the clip cannot be read; `Frames.problem` says what.
+        VLM2VecWarning: Something of the clip cannot be read; `Frames.problem` says what. Or its pixels are
+            not square: frames are stored pixels, as models were trained on them.
     """
     sampling = sampling or Sampling()
     limits = limits or Limits()
@@ -64,11 +67,18 @@ def read_frames(
             index = clip.index()
             read = read_by_seeking if index.seekable else read_by_counting
             frames = read(clip, index, sampling)
+            aspect = clip.pixel_aspect
+        if abs(aspect - 1) > _SQUARE_ENOUGH:
+            _warn(source, f"its pixels are {aspect} as wide as high, and its frames stay as they are stored")
     if not frames.frames:
         raise MediaError(f"the video cannot be decoded ({frames.problem})", fix="Write the file again.")
     if frames.problem is not None:
-        warn(f"{source.describe()}: {frames.problem}", stacklevel=2)
+        _warn(source, frames.problem)
     return frames
+
+
+def _warn(source: Source, text: str) -> None:
+    warn(f"{source.describe()}: {text}", stacklevel=3)
 
 
 @dataclass(frozen=True)

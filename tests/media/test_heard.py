@@ -1,0 +1,178 @@
+"""What libraries say of a picture or a clip comes once, with its name, and nothing reaches stderr."""
+
+import io
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from media_making import clip_bytes, image_bytes, packet_places, random_picture
+from PIL import Image
+
+from vlm2vec.errors import VLM2VecWarning
+from vlm2vec.media.heard import listening
+from vlm2vec.media.image import load_image
+from vlm2vec.media.probe import image_size, kind
+from vlm2vec.media.source import Source
+
+ON_LINUX = pytest.mark.skipif(sys.platform == "win32", reason="libtiff is sealed within Pillow there")
+
+
+def broken_fax(compression="group4"):
+    """A TIFF with junk in its pixels, over which libtiff prints many lines and reads on."""
+    noise = np.random.default_rng(0)
+    data = bytearray(
+        image_bytes(Image.fromarray(noise.random((200, 300)) > 0.5), "TIFF", compression=compression)
+    )
+    middle = len(data) // 2
+    data[middle : middle + 40] = noise.bytes(40)
+    return bytes(data)
+
+
+def with_a_lost_tag():
+    """A TIFF with a tag (GDAL's metadata) that has more letters than the file."""
+    data = bytearray(image_bytes(random_picture(), "TIFF", tiffinfo={42112: "<GDALMetadata/>" * 9}))
+    entry = data.index((42112).to_bytes(2, "little") + (2).to_bytes(2, "little"))
+    data[entry + 4 : entry + 8] = (10**9).to_bytes(4, "little")
+    return bytes(data)
+
+
+def with_broken_exif():
+    """A JPEG whose EXIF names a value that is not there."""
+    exif = Image.Exif()
+    exif[0x010E] = "a long description of what is to be seen"
+    body = exif.tobytes()[:-20]
+    return image_bytes(random_picture(), "JPEG", exif=body)
+
+
+BROKEN = {
+    "fax.tif": (broken_fax(), "Bad code word|Uncompressed data"),
+    "tag.tif": (with_a_lost_tag(), "Skipping tag 42112"),
+    "exif.jpg": (with_broken_exif(), "orrupt EXIF|Skipping tag|Truncated"),
+}
+
+
+@ON_LINUX
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_said_of_a_picture_comes_once_and_with_its_name(name, tmp_path, capfd):
+    data, words = BROKEN[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    source = Source.from_path(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert kind(source) == "image"
+        image_size(source)
+        load_image(source)
+    assert [warning.category for warning in caught] == [VLM2VecWarning]
+    assert name in str(caught[0].message)
+    assert re.search(words, str(caught[0].message))
+    assert capfd.readouterr().err == ""
+
+
+def test_sound_pictures_are_read_without_a_word(capfd):
+    palette = random_picture().convert("P")
+    data = [
+        image_bytes(palette, "PNG", transparency=bytes(range(256))),
+        image_bytes(palette, "GIF", transparency=3),
+        image_bytes(random_picture(), "TIFF", compression="tiff_lzw"),
+        image_bytes(random_picture(), "MPO", save_all=True, append_images=[random_picture()]),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in data:
+            for alpha in ("drop", "white", "white_rgba"):
+                if not given.startswith(b"GIF"):
+                    load_image(Source.from_bytes(given), alpha=alpha)
+    assert capfd.readouterr().err == ""
+
+
+def test_others_hear_what_they_always_heard():
+    """Within the block, another thread's warnings of Pillow go where they go without it."""
+    data = with_a_lost_tag()
+
+    def elsewhere():
+        Image.open(io.BytesIO(data)).load()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with listening() as messages:
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+            assert messages == []
+            warnings.warn("of something else", UserWarning, stacklevel=1)
+    assert any("42112" in str(warning.message) for warning in caught)
+    assert "of something else" in [str(warning.message) for warning in caught]
+
+
+@ON_LINUX
+def test_each_thread_hears_its_own_picture_and_the_process_is_left_as_it_was(capfd):
+    before = (warnings.showwarning, list(warnings.filters))
+    sources = [Source.from_bytes(BROKEN[name][0]) for name in BROKEN]
+    with ThreadPoolExecutor(8) as pool, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        list(pool.map(load_image, sources * 20))
+    assert len(caught) == 60
+    for source in sources:
+        assert sum(str(warning.message).startswith(source.describe()) for warning in caught) == 20
+    assert (warnings.showwarning, list(warnings.filters)) == before
+    assert capfd.readouterr().err == ""
+    Image.open(io.BytesIO(BROKEN["fax.tif"][0])).load()
+    assert "Fax4Decode" in capfd.readouterr().err  # libtiff's own way is back
+
+
+def test_a_swap_of_the_filters_by_another_thread_leaves_nothing_behind():
+    before = (warnings.showwarning, list(warnings.filters))
+    block = listening()
+    block.__enter__()
+    with warnings.catch_warnings():
+        block.__exit__(None, None, None)
+    assert (warnings.showwarning, list(warnings.filters)) in [before, (warnings.showwarning, before[1])]
+    with warnings.catch_warnings(record=True) as caught, listening():
+        warnings.simplefilter("always")
+        warnings.warn("still heard", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ["still heard"]
+
+
+QUIET = """
+import pathlib, sys, warnings
+warnings.simplefilter("ignore")
+from vlm2vec.errors import VLM2VecError
+from vlm2vec.media.sampling import Sampling
+from vlm2vec.media.source import Source
+from vlm2vec.media.video import read_frames
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    try:
+        read_frames(Source.from_path(path), Sampling(None))
+    except VLM2VecError:
+        pass
+"""
+CODECS = {
+    "mp4": "libx264",
+    "mov": "libx265",
+    "mpegts": "mpeg2video",
+    "avi": "mpeg4",
+    "webm": "libvpx-vp9",
+    "matroska": "ffv1",
+    "flv": "flv1",
+    "ogg": "libvpx",
+}
+
+
+def test_nothing_of_ffmpeg_reaches_stderr(tmp_path):
+    for container, codec in CODECS.items():
+        data = bytearray(clip_bytes(container, codec, count=30))
+        for place, size in packet_places(bytes(data))[5:25:4]:
+            data[place + size // 3 : place + size] = np.random.default_rng(1).bytes(size - size // 3)
+        (tmp_path / container).write_bytes(data)
+        (tmp_path / f"{container} cut off").write_bytes(data[: len(data) * 2 // 3])
+        (tmp_path / f"{container} in short").write_bytes(data[:300])
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, str(tmp_path)], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert done.stderr == ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pymupdf
 from pdf_making import features
 
 REFERENCES = Path(__file__).parents[1] / "data" / "pdf_readers.npz"
@@ -24,6 +23,8 @@ def cells(picture: np.ndarray) -> np.ndarray:
 
 def drawn(data: bytes) -> np.ndarray:
     """The first page by MuPDF, 1,120 pixels on its longer side."""
+    import pymupdf  # which the tests do not need
+
     with pymupdf.open(stream=data, filetype="pdf") as document:
         scale = 1120 / max(document[0].rect.width, document[0].rect.height)
         picture = document[0].get_pixmap(matrix=pymupdf.Matrix(scale, scale), alpha=False, annots=True)

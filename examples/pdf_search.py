@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 from vlm2vec import VLM2Vec, pdf_pages
-from vlm2vec.errors import VLM2VecError
 from vlm2vec.world.samples import write_samples
 
 
@@ -21,16 +20,12 @@ def main(folder: Path | None = None, query: str | None = None) -> None:
         query = write_samples(folder)[-1].caption
         (folder / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")
 
-    pages = []
-    for path in sorted(folder.glob("*.pdf")):
-        try:
-            pages += pdf_pages(path)  # counts the pages; each is drawn when it is encoded
-        except VLM2VecError as error:
-            print(f"left out: {error}")
+    # Counts the pages; each is drawn when it is encoded. A file that cannot be opened is one page that fails.
+    pages = [page for path in sorted(folder.glob("*.pdf")) for page in pdf_pages(path)]
 
     model = VLM2Vec()
     # A page that cannot be drawn costs its own row, not the job: -inf is its similarity to any query.
-    vectors = model.encode_document(pages, on_error="nan")
+    vectors = model.encode_document(pages, on_error=lambda _, error: print(f"left out: {error}"))
     scores = model.similarity(model.encode_query(query), vectors)[0]
 
     print(f"{query!r} in {len(pages)} pages:")

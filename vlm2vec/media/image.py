@@ -209,8 +209,9 @@ def picture_in(
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
-    readable = without_large_comments(file) if signature.label == "PNG" else file
-    readable.seek(0)
+    with decoding_errors():
+        readable = without_large_comments(file) if signature.label == "PNG" else file
+        readable.seek(0)
     with listening(), decoding_errors(), Image.open(readable, formats=[signature.label.upper()]) as picture:
         if limits is not None:
             check_area(picture.width, picture.height, limits)

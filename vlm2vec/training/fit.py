@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import PreTrainedModel
@@ -295,7 +294,8 @@ def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
 
     with ExitStack() as stack:
-        if output_dir is not None and PartialState().is_main_process:
+        # From the launcher: the trainer, which starts the group of processes, is not there yet.
+        if output_dir is not None and os.environ.get("RANK", "0") == "0":
             try:
                 stack.enter_context(WeakFileLock(Path(output_dir) / ".fit.lock", timeout=1))
             except TimeoutError as error:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -210,3 +211,11 @@ def test_pdfium_and_its_wrapper_write_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_a_file_of_very_many_objects_is_looked_through_once():
+    data = b"%PDF-1.7\n" + b"1 0 obj " * 100_000 + b"\nendstream"
+    start = time.perf_counter()
+    with pytest.raises(MediaError):
+        page_count(Source.from_bytes(data))
+    assert time.perf_counter() - start < 5  # a look at 64 KiB for each object takes four times that

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -78,6 +79,40 @@ def test_a_warning_that_is_an_error_leaves_bars_in_order(monkeypatch: pytest.Mon
             with pytest.raises(VLM2VecWarning):
                 warn("broken")
         bar.update(3)
+
+
+def test_a_handler_that_writes_through_the_bars_does_not_stand_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = terminal(monkeypatch)
+    bars_are_cleared, handler_is_taken = threading.Event(), threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            handler_is_taken.set()
+            bars_are_cleared.wait(10)
+            tqdm.write(record.getMessage(), file=stream)
+
+    logger = logging.getLogger("vlm2vec.test_notices")
+    monkeypatch.setattr(logger, "handlers", [Handler()])
+
+    def warn_between_bars() -> None:
+        with between_bars():
+            bars_are_cleared.set()
+            logger.warning("ours")
+
+    with tqdm(total=3, file=stream):
+        threads = [
+            threading.Thread(target=logger.warning, args=("theirs",), daemon=True),
+            threading.Thread(target=warn_between_bars, daemon=True),
+        ]
+        threads[0].start()
+        handler_is_taken.wait(10)
+        threads[1].start()
+        for thread in threads:
+            thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert {"ours", "theirs"} <= set(lines(stream))
 
 
 def test_optional_kernels_of_others_are_no_news(

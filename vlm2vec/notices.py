@@ -46,8 +46,18 @@ def between_bars() -> Iterator[None]:
     if tqdm is None or not getattr(tqdm.tqdm, "_instances", None):
         yield
         return
-    with tqdm.tqdm.external_write_mode(file=sys.stderr):
+    # Not by tqdm's `external_write_mode`, which holds the lock of all bars meanwhile: a log handler that
+    # writes through tqdm takes that after its own, and two threads would wait for each other.
+    with tqdm.tqdm.get_lock():
+        bars = [bar for bar in tqdm.tqdm._instances if hasattr(bar, "start_t")]
+    shown = [bar for bar in bars if bar.fp in (sys.stdout, sys.stderr)]
+    for bar in shown:
+        bar.clear()
+    try:
         yield
+    finally:
+        for bar in shown:
+            bar.refresh()
 
 
 def warn(message: str, category: type[Warning] = VLM2VecWarning, *, stacklevel: int = 1) -> None:

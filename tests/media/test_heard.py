@@ -126,17 +126,50 @@ def test_each_thread_hears_its_own_picture_and_the_process_is_left_as_it_was(cap
     assert "Fax4Decode" in capfd.readouterr().err  # libtiff's own way is back
 
 
-def test_a_swap_of_the_filters_by_another_thread_leaves_nothing_behind():
-    before = (warnings.showwarning, list(warnings.filters))
-    block = listening()
-    block.__enter__()
-    with warnings.catch_warnings():
-        block.__exit__(None, None, None)
-    assert (warnings.showwarning, list(warnings.filters)) in [before, (warnings.showwarning, before[1])]
+def test_what_pillow_has_said_before_is_heard_again():
+    """Python shows a warning once; a file that the caller opened first is no less broken here."""
+    data = BROKEN["exif.jpg"][0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        Image.open(io.BytesIO(data)).getexif()
+        load_image(Source.from_bytes(data))
+    assert [warning.category for warning in caught] == [UserWarning, VLM2VecWarning]
+
+
+def test_another_thread_does_not_hear_what_it_ignores():
     with warnings.catch_warnings(record=True) as caught, listening():
-        warnings.simplefilter("always")
-        warnings.warn("still heard", UserWarning, stacklevel=1)
-    assert [str(warning.message) for warning in caught] == ["still heard"]
+        warnings.simplefilter("ignore")
+        thread = threading.Thread(target=Image.open(io.BytesIO(BROKEN["exif.jpg"][0])).getexif)
+        thread.start()
+        thread.join()
+    assert caught == []
+
+
+@ON_LINUX
+def test_a_damaged_fax_of_very_many_rows_says_little():
+    rows = np.random.default_rng(0).random((20_000, 8)) > 0.5
+    data = bytearray(image_bytes(Image.fromarray(rows), "TIFF", compression="group3"))
+    data[1000:60_000] = np.random.default_rng(1).bytes(59_000)
+    with listening() as messages, pytest.warns(VLM2VecWarning, match="and at least 9. more"):
+        load_image(Source.from_bytes(bytes(data)))
+    assert len(messages) == 100
+
+
+AT_EXIT = """
+import atexit, io, sys
+from PIL import Image
+data = sys.stdin.buffer.read()
+atexit.register(lambda: Image.open(io.BytesIO(data)).load())
+import vlm2vec.media.image
+"""
+
+
+@ON_LINUX
+def test_libtiff_speaks_for_itself_again_when_python_ends():
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT], input=BROKEN["fax.tif"][0], capture_output=True, check=True
+    )
+    assert b"Fax4Decode" in done.stderr
 
 
 QUIET = """

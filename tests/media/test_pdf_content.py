@@ -186,3 +186,40 @@ def test_a_plain_page_of_shapes_is_not_touched():
     picture, said = draw(page_file(SHAPES))
     assert picture.std() > 10
     assert said == []
+
+
+RED = b" 1 0 0 rg 160 10 20 20 re f"
+HELVETICA = "/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"BT /F 12 Tf 10 40 Td (covered) Tj ET 1 g 0 30 150 40 re f",
+        b"/C gs BT /F 12 Tf 10 40 Td (clear) Tj ET /O gs",
+        b"q 0 0 5 5 re W n BT /F 12 Tf 10 40 Td (clipped) Tj ET Q",
+        b"/OC /L BDC BT /F 12 Tf 10 40 Td (on a hidden layer) Tj ET EMC",
+    ],
+    ids=["covered", "clear", "clipped", "hidden"],
+)
+def test_text_that_is_not_to_be_seen_is_not_blamed_on_its_font(content):
+    data = page_file(
+        content + RED,
+        resources=HELVETICA + "/ExtGState<</C<</ca 0>>/O<</ca 1>>>>/Properties<</L 7 0 R>>",
+        catalogue="/OCProperties<</OCGs[7 0 R]/D<</OFF[7 0 R]>>>>",
+        extra={7: "<</Type/OCG/Name(a layer)>>"},
+    )
+    assert draw(data)[1] == []
+
+
+def test_a_page_of_many_lost_fonts_is_spoken_of_eight_times():
+    fonts = "".join(
+        f"/F{i}<</Type/Font/Subtype/Type0/BaseFont/N{i}/Encoding/Identity-H/DescendantFonts"
+        f"[<</Type/Font/Subtype/CIDFontType0/BaseFont/N{i}/CIDSystemInfo<</Registry(Adobe)"
+        "/Ordering(Identity)/Supplement 0>>>>]>>"
+        for i in range(40)
+    )
+    content = b"".join(b"BT /F%d 9 Tf 10 %d Td <900090019002> Tj ET " % (i, i * 20) for i in range(40))
+    _, said = draw(page_file(content + RED, box="[0 0 400 800]", resources=f"/Font<<{fonts}>>"))
+    assert len(said) == 8
+    assert said[-1].endswith("page 1: 33 more of its fonts and images are missing")

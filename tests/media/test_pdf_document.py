@@ -1,12 +1,13 @@
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from media_making import pdf_of_pages
-from pdf_making import SHAPES, page_file, pages_file
+from pdf_making import SHAPES, jpx_page, page_file, pages_file
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.limits import Limits
@@ -210,3 +211,46 @@ def test_pdfium_and_its_wrapper_write_nothing(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_a_file_of_very_many_objects_is_looked_through_once():
+    data = b"%PDF-1.7\n" + b"1 0 obj " * 100_000 + b"\nendstream"
+    start = time.perf_counter()
+    with pytest.raises(MediaError):
+        page_count(Source.from_bytes(data))
+    assert time.perf_counter() - start < 5  # a look at 64 KiB for each object takes four times that
+
+
+def test_a_unit_of_nothing_is_none():
+    assert page_size_in_pixels(Source.from_bytes(page_file(SHAPES, page="/UserUnit 0")), 1, RULES) == (
+        280,
+        560,
+    )
+
+
+FORK = """
+import os, signal, sys, threading
+from vlm2vec.media.pdf import render_page
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.source import Source
+source = Source.from_bytes(sys.stdin.buffer.read())
+def draw():
+    render_page(source, 1, PixelRules())
+def draw_on():
+    while True:
+        draw()
+threading.Thread(target=draw_on, daemon=True).start()
+for _ in range(5):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        draw()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork by default")
+def test_a_child_draws_that_was_forked_while_its_parent_was_drawing():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    subprocess.run(command, input=jpx_page(levels=6), check=True, timeout=120)

@@ -7,7 +7,9 @@ from media_making import image_bytes, random_picture
 from PIL import Image
 from png_making import DEPTHS, GREY, GREY_ALPHA, PALETTE, RGB, RGBA, SAMPLES, chunk, meaning, on_white, png
 
+from vlm2vec.media import png as png_module
 from vlm2vec.media.image import load_image
+from vlm2vec.media.png import without_large_comments
 from vlm2vec.media.probe import image_size, kind
 from vlm2vec.media.source import Source
 
@@ -118,3 +120,12 @@ def test_a_comment_that_is_left_out_does_not_move_the_transparency(colour, bits)
     plain = load_image(Source.from_bytes(png(samples, colour, bits)), alpha="white")
     data = png(samples, colour, bits, before=compressed(b"zTXt", 2_000_000))
     assert np.array_equal(load_image(Source.from_bytes(data), alpha="white"), plain)
+
+
+def test_of_very_many_bombs_some_are_unpacked(monkeypatch):
+    unpacked = []
+    monkeypatch.setattr(png_module, "_unpacked_size", lambda *_: unpacked.append(1) or 2**20)
+    data = image_bytes(random_picture())
+    without_large_comments(io.BytesIO(data[:33] + compressed(b"zTXt", 2**20) * 500 + data[33:]))
+    assert len(unpacked) < 70
+    assert np.array_equal(load_image(Source.from_bytes(data)), np.asarray(random_picture()))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
-import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from vlm2vec.notices import warn
 
 __all__ = ["listening", "warn_of"]
 
-_LOCK = threading.Lock()
 _this_thread = threading.local()
-_FROM_PILLOW = ("always", None, UserWarning, re.compile(r"PIL\."), 0)
 # Said of sound pictures whose transparency is dropped.
 _HARMLESS = ("Palette images with Transparency", "Couldn't allocate palette entry")
 _LINE_BYTES = 300
-_PILLOW = Path(Image.__file__).parent
+_KEPT = (
+    100  # messages of one picture: a damaged fax has one for each of its rows, of which it may have millions
+)
 
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 
@@ -31,8 +32,7 @@ def listening() -> Iterator[list[str]]:
     """The list to which this thread's messages of libtiff and Pillow go; one within another has the same.
 
     Pillow's warnings say nothing of the file, and come each time that it is opened; libtiff prints its errors
-    and goes on with a damaged picture. What other threads hear in the meantime goes where it always goes, and
-    after the last block everything is as it was.
+    and goes on with a damaged picture. What other threads hear in the meantime goes where it always goes.
 
     Example:
         >>> with listening() as messages:
@@ -41,17 +41,15 @@ def listening() -> Iterator[list[str]]:
         >>> messages
         []
     """
-    outer = getattr(_this_thread, "messages", None)
+    outer = _messages()
     if outer is not None:
         yield outer
         return
     messages: list[str] = []
     _this_thread.messages = messages
-    _hooks.take()
     try:
         yield messages
     finally:
-        _hooks.give()
         _this_thread.messages = None
 
 
@@ -60,91 +58,76 @@ def warn_of(name: str, messages: list[str], category: type[Warning]) -> None:
     told = dict.fromkeys(message for message in messages if not message.startswith(_HARMLESS))
     if told:
         first, more = next(iter(told)).strip().rstrip("."), len(told) - 1
-        warnings.warn(f"{name}: {first}{f' (and {more} more)' if more else ''}", category, stacklevel=3)
+        least = "at least " if len(messages) >= _KEPT else ""
+        warn(f"{name}: {first}{f' (and {least}{more} more)' if more else ''}", category, stacklevel=3)
 
 
-class _Hooks:
-    """The places of the process where messages pass by; ours while anybody listens."""
+def _messages() -> list[str] | None:
+    return getattr(_this_thread, "messages", None)
 
-    def __init__(self) -> None:
-        self._listeners = 0
-        self._show: Callable[..., Any] = warnings.showwarning
-        self._filters: list[Any] = []
-        self._libtiff = _libtiff()
-        self._handler = _Handler(self._from_libtiff)
-        self._old_handlers: tuple[Any, Any] = (None, None)
 
-    def take(self) -> None:
-        """One listener more."""
-        with _LOCK:
-            self._listeners += 1
-            if self._listeners > 1:
-                return
-            if warnings.showwarning != self._from_warnings:
-                self._show, warnings.showwarning = warnings.showwarning, self._from_warnings
-            # Not by `filterwarnings`, after which Python shows again what it has shown once.
-            self._filters = _filters()
-            self._filters.insert(0, _FROM_PILLOW)
-            self._set_handlers(self._handler, None)
+class _Warnings:
+    """The module `warnings` as Pillow sees it: for a thread that does not listen, the module itself.
 
-    def give(self) -> None:
-        """One listener less."""
-        with _LOCK:
-            self._listeners -= 1
-            if self._listeners:
-                return
-            if warnings.showwarning == self._from_warnings:
-                warnings.showwarning = self._show
-            # Another thread's `catch_warnings` may have put a copy in the list's place, or may put it back.
-            for filters in (self._filters, _filters()):
-                if _FROM_PILLOW in filters:
-                    filters.remove(_FROM_PILLOW)
-            self._set_handlers(*self._old_handlers)
+    Filters, and what Python has shown once, belong to all threads: they could not be changed for one.
+    """
 
-    def _set_handlers(self, of_errors: Any, of_warnings: Any) -> None:
-        if self._libtiff is not None:
-            self._old_handlers = (
-                self._libtiff.TIFFSetErrorHandler(of_errors),
-                self._libtiff.TIFFSetWarningHandler(of_warnings),
-            )
+    def __getattr__(self, name: str) -> Any:
+        return getattr(warnings, name)
 
-    def _from_warnings(
-        self, message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any
+    def warn(
+        self,
+        message: Warning | str,
+        category: type[Warning] | None = None,
+        stacklevel: int = 1,
+        *rest: Any,
+        **named: Any,
     ) -> None:
-        messages: list[str] | None = getattr(_this_thread, "messages", None)
-        if messages is not None and Path(filename).parent == _PILLOW:
-            messages.append(str(message))
-        else:
-            self._show(message, category, filename, *rest, **named)
-
-    def _from_libtiff(self, module: bytes | None, text: bytes, values: int | None) -> None:
-        messages: list[str] | None = getattr(_this_thread, "messages", None)
-        if messages is None:
-            if self._old_handlers[0]:
-                ctypes.cast(self._old_handlers[0], _Handler)(module, text, values)
-            return
-        line = ctypes.create_string_buffer(_LINE_BYTES)
-        ctypes.pythonapi.PyOS_vsnprintf(
-            line, ctypes.c_size_t(_LINE_BYTES), ctypes.c_char_p(text), ctypes.c_void_p(values)
-        )
-        messages.append(line.value.decode("utf-8", "replace"))
+        messages = _messages()
+        if messages is None or isinstance(message, Warning) or category not in (None, UserWarning):
+            warnings.warn(message, category, stacklevel + 1, *rest, **named)
+        elif len(messages) < _KEPT:
+            messages.append(message)
 
 
-def _filters() -> list[Any]:
-    filters: Any = warnings.filters
-    return filters  # type: ignore[no-any-return]
+def _hook_libtiff() -> None:
+    """Hears the errors of the library that Pillow reads TIFF files with, where it is not sealed in Pillow.
 
-
-def _libtiff() -> Any:
-    """The library that Pillow reads TIFF files with; `None` where it is part of Pillow, as on Windows."""
+    It is so on Windows. Pillow itself has silenced its warnings.
+    """
     core = vars(Image)["core"]  # which is not exported to type checkers
     try:
-        library = ctypes.CDLL(core.__file__)
-        for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
-            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler = ctypes.CDLL(core.__file__).TIFFSetErrorHandler
     except (OSError, AttributeError):
-        return None
-    return library
+        return
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    others: list[Any] = []
+
+    def hear(module: bytes | None, text: bytes, values: int | None) -> None:
+        messages = _messages()
+        if messages is None:
+            for other in others:
+                other(module, text, values)
+        elif len(messages) < _KEPT:
+            line = ctypes.create_string_buffer(_LINE_BYTES)
+            ctypes.pythonapi.PyOS_vsnprintf(
+                line, ctypes.c_size_t(_LINE_BYTES), ctypes.c_char_p(text), ctypes.c_void_p(values)
+            )
+            messages.append(line.value.decode("utf-8", "replace"))
+
+    handler = _Handler(hear)
+    before = set_handler(handler)
+    if before:
+        others.append(ctypes.cast(before, _Handler))
+    atexit.register(_unhook, set_handler, handler, before)  # which also keeps the handler
 
 
-_hooks = _Hooks()
+def _unhook(set_handler: Any, handler: Any, before: int | None) -> None:
+    now = set_handler(before)
+    if now != ctypes.cast(handler, ctypes.c_void_p).value:
+        set_handler(now)  # of somebody who came later
+
+
+for _module in (Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin):
+    vars(_module)["warnings"] = _Warnings()
+_hook_libtiff()

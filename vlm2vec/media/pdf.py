@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecWarning
+from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf_content import enlargement, is_plain, read_content, undrawn
@@ -19,12 +18,14 @@ from vlm2vec.media.pdf_substitutes import reset_substitutes
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.resize import resize, target_size
 from vlm2vec.media.source import Source
+from vlm2vec.notices import warn
 
 __all__ = ["PDFIUM_LOCK", "page_count", "page_size_in_pixels", "parse_pages", "render_page"]
 
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200
 _POINTS_PER_INCH = 72
+_NOTICES = 8  # of one page
 _MAX_SIDE = 10_000_000  # pixels at that resolution, over a kilometre: larger numbers are damage
 
 
@@ -81,8 +82,11 @@ def render_page(
         picture, missing = _render(document, page, *size, limits)
     if document.notices and is_plain(picture):
         raise MediaError(f"page {page} was lost: {document.notices[0]}", fix="Write the file again.")
-    for notice in (*document.notices, *missing):
-        warnings.warn(f"{source.describe()}, page {page}: {notice}", VLM2VecWarning, stacklevel=2)
+    notices = [*document.notices, *missing]
+    if len(notices) > _NOTICES:
+        notices[_NOTICES - 1 :] = [f"{len(notices) - _NOTICES + 1} more of its fonts and images are missing"]
+    for notice in notices:
+        warn(f"{source.describe()}, page {page}: {notice}", stacklevel=2)
     return picture
 
 

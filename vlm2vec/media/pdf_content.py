@@ -179,25 +179,27 @@ def _lost_image(page: Any, image: _Object, picture: np.ndarray) -> str | None:
 
 def _lost_fonts(page: Any, content: PageContent, picture: np.ndarray) -> list[str]:
     """Fonts that are not in the file and some of whose characters no face here has."""
-    found = []
+    suspects = []
     for address, texts in content.texts.items():
-        if not content.is_foreign[address]:
-            continue
-        font = _font(address)
-        some = texts[:: -(-len(texts) // _LOOKED_AT)]
-        blank = [text for one in some if _is_blank(page, text := _text_object(one), picture)]
-        if not (blank or _may_lack(font)):
-            continue
-        # Reading the text takes as long as drawing it, so only where something may be missing.
-        with _text_page(page) as text_page:
-            lost = _lost_characters(font, texts, text_page)
-            is_lost = any(_text(text.raw, text_page).strip() for text in blank)
-        name = f"the font {_font_name(font)} is neither in the file nor on this machine"
-        if lost:
-            which = "".join(lost[:_NAMED_CHARACTERS]) + ("..." if len(lost) > _NAMED_CHARACTERS else "")
-            found.append(f"{name}, so its characters {which} are missing")
-        elif is_lost:
-            found.append(f"{name}, so its text is missing")
+        if content.is_foreign[address]:
+            some = texts[:: -(-len(texts) // _LOOKED_AT)]
+            blank = [text for one in some if _is_blank(page, text := _text_object(one), picture)]
+            if blank or _may_lack(_font(address)):
+                suspects.append((_font(address), texts, blank))
+    if not suspects:
+        return []
+    found = []
+    # Reading the text takes as long as drawing it, so only where something may be missing.
+    with _text_page(page) as text_page:
+        characters = set(_all_text(text_page))
+        for font, texts, blank in suspects:
+            name = f"the font {_font_name(font)} is neither in the file nor on this machine"
+            if lost := _lost_characters(font, texts, text_page, characters):
+                which = "".join(lost[:_NAMED_CHARACTERS]) + ("..." if len(lost) > _NAMED_CHARACTERS else "")
+                found.append(f"{name}, so its characters {which} are missing")
+            # Text may also be blank since it is clear, covered, clipped or on a layer that is hidden.
+            elif any(_lacks(font, character) for text in blank for character in _text(text.raw, text_page)):
+                found.append(f"{name}, so its text is missing")
     return found
 
 
@@ -210,18 +212,20 @@ def _may_lack(font: Any) -> bool:
     return width.value >= 1 or not _has_shape(font, "A")
 
 
-def _lost_characters(font: Any, texts: list[tuple[int, Matrix]], text_page: Any) -> list[str]:
-    """Characters of a font that is not in the file for which PDFium has no shape, each once."""
-    lost = {
-        character
-        for character in set(_all_text(text_page))
-        if character >= _FIRST_FOREIGN and not _is_common(character) and not _has_shape(font, character)
-    }
+def _lost_characters(
+    font: Any, texts: list[tuple[int, Matrix]], text_page: Any, characters: set[str]
+) -> list[str]:
+    """Those of a page's characters that a font not in the file is to show and cannot, each once."""
+    lost = {character for character in characters if character >= _FIRST_FOREIGN and _lacks(font, character)}
     if not lost:
         return []
     objects = [_page_object(address) for address, _ in texts]
     shown = "".join(_text(raw, text_page) for raw in objects if _is_painted(raw))
     return [character for character in dict.fromkeys(shown) if character in lost]
+
+
+def _lacks(font: Any, character: str) -> bool:
+    return not _is_common(character) and not _has_shape(font, character)
 
 
 def _has_shape(font: Any, character: str) -> bool:

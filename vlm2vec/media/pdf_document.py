@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 import threading
@@ -20,6 +21,10 @@ __all__ = ["PDFIUM_LOCK", "PdfFile", "open_pdf"]
 
 PDFIUM_LOCK = threading.Lock()
 """PDFium is not made for several threads, so whoever calls it holds this."""
+if hasattr(os, "register_at_fork"):  # a child of a process that was drawing would wait for ever
+    os.register_at_fork(
+        before=PDFIUM_LOCK.acquire, after_in_parent=PDFIUM_LOCK.release, after_in_child=PDFIUM_LOCK.release
+    )
 
 # What PDFium's error codes mean (fpdfview.h), in the words of pypdfium2.
 _REASONS = {2: "File access error", 3: "Data format error", 6: "Page not found or content error"}
@@ -151,7 +156,7 @@ class PdfFile:
             _close(copy)
         found = _USER_UNIT.search(written)
         with suppress(ValueError):
-            return float(found[1]) if found else 1.0
+            return (float(found[1]) if found else 0) or 1.0  # none is 0 wide
         return 1.0
 
 

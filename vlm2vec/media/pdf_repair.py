@@ -75,8 +75,10 @@ def _span(data: bytes, found: re.Match[bytes]) -> tuple[int, int]:
     """Where the dictionary of an object may stand: before its stream, its end, and what comes next."""
     start = found.end()
     end = min(len(data), start + _DICTIONARY)
+    # What comes next first: a file may have an object in every eight bytes.
+    following = _OBJECT.search(data, start, end)
+    end = end if following is None else following.start()
     for mark in (b"stream", b"endobj"):
         place = data.find(mark, start, end)
         end = place if place >= 0 else end
-    following = _OBJECT.search(data, start, end)
-    return start, end if following is None else following.start()
+    return start, end

@@ -39,7 +39,8 @@ def without_large_comments(file: BinaryIO) -> BinaryIO:
         if name not in _COMMENTS:
             continue
         unpacked = 0
-        if name != b"tEXt":
+        # Behind that many, all are left out, whatever they hold: a file may have thousands of bombs.
+        if name != b"tEXt" and total <= PngImagePlugin.MAX_TEXT_MEMORY:
             file.seek(offset)
             unpacked = _unpacked_size(name, file.read(length))
         total += max(length, unpacked)

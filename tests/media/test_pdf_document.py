@@ -236,17 +236,23 @@ from vlm2vec.media.source import Source
 source = Source.from_bytes(sys.stdin.buffer.read())
 def draw():
     render_page(source, 1, PixelRules())
+done = threading.Event()
 def draw_on():
-    while True:
+    while not done.is_set():
         draw()
-threading.Thread(target=draw_on, daemon=True).start()
+thread = threading.Thread(target=draw_on)
+thread.start()
 for _ in range(5):
     child = os.fork()
     if not child:
         signal.alarm(20)
         draw()
         os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    if os.waitpid(child, 0)[1] != 0:
+        done.set()
+        sys.exit("the child was stopped")
+done.set()
+thread.join()
 """
 
 

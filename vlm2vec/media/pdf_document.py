@@ -16,6 +16,7 @@ from typing import Any
 from vlm2vec.errors import MediaError
 from vlm2vec.media.pdf_repair import says_too_few_pages, with_root, without_counts, without_junk
 from vlm2vec.media.source import Source
+from vlm2vec.notices import warn
 
 __all__ = ["PDFIUM_LOCK", "PdfFile", "open_pdf"]
 
@@ -52,9 +53,14 @@ class PdfFile:
     notices: list[str] = field(default_factory=list)
 
     def recount(self, source: Source) -> int:
-        """The pages that there are, which a wrong /Count hides or invents; they can be loaded then."""
+        """The pages that there are, which a wrong /Count hides or invents; they can be loaded then.
+
+        Warns:
+            VLM2VecWarning: There are fewer than the file says.
+        """
         if not self._has_page(self.count):
-            self.count = _last_true(self._has_page, self.count)
+            said, self.count = self.count, _last_true(self._has_page, self.count)
+            warn(f"{source.describe()}: it says that it has {said:,} pages, and {self.count:,} are there")
         elif says_too_few_pages(source.read(), self.count):
             data = without_counts(source.read())
             other = _load(data, self.password)

@@ -126,6 +126,7 @@ def test_pdf_pages_refuses_what_is_no_path_and_pages_that_the_file_has_not(files
         ("missing", "does not exist"),
         (b"%PDF-1.7 and nothing more", "cannot be opened"),
         (b"\0\1\2", "not a known format"),
+        (b"", "the file is empty"),
     ],
 )
 def test_a_broken_pdf_is_one_input_that_fails_when_it_is_parsed(files, broken, words):

@@ -1,6 +1,7 @@
 """What libraries say of a picture or a clip comes once, with its name, and nothing reaches stderr."""
 
 import io
+import logging
 import re
 import subprocess
 import sys
@@ -209,3 +210,26 @@ def test_nothing_of_ffmpeg_reaches_stderr(tmp_path):
         [sys.executable, "-c", QUIET, str(tmp_path)], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_exif_data_that_is_none_costs_no_picture(kind, tmp_path):
+    path = tmp_path / f"exif.{kind.lower()}"
+    picture = Image.new("RGB", (40, 30), (200, 30, 30))
+    picture.save(path, kind, exif=b"Exif\0\0LoremIpsum", **({"lossless": True} if kind == "WEBP" else {}))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        pixels = load_image(Source.from_path(path))
+    np.testing.assert_allclose(pixels, np.asarray(picture), atol=3)
+    assert all(path.name in str(one.message) for one in heard)
+    assert len(heard) <= 1
+
+
+def test_what_pillow_logs_of_a_picture_is_heard_too(caplog):
+    pillow = logging.getLogger("PIL.TiffImagePlugin")
+    with listening() as messages:
+        pillow.error("More samples per pixel than can be decoded: %s", 65535)
+    assert messages == ["More samples per pixel than can be decoded: 65535"]
+    assert not caplog.records
+    pillow.error("to whoever listens to Pillow")
+    assert [record.getMessage() for record in caplog.records] == ["to whoever listens to Pillow"]

@@ -81,7 +81,8 @@ def pdf_pages(
     selection = check_option("pages", pages)
     password = check_option("password", password)
     max_pixels = check_option("max_pixels", max_pixels)
-    source = source_of(path, key="pdf")
+    # Bytes as they are: of none, the page fails as any other.
+    source = Source(data=path) if isinstance(path, bytes) else source_of(path, key="pdf")
     try:
         return _counted(source, path, selection, password, max_pixels)
     except (MediaError, LimitError) as error:

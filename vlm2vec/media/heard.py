@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from vlm2vec.notices import warn
 
-__all__ = ["listening", "warn_of"]
+__all__ = ["listening", "note", "warn_of"]
 
 _this_thread = threading.local()
 # Said of sound pictures whose transparency is dropped.
@@ -62,6 +63,13 @@ def warn_of(name: str, messages: list[str], category: type[Warning]) -> None:
         warn(f"{name}: {first}{f' (and {least}{more} more)' if more else ''}", category, stacklevel=3)
 
 
+def note(message: str) -> None:
+    """One message more about the picture that this thread reads; nothing where nobody listens."""
+    messages = _messages()
+    if messages is not None and len(messages) < _KEPT:
+        messages.append(message)
+
+
 def _messages() -> list[str] | None:
     return getattr(_this_thread, "messages", None)
 
@@ -88,6 +96,14 @@ class _Warnings:
             warnings.warn(message, category, stacklevel + 1, *rest, **named)
         elif len(messages) < _KEPT:
             messages.append(message)
+
+
+def _to_nobody_else(record: logging.LogRecord) -> bool:
+    """Whether a log record of Pillow's goes where it always goes: not if this thread listens."""
+    if _messages() is None or record.levelno < logging.WARNING:
+        return True
+    note(record.getMessage())
+    return False
 
 
 def _hook_libtiff() -> None:
@@ -130,4 +146,5 @@ def _unhook(set_handler: Any, handler: Any, before: int | None) -> None:
 
 for _module in (Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin):
     vars(_module)["warnings"] = _Warnings()
+logging.getLogger(TiffImagePlugin.__name__).addFilter(_to_nobody_else)
 _hook_libtiff()

@@ -27,7 +27,7 @@ from PIL import (
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media.deadline import raise_if_cancelled
-from vlm2vec.media.heard import listening, warn_of
+from vlm2vec.media.heard import listening, note, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, without_large_comments
@@ -234,7 +234,8 @@ def decoding_errors() -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:  # whose own text holds an address in memory
         raise MediaError(
-            "the image cannot be read", fix="It is damaged or cut off; write it again."
+            "the image cannot be read",
+            fix="It is damaged, cut off, or of a kind that Pillow does not read; write it again, as a PNG.",
         ) from error
     except Exception as error:  # decoders raise almost anything on bytes made to break them
         raise MediaError(
@@ -265,8 +266,12 @@ def _transposition(picture: Image.Image) -> Image.Transpose | None:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, without decoding."""
-    # The getexif() of a PNG decodes it, to look for a chunk after the pixels; the base class does not.
-    value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    try:
+        # The getexif() of a PNG decodes it, to look for a chunk after the pixels; the base class does not.
+        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # what Pillow raises on bytes that are no EXIF data: the pixels are sound all the same
+        note("its EXIF data cannot be read, so it stays as it is turned")
+        return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

@@ -151,7 +151,9 @@ class ClipFile:
 
         Raises:
             av.error.FFmpegError: The packet is broken.
+            MediaError: The decoder does not open.
         """
+        self._open_decoder()
         if packet is not None and packet.is_corrupt and self.container.format.name in _SUSPICIOUS:
             packet = _unmarked(packet)
         self._has_decoded = True
@@ -182,8 +184,8 @@ class ClipFile:
 
     def show_headers(self, packet: Any) -> None:
         """Lets the decoder read the headers of a packet, and no picture where it can leave that out."""
+        self._open_decoder()  # some decoders ask only now which frames to skip
         context = self.stream.codec_context
-        context.open(strict=False)  # some decoders ask only now which frames to skip
         context.skip_frame = "ALL"
         with suppress(av.error.FFmpegError):
             self.decode(packet)
@@ -251,6 +253,16 @@ class ClipFile:
         return PacketIndex(
             tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem, head
         )
+
+    def _open_decoder(self) -> None:
+        context = self.stream.codec_context
+        try:
+            context.open(strict=False)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"the decoder of the video ({context.name}) does not open (FFmpeg: {error})",
+                fix="What the file says of its pictures is incomplete or not supported: convert it to H.264.",
+            ) from error
 
     def _open(self) -> None:
         self._has_decoded = False

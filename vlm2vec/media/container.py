@@ -242,13 +242,15 @@ class ClipFile:
         seekable = len(pts) == len(shown) == len(set(pts)) and self._time_stamps_are_true(shown, keys)
         base = self.stream.time_base or Fraction(1)
         rate = self.stream.average_rate
+        stamped = float(end * base)
         if not seekable:
             rate = rate or self.stream.guessed_rate or Fraction(25)
             pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
         if headers_change:
             keys = []  # which headers a key packet needs, the demuxer tells only when it comes to them
         problem = None
-        if self._is_cut_off(count, float(end * base)):
+        # Frames known by counting may have pauses between them, or one before the first.
+        if self._is_cut_off(count, max(stamped, float(end * base))):
             problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
         return PacketIndex(
             tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem, head

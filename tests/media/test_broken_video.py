@@ -151,3 +151,15 @@ def test_random_damage_is_survived(seed):
             assert error.cause
         else:
             assert 1 <= len(clip.frames) <= 8
+
+
+@pytest.mark.parametrize(
+    ("container", "stamps"),
+    [
+        ("matroska", [3 * i * i // 4 for i in range(70)]),  # of the first ones, some are equal
+        ("avi", [10_000 + 40 * i for i in range(70)]),
+    ],
+)
+def test_a_counted_clip_with_pauses_is_not_cut_off(container, stamps):
+    data = clip_bytes(container, count=70, stamps=stamps)
+    assert read_frames(Source.from_bytes(data)).problem is None

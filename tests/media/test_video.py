@@ -324,6 +324,13 @@ def test_a_container_without_frames_is_an_error():
         read_frames(Source.from_bytes(buffer.getvalue()))
 
 
+def test_a_decoder_that_does_not_open_is_an_error_of_the_file():
+    """FFmpeg writes planar pictures into MOV files that do not say so, and cannot open them again."""
+    data = clip_bytes("mov", "rawvideo", count=30, pixel_format="yuv420p")
+    with pytest.raises(MediaError, match=r"the decoder of the video \(rawvideo\) does not open"):
+        read_frames(Source.from_bytes(data))
+
+
 def test_a_picture_on_a_record_sleeve_is_no_video():
     with av.open(io.BytesIO(audio_bytes())) as sound:
         buffer = io.BytesIO()

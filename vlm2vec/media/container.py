@@ -151,7 +151,9 @@ class ClipFile:
 
         Raises:
             av.error.FFmpegError: The packet is broken.
+            MediaError: The decoder does not open.
         """
+        self._open_decoder()
         if packet is not None and packet.is_corrupt and self.container.format.name in _SUSPICIOUS:
             packet = _unmarked(packet)
         self._has_decoded = True
@@ -182,8 +184,8 @@ class ClipFile:
 
     def show_headers(self, packet: Any) -> None:
         """Lets the decoder read the headers of a packet, and no picture where it can leave that out."""
+        self._open_decoder()  # some decoders ask only now which frames to skip
         context = self.stream.codec_context
-        context.open(strict=False)  # some decoders ask only now which frames to skip
         context.skip_frame = "ALL"
         with suppress(av.error.FFmpegError):
             self.decode(packet)
@@ -240,17 +242,29 @@ class ClipFile:
         seekable = len(pts) == len(shown) == len(set(pts)) and self._time_stamps_are_true(shown, keys)
         base = self.stream.time_base or Fraction(1)
         rate = self.stream.average_rate
+        stamped = float(end * base)
         if not seekable:
             rate = rate or self.stream.guessed_rate or Fraction(25)
             pts, keys, base, end = list(range(len(shown))), [], 1 / Fraction(rate), len(shown)
         if headers_change:
             keys = []  # which headers a key packet needs, the demuxer tells only when it comes to them
         problem = None
-        if self._is_cut_off(count, float(end * base)):
+        # Frames known by counting may have pauses between them, or one before the first.
+        if self._is_cut_off(count, max(stamped, float(end * base))):
             problem = f"the file is cut off: {float((end - pts[0]) * base):.1f} s of it can be read"
         return PacketIndex(
             tuple(pts), tuple(keys), base, end, seekable, float(rate) if rate else None, problem, head
         )
+
+    def _open_decoder(self) -> None:
+        context = self.stream.codec_context
+        try:
+            context.open(strict=False)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"the decoder of the video ({context.name}) does not open (FFmpeg: {error})",
+                fix="What the file says of its pictures is incomplete or not supported: convert it to H.264.",
+            ) from error
 
     def _open(self) -> None:
         self._has_decoded = False

@@ -13,6 +13,7 @@ from typing import Any
 import av.error
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from vlm2vec.media.container import ClipFile, Key, PacketIndex
@@ -28,18 +29,29 @@ _SEEK_FRAMES = 8
 _PACKETS_PER_THREAD = 32
 # Only in H.264 does a packet say reliably that no other frame needs it.
 _SKIPPABLE = ("h264",)
+# Pictures decoded from others. Codecs that do not tell say NONE, and their key packets are believed.
+_INTER = (PictureType.P, PictureType.B)
 
 
 def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
     """The chosen frames, exactly as decoding everything would give them.
 
-    Frames that turn out to be damaged leave the index, and the choice is made again from the rest.
+    Frames that turn out to be damaged leave the index, and the choice is made again from the rest. Where a
+    key packet turns out to need those before it, as with H.264 that refreshes its pictures bit by bit or
+    H.263 in AVI files, the stream is decoded from its start.
 
     Args:
         clip: The open file.
         index: Its packets; `index.seekable` holds.
         sampling: Which frames.
     """
+    try:
+        return _read(clip, index, sampling)
+    except _FalseKeyError:
+        return _read(clip, replace(index, keys=()), sampling)
+
+
+def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
     reader = _Reader(clip, index)
     available = list(index.pts)
     pictures: dict[int, np.ndarray] = {}
@@ -59,7 +71,7 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
         if not is_checked:
             is_checked = True
             if reader.lacks_headers(lost):
-                return read_by_seeking(clip, replace(index, keys=()), sampling)
+                return _read(clip, replace(index, keys=()), sampling)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
             good, broken = reader.survey(members)
@@ -118,6 +130,10 @@ def _side_by_side(reader: _Reader, runs: list[list[int]]) -> dict[int, np.ndarra
         order = [run for _, run in sorted(zip(costs, runs, strict=True), reverse=True)]
         with ThreadPoolExecutor(threads) as pool:
             return {stamp: image for found in pool.map(read, order) for stamp, image in found.items()}
+
+
+class _FalseKeyError(Exception):
+    """A packet that the file marks as key does not give a picture by itself."""
 
 
 class _Reader:
@@ -196,6 +212,9 @@ class _Reader:
         Returns:
             What was found (no picture unless `convert`), and the stamps of damaged frames. A frame after a
             damaged one, in order of decoding and before the next key frame, counts as damaged.
+
+        Raises:
+            _FalseKeyError: The key frame before the first stamp is none.
         """
         wanted, last = set(stamps), max(stamps)
         found: dict[int, np.ndarray | None] = {}
@@ -204,11 +223,21 @@ class _Reader:
         context = self.clip.stream.codec_context
         skips = convert and context.name in _SKIPPABLE
         keys_after = 0
+        segment = self.segment(stamps[0])
+        unproven = self._key_stamps[segment] if segment >= 0 else None  # the key, until it proves to be one
+        inter: set[int] = set()
 
         def take(frames: Iterable[Any]) -> None:
+            nonlocal unproven
             for frame in frames:
                 if frame.is_corrupt:
                     broken.add(frame.pts)
+                if frame.pict_type in _INTER:
+                    inter.add(frame.pts)
+                if unproven is not None and frame.pts >= unproven:
+                    if frame.pts in inter and unproven not in broken:
+                        raise _FalseKeyError
+                    unproven = None
                 if frame.pts in wanted and frame.pts not in found:
                     self.clip.check_size(frame.width, frame.height)
                     found[frame.pts] = picture(frame, self.clip.reformatter) if convert else None
@@ -231,7 +260,9 @@ class _Reader:
             take(self.clip.decode(None))
         except av.error.FFmpegError:
             broken.add(order[-1][0])
-        return found, _spread(order, broken)
+        if unproven is not None and not broken:
+            raise _FalseKeyError
+        return found, _spread([(stamp, is_key and stamp not in inter) for stamp, is_key in order], broken)
 
     def _packets_from(self, stamp: int) -> Iterator[Any]:
         """Packets from the key frame before a frame on; from the first packet when there is none."""

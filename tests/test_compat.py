@@ -152,6 +152,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_worker_ends_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
     script, root = tmp_path / "script.py", Path(__file__).parent.parent
     script.write_text(ABANDONED, encoding="utf-8")

@@ -24,7 +24,10 @@ SAYS = {
     "hard_negatives.py": "not to be taken for it: a ",
     "train_on_two_processes.py": "1 processes\nstep 1: loss ",
 }
-LONG = {"evaluate.py", "evaluate_any_model.py", "hard_negatives.py"}
+LONG = {
+    *("evaluate.py", "evaluate_any_model.py", "hard_negatives.py"),
+    *("load_published_checkpoint.py", "instructions.py", "video_search.py"),
+}
 
 
 def run(name: str, *arguments: str, cwd: Path) -> str:

@@ -48,6 +48,7 @@ def test_vectors_of_the_benchmark(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_commands_name_the_file(tmp_path: Path) -> None:
     said = run(
         """
@@ -90,6 +91,7 @@ def test_a_model_that_is_saved(tmp_path: Path, size: int) -> None:
     assert last.endswith("Free some space, and do it again.")
 
 
+@pytest.mark.slow
 def test_training_goes_on_when_there_is_room(tmp_path: Path) -> None:
     """The second checkpoint does not fit; the first is whole."""
     code = """

@@ -78,6 +78,7 @@ def test_push_and_load(hub: tuple[HubStandIn, dict[str, str]], golden: Path) -> 
     } <= uploaded
 
 
+@pytest.mark.slow
 def test_a_published_adapter_and_its_base_are_downloaded(
     hub: tuple[HubStandIn, dict[str, str]], golden: Path
 ) -> None:

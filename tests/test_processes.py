@@ -31,6 +31,7 @@ def test_eight_threads_encode_files_of_all_kinds(embedded: VLM2Vec, files: list[
         np.testing.assert_allclose(vectors, alone[order], atol=5e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork by default")
 def test_a_forked_process_encodes_what_its_parent_did(files: list[Path]) -> None:
     code = (

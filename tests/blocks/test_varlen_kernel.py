@@ -100,9 +100,14 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     ]
 
 
-# All settings; with the random model, which takes longer, those between all switches on and all off are slow.
+# All settings; with the random model, which takes longer, some are slow.
 RUNS = [
-    pytest.param(*run, marks=[pytest.mark.slow] if run[0] != "mixed mrope" and len(set(run[1:])) > 1 else [])
+    pytest.param(
+        *run,
+        marks=[pytest.mark.slow]
+        if run[0] == "golden" or (run[0] == "mixed 1d" and len(set(run[1:])) > 1)
+        else [],
+    )
     for run in itertools.product(["golden", "mixed 1d", "mixed mrope"], *[[True, False]] * 3)
 ]
 

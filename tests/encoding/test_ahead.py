@@ -189,6 +189,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
 def test_ctrl_c_ends_encode_at_once(tmp_path: Path) -> None:
     clip = next(sample.path for sample in write_samples(tmp_path) if sample.path.suffix == ".mp4")

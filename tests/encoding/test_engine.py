@@ -546,6 +546,7 @@ def test_what_a_source_gave_before_it_raised_is_encoded(embedded: VLM2Vec) -> No
         assert indices == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_stream_kept_until_the_interpreter_ends_is_silent() -> None:
     code = """
 from vlm2vec import VLM2Vec

@@ -23,6 +23,8 @@ from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
 
+pytestmark = pytest.mark.slow  # most of a minute
+
 COUNT, WIDTH, HEIGHT = 24, 96, 64
 # Encoders that need a machine of their own, or give nothing that could be read back.
 WITHOUT = (

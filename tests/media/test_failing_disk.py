@@ -59,7 +59,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["image", "jpeg", "clip", "frames", "text", "pdf"])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.7, 0.95])
+@pytest.mark.parametrize(
+    "share", [0.1, 0.7, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.4, 0.95))]
+)
 def test_a_read_that_fails_is_one_failing_input(
     embedded: VLM2Vec, samples: dict[str, Path], kind: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ class Counting:
         return vectors
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
     model = Counting()
     first = evaluate(model, TASKS, name="words", output_dir=tmp_path)

@@ -574,6 +574,7 @@ def test_two_runs_never_write_into_one_folder(tmp_path: Path) -> None:
     assert again.resumed_at == 3
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_leaves_its_folder_free(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
@@ -593,6 +594,7 @@ def test_a_run_that_was_killed_leaves_its_folder_free(tmp_path: Path) -> None:
     assert quiet(VLM2Vec(device="cpu"), train, **options).resumed_at == 2
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open_after_training() -> None:
     code = (
         "import gc, warnings\n"

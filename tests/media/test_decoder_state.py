@@ -136,6 +136,8 @@ def changes_in_a_packet(container):
 @pytest.mark.parametrize("core_count", [1, 5])
 @pytest.mark.parametrize("container", ["mpegts", "h264", "matroska", "flv"])
 def test_headers_that_come_once_are_no_damage(container, core_count, monkeypatch):
+    if container == "matroska" and int(av.__version__.partition(".")[0]) < 18:
+        pytest.skip("FFmpeg 8.0 does not write such a file, or does not read it")
     data = changes_in_the_container() if container == "flv" else changes_in_a_packet(container)
     everything = decode_all(data)
     assert len(everything) == 96

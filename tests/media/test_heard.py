@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from media_making import clip_bytes, image_bytes, packet_places, random_picture
 from PIL import Image
+from PIL import __version__ as pillow
 
 from vlm2vec.errors import VLM2VecWarning
 from vlm2vec.media.heard import listening
@@ -20,6 +21,7 @@ from vlm2vec.media.image import load_image
 from vlm2vec.media.probe import image_size, kind
 from vlm2vec.media.source import Source
 
+OLD_PILLOW = int(pillow.partition(".")[0]) < 13
 ON_LINUX = pytest.mark.skipif(sys.platform == "win32", reason="libtiff is sealed within Pillow there")
 
 
@@ -60,6 +62,8 @@ BROKEN = {
 @ON_LINUX
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_said_of_a_picture_comes_once_and_with_its_name(name, tmp_path, capfd):
+    if name == "tag.tif" and OLD_PILLOW:
+        pytest.skip("Pillow 12 says something else of it")
     data, words = BROKEN[name]
     path = tmp_path / name
     path.write_bytes(data)
@@ -94,6 +98,8 @@ def test_sound_pictures_are_read_without_a_word(capfd):
 
 def test_others_hear_what_they_always_heard():
     """Within the block, another thread's warnings of Pillow go where they go without it."""
+    if OLD_PILLOW:
+        pytest.skip("Pillow 12 says something else of such a file")
     data = with_a_lost_tag()
 
     def elsewhere():

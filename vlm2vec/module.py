@@ -129,9 +129,8 @@ class InputModule(Transformer):  # type: ignore[misc]
         )
         # What an adapter that is trained on this network names as its base: never a path of a cache.
         network.name_or_path = str(name)
-        tokenizer = load_tokenizer(
-            folder, network.config, base_model=base_model, control_tokens=chosen.control_tokens, **hub
-        )
+        tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
+        check_tokenizer(chosen.control_tokens, tokenizer, source=str(name))
         return cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
 
     @classmethod

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
-from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
+from vlm2vec.checkpoints.fitting import check_network
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
 from vlm2vec.errors import CheckpointError
 from vlm2vec.profiles import Profile
@@ -162,7 +161,6 @@ def load_tokenizer(
     config: PreTrainedConfig,
     *,
     base_model: str | Path | None = None,
-    control_tokens: Iterable[str] = (),
     **hub: Any,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder, or of its base model where an adapter brings none.
@@ -171,12 +169,10 @@ def load_tokenizer(
         folder: The checkpoint.
         config: Of its network.
         base_model: As `load_network`.
-        control_tokens: Tokens that it must have, each as one: those that the profile writes.
         hub: As `resolve_folder`, for a base model on the hub.
 
     Raises:
-        CheckpointError: There is none, its media tokens are not those of the model's configuration, or it
-            lacks a control token.
+        CheckpointError: There is none, or its media tokens are not those of the model's configuration.
     """
     while not _has_tokenizer(folder) and (folder / ADAPTER_CONFIG).is_file():
         folder, base_model = _base_of_adapter(folder, base_model, hub), None
@@ -203,7 +199,6 @@ def load_tokenizer(
                 fix="Use the tokenizer that the model was trained with.",
                 source=str(folder),
             )
-    check_tokenizer(control_tokens, tokenizer, source=str(folder))
     return tokenizer
 
 

@@ -45,14 +45,28 @@ def drawn(data: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pages():
-    """Each page as it is drawn straight after PDFium was started anew; no document is open meanwhile."""
+def pages(tmp_path_factory):
+    """Each page as it is drawn straight after PDFium was started anew.
+
+    In a process of its own: documents that are open when PDFium ends, such as the canvas that drawn pages
+    share, point nowhere afterwards.
+    """
+    folder = tmp_path_factory.mktemp("documents")
     found = documents()
-    pictures = []
-    for data in found:
-        pypdfium2.raw.FPDF_DestroyLibrary()
-        pypdfium2.raw.FPDF_InitLibrary()
-        pictures.append(drawn(data))
+    for i, data in enumerate(found):
+        (folder / f"{i}.pdf").write_bytes(data)
+    code = (
+        "import sys; from pathlib import Path; import pypdfium2.raw as pdfium\n"
+        "from vlm2vec.media.pdf import render_page; from vlm2vec.media.pixels import PixelRules\n"
+        "from vlm2vec.media.source import Source\n"
+        "for path in Path(sys.argv[1]).glob('*.pdf'):\n"
+        "    pdfium.FPDF_DestroyLibrary()\n"
+        "    pdfium.FPDF_InitLibrary()\n"
+        "    picture = render_page(Source.from_path(path), 1, PixelRules(max_pixels=56 * 112))\n"
+        "    path.with_suffix('.rgb').write_bytes(picture.tobytes())"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(folder)], check=True)
+    pictures = [(folder / f"{i}.rgb").read_bytes() for i in range(len(found))]
     assert len(set(pictures)) > 20
     return list(zip(found, pictures, strict=True))
 

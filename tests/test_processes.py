@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -49,3 +51,22 @@ def test_a_forked_process_encodes_what_its_parent_did(files: list[Path]) -> None
         "np.testing.assert_allclose(child, parent, atol=5e-7)\n"
     )
     subprocess.run([sys.executable, "-c", code, *map(str, files)], check=True, timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_pool_whose_worker_was_killed_gives_every_row_or_says_so(embedded: VLM2Vec) -> None:
+    texts = [f"word {number}" for number in range(30)]
+    pool = embedded.start_multi_process_pool(["cpu", "cpu"])
+    try:
+        worker = pool["processes"][0]
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        try:  # the other worker may take all of it before the loss is seen
+            rows = embedded.encode(texts, pool=pool, chunk_size=5)
+        except RuntimeError as error:
+            assert "died unexpectedly" in str(error)
+        else:
+            np.testing.assert_allclose(rows, embedded.encode(texts), atol=5e-7)
+    finally:
+        embedded.stop_multi_process_pool(pool)

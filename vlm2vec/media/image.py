@@ -38,7 +38,6 @@ from vlm2vec.media.source import Source
 __all__ = [
     "check_area",
     "check_bytes",
-    "check_single",
     "decoding_errors",
     "has_late_exif",
     "load_image",
@@ -47,6 +46,7 @@ __all__ = [
     "open_image",
     "picture_in",
     "picture_size",
+    "single_picture",
     "upright_size",
 ]
 
@@ -92,7 +92,7 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
         with listening(), _PIL_LOCK, decoding_errors():
-            check_single(image, limits)
+            image = single_picture(image, limits)
             image.getexif()
             return upright_size(image)
     height, width = array_size(as_array(image))
@@ -151,8 +151,8 @@ def load_picture(
 
 
 def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
-    with _opened(source, limits) as (picture, file):
-        check_single(picture, limits)
+    with _opened(source, limits) as (opened, file):
+        picture = single_picture(opened, limits)
         _decode_in_place(picture)
         clear = transparent_pixels(picture, file) if alpha == "white" else None
         picture.load()
@@ -166,7 +166,7 @@ def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
     check_area(image.width, image.height, limits)
     with decoding_errors():
         with _PIL_LOCK:
-            check_single(image, limits)
+            image = single_picture(image, limits)
             level = transparent_level(image)
             image.load()
             transposition = _transposition(image)
@@ -293,28 +293,38 @@ def moves(picture: Image.Image) -> bool:
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def check_single(picture: Image.Image, limits: Limits) -> None:
-    """Raises MediaError where there are several pictures; of a TIFF with copies, the main one is shown then.
+def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
+    """The one picture that an image holds, which stays as it is: mostly itself.
 
-    Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). One
-    that the caller has sought stays.
+    Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). Where
+    the main one comes behind them, it is another image, over the same file. One that the caller has sought
+    stays.
 
     Raises:
+        MediaError: There are several.
         LimitError: The main one is larger than a limit.
     """
     if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
-    if picture.format != "TIFF" or getattr(picture, "n_frames", 1) == 1:
-        return
-    sought = picture.tell()
-    pages = _main_pages(picture)
-    picture.seek(sought or pages[0] if len(pages) == 1 else sought)
+    file: Any = getattr(picture, "fp", None)
+    if picture.format != "TIFF" or file is None or not getattr(picture, "is_animated", False):
+        return picture
+    # To count the pages of an image is to seek them, and what a caller has painted on it is lost then.
+    position = file.tell()
+    other: Any = Image.open(file, formats=["TIFF"])
+    pages = _main_pages(other)
+    shown = picture.tell() or pages[0] if len(pages) == 1 else picture.tell()
+    other.seek(shown)
+    file.seek(position)
     if len(pages) != 1:
         raise MediaError(
-            f"the TIFF has {len(pages) or getattr(picture, 'n_frames', 1)} pages",
-            fix="Pass its pages as single images.",
+            f"the TIFF has {len(pages) or other.n_frames} pages", fix="Pass its pages as single images."
         )
-    check_area(picture.width, picture.height, limits)
+    if shown == picture.tell():
+        return picture
+    check_area(other.width, other.height, limits)
+    opened: Image.Image = other
+    return opened
 
 
 def _main_pages(picture: Any) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
+    ImageOps,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
@@ -26,14 +27,16 @@ from PIL import (
 )
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
+from vlm2vec.media.bmp import clear_pixels
 from vlm2vec.media.deadline import raise_if_cancelled
-from vlm2vec.media.heard import listening, note, warn_of
+from vlm2vec.media.heard import heard, listening, note, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, without_large_comments
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
+from vlm2vec.media.unread import unread_kind
 
 __all__ = [
     "check_area",
@@ -66,6 +69,13 @@ _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
 # What a picture of a TIFF is, and two of its bits (TIFF 6.0, section 8, NewSubfileType).
 _SUBFILE_TYPE, _SMALLER, _MASK = 254, 1, 4
+# Whether the samples of a TIFF count from black or from white (the same, PhotometricInterpretation).
+_PHOTOMETRIC, _WHITE_IS_0 = 262, 0
+_DEEP_MODES = ("I;16", "I;16B", "I", "F")
+
+# How Pillow and libtiff say that a file is whole and of a kind that they were not made for.
+_UNKNOWN_KINDS = ("Unsupported ", "not configured", "not yet supported", "not supported")
+_BROKEN_JPEG = "broken data stream"  # which Pillow says of kinds that libjpeg does not know, too
 
 # What makes a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
 _TRANSPOSITIONS = {
@@ -154,12 +164,13 @@ def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
     with _opened(source, limits) as (opened, file):
         picture = single_picture(opened, limits)
         _decode_in_place(picture)
-        clear = transparent_pixels(picture, file) if alpha == "white" else None
+        clear = None
+        if alpha == "white":
+            clear = clear_pixels(file) if picture.format == "BMP" else transparent_pixels(picture, file)
         picture.load()
         if clear is not None:
             picture.putalpha(Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255))))
-        transposition = _transposition(picture)
-        return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
+        return _to_upright_rgb(picture, _transposition(picture), alpha)
 
 
 def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
@@ -173,7 +184,20 @@ def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
         if level is not None:
             image = image.copy()  # what it says of itself is the caller's
             image.info["transparency"] = level
-        return to_rgb(image if transposition is None else image.transpose(transposition), alpha)
+        return _to_upright_rgb(image, transposition, alpha)
+
+
+def _to_upright_rgb(picture: Image.Image, transposition: Image.Transpose | None, alpha: Alpha) -> Image.Image:
+    rgb = to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
+    return ImageOps.invert(rgb) if _is_negative(picture) else rgb
+
+
+def _is_negative(picture: Image.Image) -> bool:
+    """Whether a TIFF has white as 0, in samples of more than 8 bits: in others Pillow turns them round."""
+    if picture.format != "TIFF" or picture.mode not in _DEEP_MODES:
+        return False
+    tags: Any = getattr(picture, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_0)
 
 
 @contextmanager
@@ -212,7 +236,8 @@ def picture_in(
     with decoding_errors():
         readable = without_large_comments(file) if signature.label == "PNG" else file
         readable.seek(0)
-    with listening(), decoding_errors(), Image.open(readable, formats=[signature.label.upper()]) as picture:
+    errors = decoding_errors(lambda: unread_kind(readable, signature.label.upper()))
+    with listening(), errors, Image.open(readable, formats=[signature.label.upper()]) as picture:
         if limits is not None:
             check_area(picture.width, picture.height, limits)
         level = transparent_level(picture)
@@ -222,8 +247,12 @@ def picture_in(
 
 
 @contextmanager
-def decoding_errors() -> Iterator[None]:
-    """Turns what Pillow raises on broken or hostile files into this package's errors."""
+def decoding_errors(kind: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turns what Pillow raises on broken or hostile files, and on kinds of them, into this package's errors.
+
+    Args:
+        kind: What the file is, if it is something that Pillow does not read.
+    """
     try:
         yield
     except VLM2VecError:
@@ -232,16 +261,23 @@ def decoding_errors() -> Iterator[None]:
         raise LimitError(
             f"Pillow refuses the image ({error})", fix="Raise PIL.Image.MAX_IMAGE_PIXELS."
         ) from error
-    except UnidentifiedImageError as error:  # whose own text holds an address in memory
-        raise MediaError(
-            "the image cannot be read",
-            fix="It is damaged, cut off, or of a kind that Pillow does not read; write it again, as a PNG.",
-        ) from error
     except Exception as error:  # decoders raise almost anything on bytes made to break them
-        raise MediaError(
-            f"the image cannot be read ({type(error).__name__}: {error})",
-            fix="It is damaged, cut off, or closed; open or write it again.",
-        ) from error
+        is_unidentified = isinstance(error, UnidentifiedImageError)  # its text holds an address in memory
+        reasons = [*([] if is_unidentified else [f"{type(error).__name__}: {error}"]), *heard()[:1]]
+        reason = "; ".join(reasons)
+        is_unknown = any(words in reason for words in _UNKNOWN_KINDS)
+        what = kind() if is_unknown or is_unidentified or _BROKEN_JPEG in reason else None
+        if what is None and is_unknown:
+            what = str(error)
+        if what is not None:
+            raise MediaError(
+                f"Pillow does not read this kind of image: {what}",
+                fix="Convert it with another program, to a PNG or JPEG of 8 bits a channel.",
+            ) from error
+        fix = "It is damaged, cut off, or closed; open or write it again."
+        if is_unidentified:
+            fix = "It is damaged, cut off, or of a kind that Pillow does not read; write it again, as a PNG."
+        raise MediaError(f"the image cannot be read{reason and f' ({reason})'}", fix=fix) from error
 
 
 def _decode_in_place(picture: Image.Image) -> None:

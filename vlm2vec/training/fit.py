@@ -21,6 +21,7 @@ from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.launch import launched
 from vlm2vec.notices import between_bars
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
@@ -97,7 +98,7 @@ def fit(
         )
     if adapter and output_dir is not None:
         check_not_base(model[0].model, Path(output_dir))
-    with _folder(output_dir) as folder, _alone(output_dir):
+    with _folder(output_dir) as folder, _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]):
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -289,13 +290,12 @@ def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[st
 
 
 @contextmanager
-def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+def _alone(output_dir: str | os.PathLike[str] | None, rank: int) -> Iterator[None]:
     """Keeps other runs from writing into the same folder meanwhile; the processes of one run share it."""
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
 
     with ExitStack() as stack:
-        # From the launcher: the trainer, which starts the group of processes, is not there yet.
-        if output_dir is not None and os.environ.get("RANK", "0") == "0":
+        if output_dir is not None and rank == 0:
             try:
                 stack.enter_context(WeakFileLock(Path(output_dir) / ".fit.lock", timeout=1))
             except TimeoutError as error:

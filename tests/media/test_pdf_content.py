@@ -141,6 +141,32 @@ def test_a_font_without_a_table_of_its_characters_is_named():
 
 
 @pytest.mark.parametrize(
+    ("encoding", "ordering", "text"),
+    [
+        ("UniJIS-UCS2-V", "Japan1", b"<65E5672C8A9E>"),
+        ("90ms-RKSJ-V", "Japan1", b"<93FA967B>"),
+        ("Identity-V", "Identity", b"<900090019002>"),
+    ],
+)
+def test_vertical_text_in_a_font_that_is_nowhere_is_not_lost_silently(encoding, ordering, text):
+    data = cjk_font("Nowhere", encoding, ordering, text).replace(b"10 60 Td", b"60 90 Td")
+    picture, said = draw(data)
+    if not said:  # a font for it is installed here
+        assert picture.min() < 100
+        return
+    assert said[0].endswith(
+        "the font Nowhere is neither in the file nor on this machine, so its text is missing"
+    )
+
+
+@pytest.mark.parametrize("name", ["#82l#82r#96#BE#92#A9", "#CB#CE#CC#E5"], ids=["Shift-JIS", "GBK"])
+def test_a_font_whose_name_is_not_text_is_called_so(name):
+    _, said = draw(cjk_font(name, "Identity-H", "Identity", b"<900090019002>"))
+    assert "the font whose name is not text is neither in the file nor on this machine, so its " in said[0]
+    assert "\ufffd" not in said[0]
+
+
+@pytest.mark.parametrize(
     "data",
     [
         simple_font("Helvetica"),

@@ -191,7 +191,7 @@ def _lost_fonts(page: Any, content: PageContent, picture: np.ndarray) -> list[st
         if content.is_foreign[address]:
             some = texts[:: -(-len(texts) // _LOOKED_AT)]
             blank = [text for one in some if _is_blank(page, text := _text_object(one), picture)]
-            if blank or _may_lack(_font(address)):
+            if blank or _may_lack(_font(address)) or all(_is_shapeless(_page_object(one)) for one, _ in some):
                 suspects.append((_font(address), texts, blank))
     if not suspects:
         return []
@@ -204,8 +204,7 @@ def _lost_fonts(page: Any, content: PageContent, picture: np.ndarray) -> list[st
             if lost := _lost_characters(font, texts, text_page, characters):
                 which = "".join(lost[:_NAMED_CHARACTERS]) + ("..." if len(lost) > _NAMED_CHARACTERS else "")
                 found.append(f"{name}, so its characters {which} are missing")
-            # Text may also be blank since it is clear, covered, clipped or on a layer that is hidden.
-            elif any(_lacks(font, character) for text in blank for character in _text(text.raw, text_page)):
+            elif _is_lost(font, texts, blank, text_page):
                 found.append(f"{name}, so its text is missing")
     return found
 
@@ -217,6 +216,25 @@ def _may_lack(font: Any) -> bool:
     width = ctypes.c_float()
     pdfium.FPDFFont_GetGlyphWidth(font, _UNKNOWN, 1.0, width)
     return width.value >= 1 or not _has_shape(font, "A")
+
+
+def _is_lost(font: Any, texts: list[tuple[int, Matrix]], blank: list[_Object], text_page: Any) -> bool:
+    """Whether text is missing: it may also be blank since it is clear, covered, clipped or on a layer."""
+    if any(_lacks(font, character) for text in blank for character in _text(text.raw, text_page)):
+        return True
+    # Of characters below one another PDFium does not say which they are if they have no shape.
+    return all(_is_shapeless(raw := _page_object(one)) and not _text(raw, text_page) for one, _ in texts)
+
+
+def _is_shapeless(raw: Any) -> bool:
+    """Whether a text that is painted has a length and no breadth: none of its characters has a shape."""
+    import pypdfium2.raw as pdfium
+
+    left, bottom, right, top = sides = [ctypes.c_float() for _ in range(4)]
+    if not _is_painted(raw) or not pdfium.FPDFPageObj_GetBounds(raw, *sides):
+        return False
+    lengths = right.value - left.value, top.value - bottom.value
+    return min(lengths) == 0 < max(lengths)
 
 
 def _lost_characters(
@@ -365,7 +383,10 @@ def _font_name(font: Any) -> str:
 
     buffer = ctypes.create_string_buffer(256)
     size = min(256, pdfium.FPDFFont_GetBaseFontName(font, buffer, 256))
-    name = buffer.raw[: max(0, size - 1)].decode("utf-8", "replace")
+    try:
+        name = buffer.raw[: max(0, size - 1)].decode("utf-8")
+    except UnicodeDecodeError:  # in Shift-JIS, GBK or the like, which the file does not say
+        return "whose name is not text"
     return "".join(c for c in name if c.isprintable())[:60] or "without a name"
 
 

@@ -114,7 +114,11 @@ def test_processes_that_mpi_started_are_one_run(straight: Callable[..., Path], t
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=300)[1] for process in started]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0, 0], said[0][-2000:] + said[1][-2000:]
     assert_same(tmp_path, straight(2))
 

@@ -89,6 +89,33 @@ def test_a_model_that_is_saved(tmp_path: Path, size: int) -> None:
         f"vlm2vec.errors.CheckpointError: {tmp_path / 'model'}: the disk has no room for it"
     )
     assert last.endswith("Free some space, and do it again.")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_that_was_saved_before_stays_as_it_was(tmp_path: Path) -> None:
+    """Its files are replaced by those of the new one once all of them are there."""
+    said = run(
+        """
+        import torch
+        from vlm2vec import VLM2Vec
+        model = VLM2Vec(device="cpu")
+        model.save_pretrained(str(folder / "model"))
+        before = {path: path.read_bytes() for path in (folder / "model").rglob("*") if path.is_file()}
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.zero_()
+        model.prompts["query"] = "another"
+        limit(100_000)
+        try:
+            model.save_pretrained(str(folder / "model"))
+        except Exception as error:
+            print(type(error).__name__, file=sys.stderr)
+        after = {path: path.read_bytes() for path in (folder / "model").rglob("*") if path.is_file()}
+        print(before == after, file=sys.stderr)
+        """,
+        tmp_path,
+    )
+    assert said.splitlines()[-2:] == ["CheckpointError", "True"]
 
 
 @pytest.mark.slow
@@ -124,6 +151,8 @@ def test_training_goes_on_when_there_is_room(tmp_path: Path) -> None:
         tmp_path,
     )
     assert resumed.splitlines()[-1] == "resumed", resumed
+    assert f"{tmp_path / 'run' / 'checkpoint-4'}: this checkpoint was not written to its end" in resumed
+    assert "so the run goes on from checkpoint-2" in resumed
 
 
 def test_a_file_of_features_names_its_folder(tmp_path: Path) -> None:

@@ -448,6 +448,20 @@ def test_a_saved_model_gives_the_same_vectors(tiny: VLM2Vec, tmp_path: Path) -> 
     np.testing.assert_allclose(again.encode(MIXED), tiny.encode(MIXED), atol=1e-6)
 
 
+def test_a_model_is_saved_over_another_whose_weights_came_in_parts(
+    tiny: VLM2Vec, embedded: VLM2Vec, tmp_path: Path
+) -> None:
+    embedded.save_pretrained(str(tmp_path))
+    embedded[0].model.save_pretrained(tmp_path, max_shard_size="1MB")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
+    tiny.save_pretrained(str(tmp_path))
+    assert [path.name for path in tmp_path.glob("model*")] == ["model.safetensors"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not list(tmp_path.glob("*.part"))
+    np.testing.assert_allclose(VLM2Vec(tmp_path, device="cpu").encode(MIXED), tiny.encode(MIXED), atol=1e-6)
+
+
 def test_a_saved_folder_has_the_stock_layout(tiny: VLM2Vec, tmp_path: Path) -> None:
     tiny.save_pretrained(str(tmp_path))
     modules = json.loads((tmp_path / "modules.json").read_text())

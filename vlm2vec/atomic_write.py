@@ -6,13 +6,14 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import BinaryIO
 
 from vlm2vec.errors import CheckpointError, VLM2VecError
 
-__all__ = ["FULL", "Stream", "full_disk_named", "naming", "replacing", "write_text"]
+__all__ = ["FULL", "Stream", "full_disk_named", "naming", "replacing", "replacing_in", "write_text"]
 
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # not all systems have quotas
@@ -107,6 +108,37 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_in(folder: Path) -> Iterator[Path]:
+    """A folder inside another, to write to: its files take their places in that one once all are there.
+
+    If there is an error, what the outer folder held is as it was. The inner one is not beside it, since there
+    may be another disk.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with replacing_in(Path(folder)) as unfinished:
+        ...         _ = (unfinished / "note.txt").write_text("whole")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['note.txt']
+    """
+    is_new = not folder.exists()
+    unfinished = folder / f"{os.getpid()}.part"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        yield unfinished
+        for path in sorted(path for path in unfinished.rglob("*") if not path.is_dir()):
+            place = folder / path.relative_to(unfinished)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    finally:
+        rmtree(unfinished, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # it is not empty: all went well
+                folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

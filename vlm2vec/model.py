@@ -18,10 +18,11 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
-from vlm2vec.atomic_write import full_disk_named
+from vlm2vec.atomic_write import full_disk_named, replacing_in
 from vlm2vec.blocks.device import check_device
+from vlm2vec.checkpoints.adapter import check_not_base, has_adapter, remove_adapter_files
 from vlm2vec.checkpoints.adapter_methods import AdapterMethods
-from vlm2vec.checkpoints.folder import check_path
+from vlm2vec.checkpoints.folder import check_path, remove_other_weights
 from vlm2vec.checkpoints.load import EMBEDDED_MODEL
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding import rows
@@ -379,15 +380,26 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch", "profile"]
 
     def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
-        """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile."""
-        card = Path(path) / "README.md"
-        with full_disk_named(Path(path), "Free some space, and do it again."):
-            super().save(path, *args, create_model_card=create_model_card, **kwargs)
+        """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile.
+
+        A model that is there already is replaced once the new one is written in whole.
+        """
+        folder, network = Path(path), self[0].model
+        if has_adapter(network):
+            check_not_base(network, folder)
+        with full_disk_named(folder, "Free some space, and do it again."), replacing_in(folder) as unfinished:
+            super().save(str(unfinished), *args, create_model_card=create_model_card, **kwargs)
+            card = unfinished / "README.md"
             if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
                 with card.open("a", encoding="utf-8") as file:
                     file.write("\n" + card_note(self.profile))
-        if not self[0].model.name_or_path:
-            self[0].model.name_or_path = str(path)  # weights that were trained have a name from here on
+            written = {file.name for file in unfinished.iterdir()}
+        self.model_card_data.save_dir = str(path)
+        if not has_adapter(network):
+            remove_adapter_files(folder)
+            remove_other_weights(folder, written)
+        if not network.name_or_path:
+            network.name_or_path = str(path)  # weights that were trained have a name from here on
 
     def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
         """Modules for a published checkpoint: inputs, last-token pooling, unit length."""

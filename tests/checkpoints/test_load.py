@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers.utils.logging
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, BertConfig, Qwen2VLModel
@@ -385,3 +389,24 @@ def test_an_adapter_that_is_its_own_base_is_an_error(golden: Path, tmp_path: Pat
     folder = copy(golden, "tiny_adapter_dora", tmp_path)
     with pytest.raises(errors.CheckpointError, match="names itself as its base"):
         load(folder, base_model=folder)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("downloads_have_bars", [False, True])
+def test_the_bar_of_loading_is_for_terminals_and_settings_stay(
+    is_terminal: bool, downloads_have_bars: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return is_terminal
+
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    (enable_progress_bars if downloads_have_bars else disable_progress_bars)()
+    try:
+        VLM2Vec(device="cpu")
+        assert ("Loading weights" in stream.getvalue()) == is_terminal
+        assert transformers.utils.logging.is_progress_bar_enabled()
+        assert are_progress_bars_disabled() != downloads_have_bars
+    finally:
+        enable_progress_bars()

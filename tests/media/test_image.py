@@ -345,6 +345,61 @@ def test_a_tiff_shows_the_picture_that_its_caller_sought():
     assert picture.tell() == 1
 
 
+def test_the_callers_tiff_stays_at_its_page():
+    large = random_picture(60, 50)
+    picture = Image.open(io.BytesIO(tiff_bytes((random_picture(30, 25), 1), (large, 0))))
+    assert image_size(picture) == (50, 60)
+    assert np.array_equal(load_image(picture), np.asarray(large))
+    assert (picture.tell(), picture.size) == (0, (30, 25))
+    assert np.array_equal(np.asarray(picture), np.asarray(random_picture(30, 25)))
+    pages = Image.open(io.BytesIO(tiff_bytes((large, 2), (random_picture(30, 25), 2))))
+    for page in (0, 1):
+        pages.seek(page)
+        with pytest.raises(MediaError, match="2 pages"):
+            load_image(pages)
+        assert pages.tell() == page
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
+def test_what_the_caller_painted_on_a_picture_counts_and_stays(kind):
+    if kind == "TIFF":
+        data = tiff_bytes((random_picture(60, 50), 0), (random_picture(30, 25), 1))
+    elif kind == "MPO":
+        data = image_bytes(random_picture(60, 50), kind, save_all=True, append_images=[random_picture()])
+    else:
+        data = image_bytes(random_picture(60, 50), kind)
+    picture = Image.open(io.BytesIO(data))
+    picture.paste(0, (0, 0, 30, 50))
+    painted = np.asarray(picture.convert("RGB"))
+    for _ in range(2):
+        assert image_size(picture) == (50, 60)
+        assert np.array_equal(load_image(picture), painted)
+        assert np.array_equal(np.asarray(picture.convert("RGB")), painted)
+
+
+def test_what_the_caller_drafted_is_what_counts():
+    picture = Image.open(io.BytesIO(image_bytes(random_picture(64, 48), "JPEG")))
+    picture.draft("RGB", (32, 24))
+    assert image_size(picture) == (24, 32)
+    assert load_image(picture).shape == (24, 32, 3)
+    assert picture.size == (32, 24)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_stays_at_the_callers_frame(kind):
+    pictures = [random_picture(seed=i) for i in range(3)]
+    picture = Image.open(
+        io.BytesIO(image_bytes(pictures[0], kind, save_all=True, append_images=pictures[1:]))
+    )
+    for frame in (0, 2):
+        picture.seek(frame)
+        shown = np.asarray(picture.convert("RGB"))
+        with pytest.raises(MediaError, match="Pass it as a video"):
+            load_image(picture)
+        assert picture.tell() == frame
+        assert np.array_equal(np.asarray(picture.convert("RGB")), shown)
+
+
 def test_what_a_bmp_keeps_in_its_reserved_bytes_does_not_matter():
     data = bytearray(image_bytes(random_picture(), "BMP"))
     data[6:10] = b"made"

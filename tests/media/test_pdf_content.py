@@ -82,6 +82,32 @@ def test_a_jpeg_2000_scan_that_may_not_be_drawn_larger_is_named():
     assert said[0].startswith(f"{len(jpx_page()):,} bytes of PDF, page 1: ")
 
 
+@pytest.mark.parametrize("levels", [1, 6])
+@pytest.mark.parametrize("rules", [SMALL, RULES])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"q 100 0 0 50 10 10 cm /I Do Q 0 0.5 0 rg 0 0 120 70 re f",
+        b"q 0 0 5 5 re W n q 100 0 0 50 50 40 cm /I Do Q Q",
+        b"/C gs q 100 0 0 50 10 10 cm /I Do Q /O gs",
+        b"/OC /L BDC q 100 0 0 50 10 10 cm /I Do Q EMC",
+    ],
+    ids=["covered", "clipped", "clear", "hidden"],
+)
+def test_a_jpeg_2000_image_that_is_not_to_be_seen_is_not_called_undrawn(content, rules, levels):
+    data = jpx_page(levels=levels)
+    image = data[data.index(b"<</Type/XObject") : data.index(b"\nendobj", data.index(b"<</Type/XObject"))]
+    page = page_file(
+        content + RED,
+        resources="/XObject<</I 5 0 R>>/ExtGState<</C<</ca 0>>/O<</ca 1>>>>/Properties<</L 7 0 R>>",
+        catalogue="/OCProperties<</OCGs[7 0 R]/D<</OFF[7 0 R]>>>>",
+        extra={5: image, 7: "<</Type/OCG/Name(a layer)>>"},
+    )
+    picture, said = draw(page, rules)
+    assert picture.std() > 10
+    assert said == []
+
+
 @pytest.mark.parametrize("kind", ["JPXDecode", "DCTDecode", "JBIG2Decode"])
 def test_an_image_that_is_damaged_is_named(kind):
     data = image_page(
@@ -112,6 +138,32 @@ def test_a_font_without_a_table_of_its_characters_is_named():
     _, said = draw(cjk_font("Nowhere", "Identity-H", "Identity", b"<900090019002>"))
     assert "the font Nowhere is neither in the file nor on this machine, so its " in said[0]
     assert said[0].endswith("missing")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "ordering", "text"),
+    [
+        ("UniJIS-UCS2-V", "Japan1", b"<65E5672C8A9E>"),
+        ("90ms-RKSJ-V", "Japan1", b"<93FA967B>"),
+        ("Identity-V", "Identity", b"<900090019002>"),
+    ],
+)
+def test_vertical_text_in_a_font_that_is_nowhere_is_not_lost_silently(encoding, ordering, text):
+    data = cjk_font("Nowhere", encoding, ordering, text).replace(b"10 60 Td", b"60 90 Td")
+    picture, said = draw(data)
+    if not said:  # a font for it is installed here
+        assert picture.min() < 100
+        return
+    assert said[0].endswith(
+        "the font Nowhere is neither in the file nor on this machine, so its text is missing"
+    )
+
+
+@pytest.mark.parametrize("name", ["#82l#82r#96#BE#92#A9", "#CB#CE#CC#E5"], ids=["Shift-JIS", "GBK"])
+def test_a_font_whose_name_is_not_text_is_called_so(name):
+    _, said = draw(cjk_font(name, "Identity-H", "Identity", b"<900090019002>"))
+    assert "the font whose name is not text is neither in the file nor on this machine, so its " in said[0]
+    assert "\ufffd" not in said[0]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
 
 from vlm2vec import VLM2Vec
-from vlm2vec.errors import CheckpointError, InputError, MediaError, TrainingError, VLM2VecError
+from vlm2vec.errors import (
+    CheckpointError,
+    InputError,
+    MediaError,
+    TrainingError,
+    VLM2VecError,
+    VLM2VecWarning,
+)
 from vlm2vec.training import LoRA, Mixture
 from vlm2vec.training.evaluation import row_evaluator
 from vlm2vec.training.sources import TrainingSource
@@ -163,8 +170,12 @@ def test_a_checkpoint_that_was_cut_off_is_not_resumed_from(tmp_path: Path) -> No
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             steps.append(state.global_step)
 
-    quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=True, callbacks=[First()])
+    with pytest.warns(
+        VLM2VecWarning, match="checkpoint-4: this checkpoint was not written to its end"
+    ) as said:
+        quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=True, callbacks=[First()])
     assert steps == [2]
+    assert "so the run goes on from checkpoint-2" in str(said[0].message)
     with pytest.raises(CheckpointError, match="no complete checkpoint"):
         quiet(VLM2Vec(), rows(), output_dir=tmp_path, max_steps=4, resume=tmp_path, lora=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import WeakFileLock
 from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("fit_on_a_rank.py")
@@ -91,6 +93,41 @@ def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
     assert losses(folders[2]) == pytest.approx(losses(folders[1]), rel=1e-4)
     before = weights(Path(sys.modules["vlm2vec"].__file__ or "").parent / "assets" / "embedded")
     assert_near(folders[2], folders[1], since=before)
+
+
+def test_processes_that_mpi_started_are_one_run(straight: Callable[..., Path], tmp_path: Path) -> None:
+    """Open MPI says in other words than torchrun which of them is the first, that alone locks the folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {name: value for name, value in os.environ.items() if "RANK" not in name}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MKL_CBWR": "COMPATIBLE"}
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name in ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"):
+        environment[name] = "2"
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(tmp_path)],
+            env=environment | {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    assert_same(tmp_path, straight(2))
+
+
+def test_a_folder_that_another_run_writes_into_is_refused_to_all_ranks(tmp_path: Path) -> None:
+    with WeakFileLock(tmp_path / ".fit.lock"):
+        ended = run(tmp_path, ranks=2)
+    assert ended.returncode != 0
+    assert "another run is writing into this folder" in ended.stderr
 
 
 @pytest.mark.slow

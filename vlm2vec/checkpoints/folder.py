@@ -6,16 +6,19 @@ transformers and peft only warn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from vlm2vec.errors import CheckpointError
 
-__all__ = ["ADAPTER_CONFIG", "check_path", "require_complete", "require_model"]
+__all__ = ["ADAPTER_CONFIG", "check_path", "remove_other_weights", "require_complete", "require_model"]
 
 ADAPTER_CONFIG = "adapter_config.json"
 _CONFIGS = ("config.json", ADAPTER_CONFIG)
 _NAMED = 3
+# Files of weights, and those that say which parts there are.
+_WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)(\.index\.json)?")
 
 
 def check_path(model: str | Path | None) -> None:
@@ -79,6 +82,18 @@ def require_complete(
             fix="Check that the folder is complete and of the model it claims to be.",
             source=str(folder),
         )
+
+
+def remove_other_weights(folder: Path, written: Collection[str]) -> None:
+    """Remove a folder's weights of a model that was in it before, which might be loaded in place of the new.
+
+    Args:
+        folder: The folder.
+        written: Names of the new model's files.
+    """
+    for file in folder.iterdir():
+        if _WEIGHTS.fullmatch(file.name) and file.name not in written:
+            file.unlink()
 
 
 def _holds_model(folder: Path) -> bool:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.utils.logging
 from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
@@ -279,9 +284,10 @@ def _count_parameters(config: PreTrainedConfig) -> int:
 
 def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        network, report = network_of(config).model_class.from_pretrained(
-            folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
-        )
+        with _no_bar_in_logs():
+            network, report = network_of(config).model_class.from_pretrained(
+                folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
+            )
     except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"the weights cannot be loaded ({error})",
@@ -296,6 +302,24 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     )
     use_packed_attention(network.config)
     return network
+
+
+@contextmanager
+def _no_bar_in_logs() -> Iterator[None]:
+    """Without transformers' bar where it would land in a file or a pipe; downloads have bars of their own."""
+    bars = transformers.utils.logging
+    wanted = HF_HUB_DISABLE_PROGRESS_BARS is False  # by the environment, which has the last word
+    if sys.stderr.isatty() or wanted or not bars.is_progress_bar_enabled():
+        yield
+        return
+    downloads_have_bars = not are_progress_bars_disabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()
+        if not downloads_have_bars:
+            disable_progress_bars()
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:

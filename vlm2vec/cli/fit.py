@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from vlm2vec.cli.model import ProfileName, load
 from vlm2vec.cli.output import check_folder
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
+from vlm2vec.launch import launched
 
 if TYPE_CHECKING:
     from vlm2vec.training import FitSettings, Mixture
@@ -72,7 +72,8 @@ def fit(
     several processes, whose launcher would take it for a crash).
     """
     folder = output or Path("vlm2vec-fit", Path(config).stem)
-    first = os.environ.get("RANK", "0") == "0"  # of several processes, one speaks
+    rank, count = launched()
+    first = rank == 0  # of several processes, one speaks
     if first and not (resume or print_plan) and folder.is_dir() and any(folder.iterdir()):
         what = f"{folder} is not empty. Add --resume to go on with it, or choose another."
         raise typer.BadParameter(what, param_hint="--output")
@@ -104,8 +105,7 @@ def fit(
     result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:
         out.print(str(result), soft_wrap=True, markup=False)
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    raise typer.Exit(3 if result.skipped and alone else 0)
+    raise typer.Exit(3 if result.skipped and count == 1 else 0)
 
 
 def _mixture(config: str, root: Path | None) -> Mixture:

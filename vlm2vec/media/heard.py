@@ -15,7 +15,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from vlm2vec.notices import warn
 
-__all__ = ["listening", "note", "warn_of"]
+__all__ = ["heard", "listening", "note", "warn_of"]
 
 _this_thread = threading.local()
 # Said of sound pictures whose transparency is dropped.
@@ -68,6 +68,11 @@ def note(message: str) -> None:
     messages = _messages()
     if messages is not None and len(messages) < _KEPT:
         messages.append(message)
+
+
+def heard() -> list[str]:
+    """What was said so far about the picture that this thread reads."""
+    return list(_messages() or ())
 
 
 def _messages() -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
+    ImageOps,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
@@ -26,19 +27,20 @@ from PIL import (
 )
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
+from vlm2vec.media.bmp import clear_pixels
 from vlm2vec.media.deadline import raise_if_cancelled
-from vlm2vec.media.heard import listening, note, warn_of
+from vlm2vec.media.heard import heard, listening, note, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, without_large_comments
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
+from vlm2vec.media.unread import unread_kind
 
 __all__ = [
     "check_area",
     "check_bytes",
-    "check_single",
     "decoding_errors",
     "has_late_exif",
     "load_image",
@@ -47,6 +49,7 @@ __all__ = [
     "open_image",
     "picture_in",
     "picture_size",
+    "single_picture",
     "upright_size",
 ]
 
@@ -66,6 +69,13 @@ _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
 # What a picture of a TIFF is, and two of its bits (TIFF 6.0, section 8, NewSubfileType).
 _SUBFILE_TYPE, _SMALLER, _MASK = 254, 1, 4
+# Whether the samples of a TIFF count from black or from white (the same, PhotometricInterpretation).
+_PHOTOMETRIC, _WHITE_IS_0 = 262, 0
+_DEEP_MODES = ("I;16", "I;16B", "I", "F")
+
+# How Pillow and libtiff say that a file is whole and of a kind that they were not made for.
+_UNKNOWN_KINDS = ("Unsupported ", "not configured", "not yet supported", "not supported")
+_BROKEN_JPEG = "broken data stream"  # which Pillow says of kinds that libjpeg does not know, too
 
 # What makes a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
 _TRANSPOSITIONS = {
@@ -92,7 +102,7 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
         with listening(), _PIL_LOCK, decoding_errors():
-            check_single(image, limits)
+            image = single_picture(image, limits)
             image.getexif()
             return upright_size(image)
     height, width = array_size(as_array(image))
@@ -151,29 +161,43 @@ def load_picture(
 
 
 def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
-    with _opened(source, limits) as (picture, file):
-        check_single(picture, limits)
+    with _opened(source, limits) as (opened, file):
+        picture = single_picture(opened, limits)
         _decode_in_place(picture)
-        clear = transparent_pixels(picture, file) if alpha == "white" else None
+        clear = None
+        if alpha == "white":
+            clear = clear_pixels(file) if picture.format == "BMP" else transparent_pixels(picture, file)
         picture.load()
         if clear is not None:
             picture.putalpha(Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255))))
-        transposition = _transposition(picture)
-        return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
+        return _to_upright_rgb(picture, _transposition(picture), alpha)
 
 
 def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
     check_area(image.width, image.height, limits)
     with decoding_errors():
         with _PIL_LOCK:
-            check_single(image, limits)
+            image = single_picture(image, limits)
             level = transparent_level(image)
             image.load()
             transposition = _transposition(image)
         if level is not None:
             image = image.copy()  # what it says of itself is the caller's
             image.info["transparency"] = level
-        return to_rgb(image if transposition is None else image.transpose(transposition), alpha)
+        return _to_upright_rgb(image, transposition, alpha)
+
+
+def _to_upright_rgb(picture: Image.Image, transposition: Image.Transpose | None, alpha: Alpha) -> Image.Image:
+    rgb = to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
+    return ImageOps.invert(rgb) if _is_negative(picture) else rgb
+
+
+def _is_negative(picture: Image.Image) -> bool:
+    """Whether a TIFF has white as 0, in samples of more than 8 bits: in others Pillow turns them round."""
+    if picture.format != "TIFF" or picture.mode not in _DEEP_MODES:
+        return False
+    tags: Any = getattr(picture, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_0)
 
 
 @contextmanager
@@ -212,7 +236,8 @@ def picture_in(
     with decoding_errors():
         readable = without_large_comments(file) if signature.label == "PNG" else file
         readable.seek(0)
-    with listening(), decoding_errors(), Image.open(readable, formats=[signature.label.upper()]) as picture:
+    errors = decoding_errors(lambda: unread_kind(readable, signature.label.upper()))
+    with listening(), errors, Image.open(readable, formats=[signature.label.upper()]) as picture:
         if limits is not None:
             check_area(picture.width, picture.height, limits)
         level = transparent_level(picture)
@@ -222,8 +247,12 @@ def picture_in(
 
 
 @contextmanager
-def decoding_errors() -> Iterator[None]:
-    """Turns what Pillow raises on broken or hostile files into this package's errors."""
+def decoding_errors(kind: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turns what Pillow raises on broken or hostile files, and on kinds of them, into this package's errors.
+
+    Args:
+        kind: What the file is, if it is something that Pillow does not read.
+    """
     try:
         yield
     except VLM2VecError:
@@ -232,16 +261,23 @@ def decoding_errors() -> Iterator[None]:
         raise LimitError(
             f"Pillow refuses the image ({error})", fix="Raise PIL.Image.MAX_IMAGE_PIXELS."
         ) from error
-    except UnidentifiedImageError as error:  # whose own text holds an address in memory
-        raise MediaError(
-            "the image cannot be read",
-            fix="It is damaged, cut off, or of a kind that Pillow does not read; write it again, as a PNG.",
-        ) from error
     except Exception as error:  # decoders raise almost anything on bytes made to break them
-        raise MediaError(
-            f"the image cannot be read ({type(error).__name__}: {error})",
-            fix="It is damaged, cut off, or closed; open or write it again.",
-        ) from error
+        is_unidentified = isinstance(error, UnidentifiedImageError)  # its text holds an address in memory
+        reasons = [*([] if is_unidentified else [f"{type(error).__name__}: {error}"]), *heard()[:1]]
+        reason = "; ".join(reasons)
+        is_unknown = any(words in reason for words in _UNKNOWN_KINDS)
+        what = kind() if is_unknown or is_unidentified or _BROKEN_JPEG in reason else None
+        if what is None and is_unknown:
+            what = str(error)
+        if what is not None:
+            raise MediaError(
+                f"Pillow does not read this kind of image: {what}",
+                fix="Convert it with another program, to a PNG or JPEG of 8 bits a channel.",
+            ) from error
+        fix = "It is damaged, cut off, or closed; open or write it again."
+        if is_unidentified:
+            fix = "It is damaged, cut off, or of a kind that Pillow does not read; write it again, as a PNG."
+        raise MediaError(f"the image cannot be read{reason and f' ({reason})'}", fix=fix) from error
 
 
 def _decode_in_place(picture: Image.Image) -> None:
@@ -293,28 +329,38 @@ def moves(picture: Image.Image) -> bool:
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def check_single(picture: Image.Image, limits: Limits) -> None:
-    """Raises MediaError where there are several pictures; of a TIFF with copies, the main one is shown then.
+def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
+    """The one picture that an image holds, which stays as it is: mostly itself.
 
-    Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). One
-    that the caller has sought stays.
+    Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). Where
+    the main one comes behind them, it is another image, over the same file. One that the caller has sought
+    stays.
 
     Raises:
+        MediaError: There are several.
         LimitError: The main one is larger than a limit.
     """
     if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
-    if picture.format != "TIFF" or getattr(picture, "n_frames", 1) == 1:
-        return
-    sought = picture.tell()
-    pages = _main_pages(picture)
-    picture.seek(sought or pages[0] if len(pages) == 1 else sought)
+    file: Any = getattr(picture, "fp", None)
+    if picture.format != "TIFF" or file is None or not getattr(picture, "is_animated", False):
+        return picture
+    # To count the pages of an image is to seek them, and what a caller has painted on it is lost then.
+    position = file.tell()
+    other: Any = Image.open(file, formats=["TIFF"])
+    pages = _main_pages(other)
+    shown = picture.tell() or pages[0] if len(pages) == 1 else picture.tell()
+    other.seek(shown)
+    file.seek(position)
     if len(pages) != 1:
         raise MediaError(
-            f"the TIFF has {len(pages) or getattr(picture, 'n_frames', 1)} pages",
-            fix="Pass its pages as single images.",
+            f"the TIFF has {len(pages) or other.n_frames} pages", fix="Pass its pages as single images."
         )
-    check_area(picture.width, picture.height, limits)
+    if shown == picture.tell():
+        return picture
+    check_area(other.width, other.height, limits)
+    opened: Image.Image = other
+    return opened
 
 
 def _main_pages(picture: Any) -> list[int]:

@@ -221,7 +221,7 @@ def _render(
         picture = _draw(page, form, height * times, width * times)
         if times > 1:
             picture = np.ascontiguousarray(resize(picture, height, width))
-        return picture, undrawn(page, content, picture)
+        return picture, undrawn(page, content, picture, times=times)
 
 
 def _draw(page: Any, form: Any, height: int, width: int) -> np.ndarray:

@@ -128,30 +128,35 @@ def enlargement(page: Any, content: PageContent, height: int, width: int) -> int
     PDFium leaves out as many of their resolution levels as the drawing does not need, and draws nothing
     where an image has fewer (found with PDFium 159.0.8149).
     """
+    return max((_enlargement(page, image, height, width) for image in content.images), default=1)
+
+
+def _enlargement(page: Any, image: _Object, height: int, width: int) -> int:
     import pypdfium2.raw as pdfium
 
-    if not content.images:
+    if "JPXDecode" not in _filters(image.raw):
         return 1
-    times = 1
     wide, high = pdfium.FPDF_GetPageWidthF(page), pdfium.FPDF_GetPageHeightF(page)
     scales = (width / wide, height / high)
     if pdfium.FPDFPage_GetRotation(page) % 2:
         scales = scales[::-1]
-    for image in content.images:
-        if "JPXDecode" not in _filters(image.raw):
-            continue
-        a, b, c, d, _, _ = _times(_matrix(image.raw), image.form)
-        shown = (max(1.0, (abs(a) + abs(c)) * scales[0]), max(1.0, (abs(b) + abs(d)) * scales[1]))
-        columns, rows = _image_size(image.raw)
-        smaller = min(columns / shown[0], rows / shown[1])
-        if smaller >= 2:
-            times = max(times, int(smaller / 2 ** (_levels(image.raw) + 1)) + 1)
-    return times
+    a, b, c, d, _, _ = _times(_matrix(image.raw), image.form)
+    shown = (max(1.0, (abs(a) + abs(c)) * scales[0]), max(1.0, (abs(b) + abs(d)) * scales[1]))
+    columns, rows = _image_size(image.raw)
+    smaller = min(columns / shown[0], rows / shown[1])
+    return 1 if smaller < 2 else int(smaller / 2 ** (_levels(image.raw) + 1)) + 1
 
 
-def undrawn(page: Any, content: PageContent, picture: np.ndarray) -> list[str]:
-    """What a page holds and the picture of it, of shape (H, W, 3), does not show: a phrase for each."""
-    found = [phrase for image in content.images if (phrase := _lost_image(page, image, picture))]
+def undrawn(page: Any, content: PageContent, picture: np.ndarray, *, times: int) -> list[str]:
+    """What a page holds and the picture of it, of shape (H, W, 3), does not show: a phrase for each.
+
+    Args:
+        page: PDFium's page.
+        content: Its objects.
+        picture: What was drawn.
+        times: How many times larger it was drawn.
+    """
+    found = [phrase for image in content.images if (phrase := _lost_image(page, image, picture, times))]
     if any(content.is_foreign.values()):
         found += _lost_fonts(page, content, picture)
     if not found and is_plain(picture) and (what := _seen_content(page, content)):
@@ -159,21 +164,23 @@ def undrawn(page: Any, content: PageContent, picture: np.ndarray) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _lost_image(page: Any, image: _Object, picture: np.ndarray) -> str | None:
+def _lost_image(page: Any, image: _Object, picture: np.ndarray, times: int) -> str | None:
     import pypdfium2.raw as pdfium
 
     part = _part(page, image, picture)
     if part is None or not is_plain(part):
         return None
-    filters = _filters(image.raw)
     bitmap = pdfium.FPDFImageObj_GetBitmap(image.raw)
     if bitmap:
-        is_drawn = "JPXDecode" not in filters or is_plain(_levels_of(bitmap))
+        # One that can be decoded is plain, covered, clipped, clear or hidden, if it was drawn large enough.
+        height, width = picture.shape[:2]
+        is_drawn = _enlargement(page, image, height * times, width * times) == 1
+        is_drawn = is_drawn or is_plain(_levels_of(bitmap))
         pdfium.FPDFBitmap_Destroy(bitmap)
         if is_drawn:
             return None
     columns, rows = _image_size(image.raw)
-    kind = ", ".join(filters) or "no filter"
+    kind = ", ".join(_filters(image.raw)) or "no filter"
     return f"an image of {columns} x {rows} pixels ({kind}) cannot be drawn"
 
 
@@ -184,7 +191,7 @@ def _lost_fonts(page: Any, content: PageContent, picture: np.ndarray) -> list[st
         if content.is_foreign[address]:
             some = texts[:: -(-len(texts) // _LOOKED_AT)]
             blank = [text for one in some if _is_blank(page, text := _text_object(one), picture)]
-            if blank or _may_lack(_font(address)):
+            if blank or _may_lack(_font(address)) or all(_is_shapeless(_page_object(one)) for one, _ in some):
                 suspects.append((_font(address), texts, blank))
     if not suspects:
         return []
@@ -197,8 +204,7 @@ def _lost_fonts(page: Any, content: PageContent, picture: np.ndarray) -> list[st
             if lost := _lost_characters(font, texts, text_page, characters):
                 which = "".join(lost[:_NAMED_CHARACTERS]) + ("..." if len(lost) > _NAMED_CHARACTERS else "")
                 found.append(f"{name}, so its characters {which} are missing")
-            # Text may also be blank since it is clear, covered, clipped or on a layer that is hidden.
-            elif any(_lacks(font, character) for text in blank for character in _text(text.raw, text_page)):
+            elif _is_lost(font, texts, blank, text_page):
                 found.append(f"{name}, so its text is missing")
     return found
 
@@ -210,6 +216,25 @@ def _may_lack(font: Any) -> bool:
     width = ctypes.c_float()
     pdfium.FPDFFont_GetGlyphWidth(font, _UNKNOWN, 1.0, width)
     return width.value >= 1 or not _has_shape(font, "A")
+
+
+def _is_lost(font: Any, texts: list[tuple[int, Matrix]], blank: list[_Object], text_page: Any) -> bool:
+    """Whether text is missing: it may also be blank since it is clear, covered, clipped or on a layer."""
+    if any(_lacks(font, character) for text in blank for character in _text(text.raw, text_page)):
+        return True
+    # Of characters below one another PDFium does not say which they are if they have no shape.
+    return all(_is_shapeless(raw := _page_object(one)) and not _text(raw, text_page) for one, _ in texts)
+
+
+def _is_shapeless(raw: Any) -> bool:
+    """Whether a text that is painted has a length and no breadth: none of its characters has a shape."""
+    import pypdfium2.raw as pdfium
+
+    left, bottom, right, top = sides = [ctypes.c_float() for _ in range(4)]
+    if not _is_painted(raw) or not pdfium.FPDFPageObj_GetBounds(raw, *sides):
+        return False
+    lengths = right.value - left.value, top.value - bottom.value
+    return min(lengths) == 0 < max(lengths)
 
 
 def _lost_characters(
@@ -358,7 +383,10 @@ def _font_name(font: Any) -> str:
 
     buffer = ctypes.create_string_buffer(256)
     size = min(256, pdfium.FPDFFont_GetBaseFontName(font, buffer, 256))
-    name = buffer.raw[: max(0, size - 1)].decode("utf-8", "replace")
+    try:
+        name = buffer.raw[: max(0, size - 1)].decode("utf-8")
+    except UnicodeDecodeError:  # in Shift-JIS, GBK or the like, which the file does not say
+        return "whose name is not text"
     return "".join(c for c in name if c.isprintable())[:60] or "without a name"
 
 

@@ -10,13 +10,13 @@ from vlm2vec.errors import MediaError
 from vlm2vec.media.image import (
     check_area,
     check_bytes,
-    check_single,
     decoding_errors,
     has_late_exif,
     moves,
     open_image,
     picture_in,
     picture_size,
+    single_picture,
     upright_size,
 )
 from vlm2vec.media.limits import Limits
@@ -82,8 +82,8 @@ def image_size(image: Source | Any, *, limits: Limits | None = None) -> tuple[in
         check_bytes(header.bytes, limits)
         check_area(header.width, header.height, limits)
         return header.upright
-    with open_image(image, limits=limits) as picture:
-        check_single(picture, limits)
+    with open_image(image, limits=limits) as opened:
+        picture = single_picture(opened, limits)
         if has_late_exif(picture):
             picture.load()  # the orientation comes after the pixels
         return upright_size(picture)

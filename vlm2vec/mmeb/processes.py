@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
@@ -14,6 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.launch import launched
 from vlm2vec.mmeb.encoders import Encoder
 
 __all__ = ["Processes", "spread"]
@@ -45,8 +45,8 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """Those that `accelerate launch` or `torchrun` started; one if none did."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        """Those that `accelerate launch`, `torchrun` or MPI started; one if none did."""
+        if launched()[1] == 1:
             return cls()
         # Without a GPU accelerate looks for other processes only if it is asked to.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=_LONGEST_WAIT)

@@ -21,7 +21,8 @@ from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
-from vlm2vec.notices import between_bars
+from vlm2vec.launch import launched
+from vlm2vec.notices import between_bars, warn
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
@@ -31,7 +32,7 @@ from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
-from vlm2vec.training.run_state import RunState, newest_checkpoint
+from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
 from vlm2vec.training.settings import FitSettings
 from vlm2vec.training.smart_batches import refuse_smart_batches
@@ -97,7 +98,7 @@ def fit(
         )
     if adapter and output_dir is not None:
         check_not_base(model[0].model, Path(output_dir))
-    with _folder(output_dir) as folder, _alone(output_dir):
+    with _folder(output_dir) as folder, _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]):
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -274,7 +275,13 @@ def _sampler(
 def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path | None:
     if resume is False:
         return None
-    return newest_checkpoint(Path(output_dir)) if resume is True else Path(resume)
+    if resume is not True:
+        return Path(resume)
+    newest, cut_off = newest_checkpoint(Path(output_dir)), cut_off_checkpoint(Path(output_dir))
+    if cut_off is not None and launched()[0] == 0:
+        goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
+        warn(f"{cut_off}: this checkpoint was not written to its end, so the run {goes_on}", stacklevel=4)
+    return newest
 
 
 def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
@@ -289,13 +296,12 @@ def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[st
 
 
 @contextmanager
-def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+def _alone(output_dir: str | os.PathLike[str] | None, rank: int) -> Iterator[None]:
     """Keeps other runs from writing into the same folder meanwhile; the processes of one run share it."""
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
 
     with ExitStack() as stack:
-        # From the launcher: the trainer, which starts the group of processes, is not there yet.
-        if output_dir is not None and os.environ.get("RANK", "0") == "0":
+        if output_dir is not None and rank == 0:
             try:
                 stack.enter_context(WeakFileLock(Path(output_dir) / ".fit.lock", timeout=1))
             except TimeoutError as error:

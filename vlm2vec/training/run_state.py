@@ -12,7 +12,7 @@ from typing import Any
 from vlm2vec.atomic_write import replacing
 from vlm2vec.errors import CheckpointError, InputError
 
-__all__ = ["RunState", "newest_checkpoint"]
+__all__ = ["RunState", "cut_off_checkpoint", "newest_checkpoint"]
 
 _NAME = "vlm2vec_run.json"
 
@@ -72,9 +72,21 @@ class RunState:
 
 def newest_checkpoint(output_dir: Path) -> Path | None:
     """The complete checkpoint of most steps in a run's folder."""
+    found = [folder for folder in _checkpoints(output_dir) if (folder / _NAME).is_file()]
+    return found[-1] if found else None
+
+
+def cut_off_checkpoint(output_dir: Path) -> Path | None:
+    """A checkpoint of more steps than the newest complete one, which was not written to its end."""
+    found = _checkpoints(output_dir)
+    return found[-1] if found and not (found[-1] / _NAME).is_file() else None
+
+
+def _checkpoints(output_dir: Path) -> list[Path]:
+    """Those of fewer steps first."""
     found = {
         int(folder.name.rpartition("-")[2]): folder
         for folder in output_dir.glob("checkpoint-*")
-        if folder.name.rpartition("-")[2].isdecimal() and (folder / _NAME).is_file()
+        if folder.name.rpartition("-")[2].isdecimal()
     }
-    return found[max(found)] if found else None
+    return [found[steps] for steps in sorted(found)]

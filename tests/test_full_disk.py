@@ -72,7 +72,9 @@ def test_a_model_that_is_saved(embedded: VLM2Vec, tmp_path: Path, size: int) -> 
 
 def test_training_goes_on_when_there_is_room(tmp_path: Path) -> None:
     """The second checkpoint does not fit; the first is whole."""
-    rows = [{"query": f"a {colour} circle", "document": colour} for colour in ("red", "blue", "green", "black")]
+    rows = [
+        {"query": f"a {colour} circle", "document": colour} for colour in ("red", "blue", "green", "black")
+    ]
     settings: dict[str, Any] = {"max_steps": 4, "save_steps": 2, "batch_size": 2, "show_progress_bar": False}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 

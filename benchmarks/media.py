@@ -4,16 +4,19 @@ python benchmarks/media.py [--json FILE] [--runs 5]
 python benchmarks/media.py --against CHECKOUT [--json FILE] [--runs 5]
 
 With `--against`, the package of another checkout does the same work on the same files. Each of the two has a
-process of its own, and they work in turn.
+process of its own, and they work in turn. The processor time of all their threads is compared: other work
+on the machine changes it less than the time by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -28,7 +31,7 @@ import numpy as np
 import PIL.Image
 import pypdfium2
 import torch
-from interleaved import compare, report
+from interleaved import Comparison, compare, report
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vlm2vec import profiles
@@ -187,11 +190,13 @@ class Checkout:
             text=True,
         )
 
-    def do(self, name: str) -> None:
-        """Do a work by its name, and come back when it is done."""
+    def do(self, name: str) -> float:
+        """Do a work by its name, and say how many seconds of processors it took."""
         print(name, file=self._process.stdin, flush=True)
-        if self._process.stdout is None or self._process.stdout.readline() != "done\n":
+        answer = self._process.stdout.readline() if self._process.stdout else ""
+        if not answer:
             raise SystemExit(f"{name}: failed in {self._process.args}")
+        return float(answer)
 
     def close(self) -> None:
         """End the process."""
@@ -202,27 +207,34 @@ def serve(folder: Path) -> None:
     """Do what standard input names, line by line."""
     ours = {work.name: work.ours for work in works(folder)}
     for line in sys.stdin:
+        begin = time.process_time()
         ours[line.rstrip("\n")]()
-        print("done", flush=True)
+        print(time.process_time() - begin, flush=True)
 
 
-def against(checkout: Path, folder: Path) -> Iterator[Work]:
-    """Ours alone, here and in another checkout."""
+def against(checkout: Path, folder: Path, runs: int) -> list[Comparison]:
+    """Ours alone, here and in another checkout, in turn after one run of each that does not count."""
     names = [work.name for work in works(folder)]
+    results = []
     with (
         closing(Checkout(Path(__file__).parent.parent, folder)) as here,
         closing(Checkout(checkout, folder)) as there,
     ):
         for name in names:
-            yield Work(name, partial(here.do, name), partial(there.do, name))
+            taken = [(here.do(name), there.do(name)) for _ in range(runs + 1)][1:]
+            mine, other = map(statistics.median, zip(*taken, strict=True))
+            results.append(Comparison(name, mine, other, other / mine, runs))
+    return results
 
 
-def checked(folder: Path) -> Iterator[Work]:
-    """All of them, each after both ways gave the same pixels where they should."""
+def against_others(folder: Path, runs: int) -> list[Comparison]:
+    """Ours against theirs, each after both ways gave the same pixels where they should."""
+    results = []
     for work in works(folder):
         if work.same and not work.same(work.ours(), work.theirs()):
             raise SystemExit(f"{work.name}: the two ways give different pixels")
-        yield work
+        results.append(compare(work.name, work.ours, work.theirs, runs=runs))
+    return results
 
 
 def main() -> None:
@@ -237,8 +249,10 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        compared = against(options.against, folder) if options.against else checked(folder)
-        results = [compare(work.name, work.ours, work.theirs, runs=options.runs) for work in compared]
+        if options.against:
+            results = against(options.against, folder, options.runs)
+        else:
+            results = against_others(folder, options.runs)
     report(results, options.json)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what was imported stays, so that no collection looks through it again: each `fit` makes one
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,19 +1,30 @@
 """What decoding costs: frames of clips, pages of documents, patches of pictures.
 
 python benchmarks/media.py [--json FILE] [--runs 5]
+python benchmarks/media.py --against CHECKOUT [--json FILE] [--runs 5]
+
+With `--against`, the package of another checkout does the same work on the same files. Each of the two has a
+process of its own, and they work in turn. The processor time of all their threads is compared: other work
+on the machine changes it less than the time by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -33,14 +44,24 @@ from vlm2vec.media.pdf import render_page
 from vlm2vec.media.resize import fit
 from vlm2vec.media.sampling import uniform_indices
 from vlm2vec.media.source import Source
-from vlm2vec.media.video import read_frames
+from vlm2vec.media.video import Frames, read_frames
 from vlm2vec.world.samples import write_samples
 
 RULES = profiles.get("vlm2vec-v2").pixels
 PATIENT = Limits(decode_seconds=600)
 
 
-def write_clip(path: Path, *, seconds: int, key_every: int) -> Source:
+@dataclass(frozen=True)
+class Work:
+    """One thing to do, the two ways of doing it, and what tells that both gave the same pixels."""
+
+    name: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    same: Callable[[Any, Any], bool] | None = None
+
+
+def write_clip(path: Path, *, seconds: int, key_every: int) -> None:
     """A moving gradient in H.264, 640 x 480 at 25 frames a second."""
     across = np.linspace(0, 255, 640, dtype=np.float32)[None, :, None]
     with av.open(str(path), "w") as container:
@@ -53,15 +74,14 @@ def write_clip(path: Path, *, seconds: int, key_every: int) -> Source:
             frame = av.VideoFrame.from_ndarray(np.broadcast_to(shade, (480, 640, 3)).copy(), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return Source.from_path(path)
 
 
-def decode_all(source: Source) -> list[np.ndarray]:
+def decode_all(path: Path) -> list[np.ndarray]:
     """Eight frames, found by decoding every one; only the chosen are converted."""
-    with av.open(str(source.path)) as container:
+    with av.open(str(path)) as container:
         count = sum(1 for packet in container.demux(video=0) if packet.size)
     chosen = set(uniform_indices(count, 8))
-    with av.open(str(source.path)) as container:
+    with av.open(str(path)) as container:
         decoded = enumerate(container.decode(video=0))
         return [frame.to_ndarray(format="rgb24") for number, frame in decoded if number in chosen]
 
@@ -80,25 +100,28 @@ def on_one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def clips(folder: Path, runs: int) -> list[Comparison]:
+def clips(folder: Path) -> Iterator[Work]:
     """Eight frames of a clip, against decoding all of it."""
-    results = []
+
+    def same(ours: Frames, theirs: list[np.ndarray]) -> bool:
+        return all((one == other).all() for one, other in zip(ours.frames, theirs, strict=True))
+
     for seconds, key_every in ((3, 250), (10, 250), (60, 250), (60, 48), (600, 250)):
-        source = write_clip(folder / f"{seconds}-{key_every}.mp4", seconds=seconds, key_every=key_every)
-        ours = read_frames(source, limits=PATIENT).frames
-        if any((one != other).any() for one, other in zip(ours, decode_all(source), strict=True)):
-            raise SystemExit("the two ways give different frames")
-        work = f"8 frames of {seconds} s, GOP {key_every}"
-        ways = (partial(read_frames, source, limits=PATIENT), partial(decode_all, source))
-        results.append(compare(work, *ways, runs=runs))
-        with on_one_core():
-            results.append(compare(f"{work}, 1 core", *ways, runs=runs))
-    return results
+        path = folder / f"{seconds}-{key_every}.mp4"
+        if not path.is_file():
+            write_clip(path, seconds=seconds, key_every=key_every)
+        ours = partial(read_frames, Source.from_path(path), limits=PATIENT)
+        theirs = partial(decode_all, path)
+        name = f"8 frames of {seconds} s, GOP {key_every}"
+        yield Work(name, ours, theirs, same)
+        yield Work(f"{name}, 1 core", on_one_core()(ours), on_one_core()(theirs))
 
 
-def pages(folder: Path, runs: int) -> Comparison:
+def pages(folder: Path) -> Iterator[Work]:
     """A page drawn at the model's size, against drawing it at 200 dpi and resizing."""
-    path = next(sample.path for sample in write_samples(folder) if sample.path.suffix == ".pdf")
+    if not any(folder.glob("*.pdf")):
+        write_samples(folder)
+    path = min(folder.glob("*.pdf"))
     source = Source.from_path(path)
 
     def at_200_dpi() -> np.ndarray:
@@ -106,11 +129,11 @@ def pages(folder: Path, runs: int) -> Comparison:
             picture = document[0].render(scale=200 / 72).to_pil().convert("RGB")
         return fit(np.asarray(picture), RULES)
 
-    return compare("a PDF page", lambda: render_page(source, 1, RULES), at_200_dpi, runs=runs)
+    yield Work("a PDF page", lambda: render_page(source, 1, RULES), at_200_dpi)
 
 
-def pictures(folder: Path, runs: int) -> list[Comparison]:
-    """JPEGs to patches, against transformers' image processor on PIL.
+def pictures(folder: Path) -> Iterator[Work]:
+    """Files to patches, against transformers' image processor on PIL.
 
     Eight pictures: worker threads prepare ours, as the engine does; theirs come one after another, as in
     sentence-transformers. Then one picture in one thread.
@@ -120,11 +143,19 @@ def pictures(folder: Path, runs: int) -> list[Comparison]:
     )
     noise = np.random.default_rng(0)
     workers = os.cpu_count() or 1
-    results = []
-    for width, height in ((336, 336), (1024, 768), (4000, 3000)):
-        path = folder / f"{width}.jpg"
-        coarse = noise.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
-        PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
+    pool = ThreadPoolExecutor(workers)
+
+    def same(ours: np.ndarray, theirs: np.ndarray) -> bool:
+        return bool((normalised(torch.from_numpy(ours), LAYOUT).numpy() == theirs).all())
+
+    for kind, width, height in (
+        *(("JPEG", width, height) for width, height in ((336, 336), (1024, 768), (4000, 3000))),
+        ("PNG", 1024, 768),
+    ):
+        path = folder / f"{width}.{kind.lower()}"
+        if not path.is_file():
+            coarse = noise.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+            PIL.Image.fromarray(coarse).resize((width, height), PIL.Image.Resampling.BICUBIC).save(path)
 
         def ours(path: Path = path) -> np.ndarray:
             return patchify(fit(load_picture(Source.from_path(path)), RULES)[None], RULES)[0]
@@ -132,19 +163,77 @@ def pictures(folder: Path, runs: int) -> list[Comparison]:
         def theirs(path: Path = path) -> np.ndarray:
             return processor(PIL.Image.open(path), return_tensors="np")["pixel_values"]
 
-        if (normalised(torch.from_numpy(ours()), LAYOUT).numpy() != theirs()).any():
-            raise SystemExit("the two ways give different pixels")
-        work = f"JPEG of {width} x {height}"
-        with ThreadPoolExecutor(workers) as pool:
-            results.append(
-                compare(
-                    f"8 {work}, {workers} threads to 1",
-                    lambda pool=pool, ours=ours, path=path: list(pool.map(ours, [path] * 8)),
-                    lambda theirs=theirs, path=path: [theirs(path) for _ in range(8)],
-                    runs=runs,
-                )
-            )
-        results.append(compare(f"1 {work}, 1 thread to 1", ours, theirs, runs=runs))
+        yield Work(f"1 {kind} of {width} x {height}, 1 thread to 1", ours, theirs, same)
+        yield Work(
+            f"8 {kind} of {width} x {height}, {workers} threads to 1",
+            lambda ours=ours, path=path: list(pool.map(ours, [path] * 8)),
+            lambda theirs=theirs, path=path: [theirs(path) for _ in range(8)],
+        )
+
+
+def works(folder: Path) -> Iterator[Work]:
+    """All of them; what is not in the folder yet is written there."""
+    yield from clips(folder)
+    yield from pages(folder)
+    yield from pictures(folder)
+
+
+class Checkout:
+    """The package of a checkout, in a process of its own that does the work it is told."""
+
+    def __init__(self, checkout: Path, folder: Path) -> None:
+        self._process = subprocess.Popen(  # noqa: S603, it starts this script
+            [sys.executable, __file__, "--serve", str(folder)],
+            env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def do(self, name: str) -> float:
+        """Do a work by its name, and say how many seconds of processors it took."""
+        print(name, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline() if self._process.stdout else ""
+        if not answer:
+            raise SystemExit(f"{name}: failed in {self._process.args}")
+        return float(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def serve(folder: Path) -> None:
+    """Do what standard input names, line by line."""
+    ours = {work.name: work.ours for work in works(folder)}
+    for line in sys.stdin:
+        begin = time.process_time()
+        ours[line.rstrip("\n")]()
+        print(time.process_time() - begin, flush=True)
+
+
+def against(checkout: Path, folder: Path, runs: int) -> list[Comparison]:
+    """Ours alone, here and in another checkout, in turn after one run of each that does not count."""
+    names = [work.name for work in works(folder)]
+    results = []
+    with (
+        closing(Checkout(Path(__file__).parent.parent, folder)) as here,
+        closing(Checkout(checkout, folder)) as there,
+    ):
+        for name in names:
+            taken = [(here.do(name), there.do(name)) for _ in range(runs + 1)][1:]
+            mine, other = map(statistics.median, zip(*taken, strict=True))
+            results.append(Comparison(name, mine, other, other / mine, runs))
+    return results
+
+
+def against_others(folder: Path, runs: int) -> list[Comparison]:
+    """Ours against theirs, each after both ways gave the same pixels where they should."""
+    results = []
+    for work in works(folder):
+        if work.same and not work.same(work.ours(), work.theirs()):
+            raise SystemExit(f"{work.name}: the two ways give different pixels")
+        results.append(compare(work.name, work.ours, work.theirs, runs=runs))
     return results
 
 
@@ -152,10 +241,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each way (default: 5)")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the package there")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        results = [*clips(folder, options.runs), pages(folder, options.runs), *pictures(folder, options.runs)]
+    if options.serve:
+        serve(options.serve)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if options.against:
+            results = against(options.against, folder, options.runs)
+        else:
+            results = against_others(folder, options.runs)
     report(results, options.json)
 
 

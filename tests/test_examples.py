@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,25 +26,21 @@ SAYS = {
     "hard_negatives.py": "not to be taken for it: a ",
     "train_on_two_processes.py": "1 processes\nstep 1: loss ",
 }
-LONG = {
-    *("evaluate.py", "evaluate_any_model.py", "hard_negatives.py"),
-    *("load_published_checkpoint.py", "instructions.py", "video_search.py"),
-}
+LONG = {"evaluate.py", "hard_negatives.py"}
+Run = Callable[..., str]
 
 
-def run(name: str, *arguments: str, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """What a script prints, in this process: others would import torch again for each script."""
+
+    def run(name: str, *arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_every_example_is_tested_and_short() -> None:
@@ -59,13 +57,13 @@ def test_every_example_is_tested_and_short() -> None:
         for name in sorted(SAYS.keys() - {"fine_tune.py", "train_on_two_processes.py"})
     ],
 )
-def test_example_runs(name: str, tmp_path: Path) -> None:
-    assert SAYS[name] in run(name, cwd=tmp_path)
+def test_example_runs(name: str, run: Run) -> None:
+    assert SAYS[name] in run(name)
 
 
 @pytest.mark.slow
-def test_fine_tuning_teaches_the_words(tmp_path: Path) -> None:
-    printed = run("fine_tune.py", cwd=tmp_path)
+def test_fine_tuning_teaches_the_words(run: Run) -> None:
+    printed = run("fine_tune.py")
     assert SAYS["fine_tune.py"] in printed
     before, after, loaded = (int(share) for share in re.findall(r"(\d+)%", printed))
     assert before < 50
@@ -74,7 +72,7 @@ def test_fine_tuning_teaches_the_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
+def test_two_processes_have_the_losses_of_one(run: Run, tmp_path: Path) -> None:
     script = str(EXAMPLES / "train_on_two_processes.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -82,7 +80,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
         launch, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    alone = run("train_on_two_processes.py", cwd=tmp_path)
+    alone = run("train_on_two_processes.py")
     assert SAYS["train_on_two_processes.py"] in alone
     losses = [[float(loss) for loss in re.findall(r"loss (.+)", text)] for text in (done.stdout, alone)]
     assert done.stdout.startswith("2 processes\n")
@@ -90,32 +88,28 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=0.02)
 
 
-def test_a_checkpoint_in_the_published_layout_loads_with_its_profile(golden: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_published_layout_loads_with_its_profile(golden: Path, run: Run) -> None:
     folder = str(golden / "tiny_qwen2vl")
-    printed = run("load_published_checkpoint.py", folder, "--profile", "vlm2vec-v2", cwd=tmp_path)
+    printed = run("load_published_checkpoint.py", folder, "--profile", "vlm2vec-v2")
     assert "profile vlm2vec-v2" in printed
 
 
 @pytest.mark.parametrize(
     "command", [("pdf_search.py", "."), ("pdf_search.py", "--help"), ("text_image_search.py", "missing")]
 )
-def test_wrong_usage_of_an_example_is_one_line(command: tuple[str, ...], tmp_path: Path) -> None:
-    name, *arguments = command
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert re.fullmatch(rf"usage: {name} .+\n", done.stderr)
+def test_wrong_usage_of_an_example_is_one_line(
+    command: tuple[str, ...], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*command)
+    assert ended.value.code == 2
+    assert re.fullmatch(rf"usage: {command[0]} .+\n", capsys.readouterr().err)
 
 
-def test_a_broken_image_does_not_stop_the_search(tmp_path: Path) -> None:
+def test_a_broken_image_does_not_stop_the_search(run: Run, tmp_path: Path) -> None:
     for colour in ("red", "blue"):
         Image.new("RGB", (60, 60), colour).save(tmp_path / f"{colour}.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "red.png").read_bytes()[:60])
-    printed = run("text_image_search.py", ".", "a red circle", cwd=tmp_path)
+    printed = run("text_image_search.py", ".", "a red circle")
     assert "left out: input 1 (cut.png): " in printed
     assert "most like blue.png: red.png" in printed

@@ -126,7 +126,7 @@ def forms(files: dict[str, Path]) -> dict[str, Any]:
 
 
 def vectors() -> dict[str, np.ndarray]:
-    """Vectors of all golden cases, of the demo's files, and of one input of every form."""
+    """Vectors of all golden cases, of the demo's files, and of one input of every form, but no family's."""
     tiny = VLM2Vec(TINY, profile="vlm2vec-v2", device="cpu")
     found = {f"golden/{name}": tiny.encode(raw_input(name)) for name in CASES}
     adapted = VLM2Vec(GOLDEN / "tiny_adapter_dora", profile="vlm2vec-v2", base_model=TINY, device="cpu")
@@ -147,11 +147,16 @@ def vectors() -> dict[str, np.ndarray]:
         found |= {f"demo/{index}": row for index, row in enumerate(embedded.encode(drawn))}
         captions = [sample.caption for sample in write_samples(folder / "demo")]
         found |= {f"demo query/{index}": row for index, row in enumerate(embedded.encode_query(captions))}
-        for name in FAMILIES:
-            model = VLM2Vec(TINY, profile=name, device="cpu")
-            given = [forms(files)[form] for form in ("text before image", "page", "video with options")]
-            found[f"profile/{name}"] = model.encode(given, instruction="Find this:").ravel()
     return found
+
+
+def vectors_of_family(name: str) -> np.ndarray:
+    """Those of three inputs, by a profile."""
+    with tempfile.TemporaryDirectory() as scratch:
+        of_form = forms(write_files(Path(scratch)))
+        model = VLM2Vec(TINY, profile=name, device="cpu")
+        given = [of_form[form] for form in ("text before image", "page", "video with options")]
+        return model.encode(given, instruction="Find this:").ravel()
 
 
 def losses() -> dict[str, list[float]]:
@@ -316,7 +321,8 @@ def _mistakes(folder: Path, files: dict[str, Path]) -> dict[str, Callable[[], An
 
 def write() -> None:
     """Write `frozen/` anew."""
-    np.savez_compressed(FROZEN / "vectors.npz", **vectors())
+    families = {f"profile/{name}": vectors_of_family(name) for name in FAMILIES}
+    np.savez_compressed(FROZEN / "vectors.npz", **vectors(), **families)
     facts = {
         "losses": losses(),
         "batches": batches(),

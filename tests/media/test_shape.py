@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import av
 import numpy as np
@@ -39,6 +40,7 @@ CLIPS = {
 }
 
 
+@cache
 def animation(kind):
     pictures = [random_picture(96, 64, seed=i) for i in range(30)]
     return image_bytes(pictures[0], kind, save_all=True, append_images=pictures[1:], duration=40)

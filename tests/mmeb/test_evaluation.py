@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,7 +20,10 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import distributed
+from torch.multiprocessing import start_processes
 
 from vlm2vec import VLM2Vec, mmeb
 from vlm2vec.errors import InputError, MediaError, NonFiniteError
@@ -122,14 +124,15 @@ def test_scores_are_those_of_a_loop_over_queries() -> None:
     """Hit@1 of a task with candidates of its own, by cosine, counted by hand."""
     results = evaluate(told, ["mini-I-QA"], name="words")
     with tempfile.TemporaryDirectory() as folder:
-        write_mini(Path(folder))
+        write_mini(Path(folder), ["mini-I-QA"])
         data = load(mmeb.get_task("mini-I-QA"), DataFolder(Path(folder)))
+        vectors = {key: told([content], "document")[0] for key, content in data.candidates.items()}
         hits = []
         for query in data.queries:
             vector = told([query.content], "query")[0]
             best, found = -np.inf, None
             for key in sorted(query.candidates or (), key=tie_order):
-                other = told([data.candidates[key]], "document")[0]
+                other = vectors[key]
                 score = float(vector @ other) / max(1e-9, float(np.linalg.norm(other)))
                 if score > best + 1e-7:
                     best, found = score, key
@@ -166,10 +169,11 @@ def test_what_is_finished_is_not_computed_again(tmp_path: Path) -> None:
 
 
 def test_each_task_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = ["mini-I-CLS", "mini-I-QA", "mini-VD"]
     caplog.set_level("INFO", logger="vlm2vec.mmeb")
-    results = evaluate(told, TASKS, name="words")
+    results = evaluate(told, tasks, name="words")
     said = [record.message for record in caplog.records if record.name.startswith("vlm2vec.mmeb")]
-    assert len(said) == 2 * len(TASKS)
+    assert len(said) == 2 * len(tasks)
     for place, result in enumerate(results.tasks):
         where = f"{place + 1} of 3, {result.task}: "
         begin, end = said[2 * place : 2 * place + 2]
@@ -448,6 +452,14 @@ def test_of_a_missing_video_the_query_and_its_clip_fail(tmp_path: Path) -> None:
     assert result.per_query == tuple(float(video != 4) for video in range(12))
 
 
+def forks() -> Any:
+    """Processes that are forks of one, which imports once what takes long."""
+    context = multiprocessing.get_context("forkserver")
+    encoders = [f"vlm2vec.mmeb.encoders.{name}" for name in ("function", "multi_vector", "vlm2vec_model")]
+    context.set_forkserver_preload(["vlm2vec.mmeb.evaluation", *encoders, "pytest"])
+    return context
+
+
 KILL_TASKS = ["NIGHTS", "CIRR", "FashionIQ"]
 
 
@@ -479,10 +491,7 @@ def run_and_die(folder: Path, die_at: int) -> None:
 def test_killed_at_ten_moments_it_goes_on_to_the_same_results(tmp_path: Path) -> None:
     """Moments are counted in what is written, so that they are the same on any machine."""
     Pictures(tmp_path / "data", KILL_TASKS)
-    context = multiprocessing.get_context("forkserver")
-    # What takes long to import is imported once.
-    encoders = [f"vlm2vec.mmeb.encoders.{name}" for name in ("function", "multi_vector", "vlm2vec_model")]
-    context.set_forkserver_preload(["vlm2vec.mmeb.evaluation", *encoders, "pytest"])
+    context = forks()
 
     def run(folder: Path, die_at: int = 0) -> int | None:
         folder.mkdir(exist_ok=True)
@@ -517,58 +526,53 @@ def test_killed_at_ten_moments_it_goes_on_to_the_same_results(tmp_path: Path) ->
     assert (killed / "out" / "calls").stat().st_size <= embedded + 10 * 4
 
 
-SHARED = """
-import json, os, shutil, sys
-from pathlib import Path
-import tests.mmeb.test_evaluation as here
+def run_on_a_rank(rank: int, folder: Path) -> None:
+    """Evaluate as one of two processes, and write down how much it embedded and what came of each run."""
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "OMP_NUM_THREADS": 1}
+    os.environ.update({name: str(number) for name, number in numbers.items()}, CUDA_VISIBLE_DEVICES="")
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    data = folder / f"data of {rank}"
+    files = Pictures(data)
+    model = Counting(by_number)
+    told: dict[str, Any] = {}
 
-folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-data = folder / f"data of {rank}"
-files = here.Pictures(data)
-model = here.Counting(here.by_number)
-told = {}
+    def run(name: str, model: Any = by_number, **settings: Any) -> None:
+        places = {"data_dir": data, "output_dir": folder / name}
+        try:
+            results = evaluate(model, ["NIGHTS"], name="n", offline=True, **places, **settings)
+            told[name] = [results.scores, [one.which for one in results.tasks[0].failures]]
+        except ValueError as error:
+            told[name] = f"{type(error).__name__}: {error}"
 
-def run(name, model=here.by_number, **settings):
-    try:
-        results = here.evaluate(
-            model, ["NIGHTS"], data_dir=data, output_dir=folder / name, name="n", offline=True, **settings
-        )
-        told[name] = [results.scores, [one.which for one in results.tasks[0].failures]]
-    except ValueError as error:
-        told[name] = f"{type(error).__name__}: {error}"
+    def broken(contents: Sequence[Content], role: str) -> np.ndarray:
+        if rank:
+            raise ValueError("out of order")
+        return by_number(contents, role)
 
-run("whole", model)
-calls = model.calls
-
-def broken(contents, role):
+    run("whole", model)
+    calls = model.calls
+    run("encoder", broken)
     if rank:
-        raise ValueError("out of order")
-    return here.by_number(contents, role)
-
-run("encoder", broken)
-if rank:
-    files["q3"].unlink()
-run("file")
-run("tolerant", on_error="score")
-if rank:
-    shutil.rmtree(data / "annotations")
-run("loader")
-here.Pictures(folder / f"more of {rank}", count=20 + rank)
-data = folder / f"more of {rank}"
-run("other data")
-(folder / str(rank)).write_text(json.dumps([calls, told]))
-"""
+        files["q3"].unlink()
+    run("file")
+    run("tolerant", on_error="score")
+    if rank:
+        shutil.rmtree(data / "annotations")
+    run("loader")
+    data = folder / f"more of {rank}"
+    Pictures(data, count=20 + rank)
+    run("other data")
+    (folder / str(rank)).write_text(json.dumps([calls, told]))
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int], list[dict[str, Any]]]:
     """How much each of two processes embedded, and what came of each run in it."""
-    folder, root = tmp_path_factory.mktemp("two"), Path(__file__).parent.parent.parent
-    script = folder / "script.py"
-    script.write_text(SHARED, encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([*launch, str(script), str(folder)], env=environment, cwd=root, check=True, timeout=300)
+    folder = tmp_path_factory.mktemp("two")
+    forks()
+    start_processes(run_on_a_rank, (folder,), nprocs=2, start_method="forkserver")
     calls, told = zip(*(json.loads((folder / rank).read_text()) for rank in "01"), strict=True)
     return list(calls), list(told)
 

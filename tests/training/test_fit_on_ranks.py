@@ -88,6 +88,7 @@ def test_resuming_after_a_kill_equals_the_straight_run(
     assert_same(tmp_path, straight(ranks, sharded=sharded), after=2)
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_process(straight: Callable[..., Path]) -> None:
     folders = {ranks: straight(ranks) for ranks in (1, 2)}
     assert losses(folders[2]) == pytest.approx(losses(folders[1]), rel=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from html_tree import Element, tree
 from small_data import scored
@@ -19,8 +21,15 @@ KEYS = [f"c{number}" for number in range(20)]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return scored(tmp_path_factory.mktemp("results"), None, MINI)
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mini")
+    write_mini(folder, MINI)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return scored(tmp_path_factory.mktemp("results"), mini, MINI)
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +40,8 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Element:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TaskData]:
-    folder = tmp_path_factory.mktemp("mini")
-    write_mini(folder, MINI)
-    return {name: load(mmeb.get_task(name), DataFolder(folder, offline=True)) for name in MINI}
+def data(mini: Path) -> dict[str, TaskData]:
+    return {name: load(mmeb.get_task(name), DataFolder(mini, offline=True)) for name in MINI}
 
 
 def shown(page: Element) -> list[tuple[str, Element]]:

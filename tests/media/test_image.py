@@ -297,7 +297,7 @@ def test_an_animation_is_not_silently_its_first_frame(kind):
 
 def test_a_tiff_with_pages_is_not_silently_its_first_page():
     data = image_bytes(random_picture(), "TIFF", save_all=True, append_images=[random_picture()] * 2)
-    with pytest.raises(MediaError, match="3 pages"):
+    with pytest.raises(MediaError, match="several pages"):
         load_image(Source.from_bytes(data))
 
 
@@ -331,9 +331,9 @@ def test_the_main_picture_of_a_tiff_may_come_behind_its_smaller_copy():
 
 def test_two_main_pictures_are_pages_whatever_stands_beside_them():
     pictures = [(random_picture(60, 50), 2), (random_picture(30, 25), 1), (random_picture(60, 50), 2)]
-    with pytest.raises(MediaError, match="2 pages"):
+    with pytest.raises(MediaError, match="several pages"):
         load_image(Source.from_bytes(tiff_bytes(*pictures)))
-    with pytest.raises(MediaError, match="2 pages"):
+    with pytest.raises(MediaError, match="several pages"):
         load_image(Source.from_bytes(tiff_bytes((random_picture(), 1), (random_picture(), 1))))
 
 

@@ -23,6 +23,8 @@ __all__ = ["frame_count", "frame_times", "is_animation", "read_animation"]
 
 # Browsers show a frame that says 0 for this long, in milliseconds.
 _DEFAULT_DURATION = 100
+# Formats whose frames Pillow does not make of all those before them.
+_BY_NUMBER = ("AVIF",)
 
 
 def is_animation(source: Source) -> bool:
@@ -44,7 +46,7 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
     """
     deadline = Deadline(limits.decode_seconds, "decoding the animation")
     frames: dict[int, np.ndarray] = {}
-    with listening() as messages, open_image(source, limits=limits) as picture:
+    with listening() as messages, open_image(source, limits=limits, deadline=deadline) as picture:
         # By number alone the choice is known before the times are, and stands if no frame is damaged.
         expected = [] if sampling.by_clock else sampling.choose_untimed(frame_count(picture))
 
@@ -54,12 +56,14 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
 
         times, duration, problem = frame_times(picture, deadline, keep)
         expected = sampling.choose(times, duration)
-        for i in expected:
-            if i not in frames:
-                deadline.check()
-                picture.seek(i)
-                picture.load()
-                keep(i)
+        missing = [i for i in expected if i not in frames]
+        if missing and picture.format not in _BY_NUMBER:
+            missing = list(range(missing[-1] + 1))  # so that none of them is many, between two questions
+        for i in missing:
+            deadline.check()
+            picture.seek(i)
+            picture.load()
+            keep(i)
     warn_of(source.describe(), messages, VLM2VecWarning)
     return Frames([frames[i] for i in expected], [times[i] for i in expected], problem)
 

@@ -31,6 +31,7 @@ __all__ = [
     "sample_frames",
 ]
 
+_WORK = "decoding the frames"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 
 
@@ -82,11 +83,13 @@ def read_frame_folder(
     files = image_files(path)
     frames = []
     chosen, times = choose_pictures(len(files), sampling or Sampling(), frame_rate)
-    deadline = Deadline((limits or Limits()).decode_seconds, "decoding the folder of frames")
+    deadline = Deadline((limits or Limits()).decode_seconds, _WORK)
     for i in chosen:
         deadline.check()
         try:
-            frames.append(load_image(Source.from_path(files[i]), alpha=alpha, limits=limits))
+            frames.append(
+                load_image(Source.from_path(files[i]), alpha=alpha, limits=limits, deadline=deadline)
+            )
         except VLM2VecError as error:
             error.cause = f"frame {files[i].name}: {error.cause}"
             raise
@@ -131,7 +134,10 @@ def sample_frames(
     if isinstance(pictures, np.ndarray):
         # Levels of the clip, not of each frame: a black frame fits any range.
         pictures = dict(zip(chosen, to_levels(pictures[chosen]), strict=True))
-    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen], times)
+    deadline = Deadline((limits or Limits()).decode_seconds, _WORK)
+    return Frames(
+        [load_image(pictures[i], alpha=alpha, limits=limits, deadline=deadline) for i in chosen], times
+    )
 
 
 def choose_pictures(

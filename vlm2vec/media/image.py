@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import (
@@ -26,7 +26,7 @@ from PIL import (
 )
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
-from vlm2vec.media.deadline import raise_if_cancelled
+from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.heard import listening, note, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
@@ -34,6 +34,7 @@ from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, wit
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
+from vlm2vec.media.watched import WatchedFile, reading_in_steps, watched
 
 __all__ = [
     "check_area",
@@ -61,6 +62,7 @@ _PLUGINS = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+_READING = "reading the image"
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
@@ -91,8 +93,9 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
     """
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
-        with listening(), _PIL_LOCK, decoding_errors():
-            check_single(image, limits)
+        deadline = Deadline(limits.decode_seconds, _READING)
+        with listening(), _PIL_LOCK, decoding_errors(), watched(image, deadline):
+            check_single(image, limits, deadline)
             image.getexif()
             return upright_size(image)
     height, width = array_size(as_array(image))
@@ -101,7 +104,11 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
 
 
 def load_image(
-    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+    image: Source | Image.Image | Any,
+    *,
+    alpha: Alpha = "drop",
+    limits: Limits | None = None,
+    deadline: Deadline | None = None,
 ) -> np.ndarray:
     """Decodes an image, turned upright as its EXIF orientation says.
 
@@ -110,6 +117,7 @@ def load_image(
             (H, W), or with the channels first where that is unambiguous: uint8, bool, or floats in [0, 1].
         alpha: What happens to transparency.
         limits: Upper limits.
+        deadline: Of the clip that it is a frame of; one of its own by default.
 
     Returns:
         Picture of shape (H, W, 3), uint8 RGB, contiguous; it may be read-only.
@@ -117,7 +125,7 @@ def load_image(
     Raises:
         InputError: An array or PIL image has a form that is no image.
         MediaError: The file is no image, is broken, or holds several pictures.
-        LimitError: It is larger than a limit.
+        LimitError: It is larger than a limit, or takes too long.
 
     Warns:
         VLM2VecWarning: Pillow or libtiff found something broken in it, and read on.
@@ -126,21 +134,26 @@ def load_image(
         >>> load_image(Image.new("L", (3, 2), 7)).shape
         (2, 3, 3)
     """
-    return np.asarray(load_picture(image, alpha=alpha, limits=limits))
+    return np.asarray(load_picture(image, alpha=alpha, limits=limits, deadline=deadline))
 
 
 def load_picture(
-    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+    image: Source | Image.Image | Any,
+    *,
+    alpha: Alpha = "drop",
+    limits: Limits | None = None,
+    deadline: Deadline | None = None,
 ) -> Image.Image | np.ndarray:
     """As `load_image`, without the copy from a PIL image, in RGB, to an array; `fit` takes either."""
-    raise_if_cancelled()
     limits = limits or Limits()
+    deadline = deadline or Deadline(limits.decode_seconds, "decoding the image")
+    deadline.check()
     picture: Image.Image | np.ndarray
     with listening() as messages:
         if isinstance(image, Source):
-            picture = _load_source(image, alpha, limits)
+            picture = _load_source(image, alpha, limits, deadline)
         elif isinstance(image, Image.Image):
-            picture = _load_pil(image, alpha, limits)
+            picture = _load_pil(image, alpha, limits, deadline)
         else:
             array = as_array(image)
             height, width = array_size(array)
@@ -150,24 +163,27 @@ def load_picture(
     return picture
 
 
-def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
-    with _opened(source, limits) as (picture, file):
-        check_single(picture, limits)
+def _load_source(source: Source, alpha: Alpha, limits: Limits, deadline: Deadline) -> Image.Image:
+    with _opened(source, limits, deadline) as (picture, file):
+        check_single(picture, limits, deadline)
         _decode_in_place(picture)
+        reading_in_steps(picture)
         clear = transparent_pixels(picture, file) if alpha == "white" else None
         picture.load()
+        deadline.check()
         if clear is not None:
             picture.putalpha(Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255))))
         transposition = _transposition(picture)
         return to_rgb(picture if transposition is None else picture.transpose(transposition), alpha)
 
 
-def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
+def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits, deadline: Deadline) -> Image.Image:
     check_area(image.width, image.height, limits)
     with decoding_errors():
-        with _PIL_LOCK:
-            check_single(image, limits)
+        with _PIL_LOCK, watched(image, deadline):
+            check_single(image, limits, deadline)
             level = transparent_level(image)
+            reading_in_steps(image)
             image.load()
             transposition = _transposition(image)
         if level is not None:
@@ -177,30 +193,37 @@ def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
 
 
 @contextmanager
-def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image]:
+def open_image(source: Source, *, limits: Limits, deadline: Deadline | None = None) -> Iterator[Image.Image]:
     """Opens an image file and reads its header; whatever a decoder raises inside is a MediaError.
+
+    Args:
+        source: The file.
+        limits: Upper limits.
+        deadline: What it asks when it is read; one of its own by default.
 
     Raises:
         MediaError: It is no image.
-        LimitError: It is larger than a limit.
+        LimitError: It is larger than a limit, or takes too long.
     """
-    with _opened(source, limits) as (picture, _):
+    with _opened(source, limits, deadline or Deadline(limits.decode_seconds, _READING)) as (picture, _):
         yield picture
 
 
 @contextmanager
-def _opened(source: Source, limits: Limits | None) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def _opened(source: Source, limits: Limits, deadline: Deadline) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """The same, and the file that it is in."""
     if source.is_folder:
         raise MediaError("this is a folder, not an image", fix="Pass it as a video.")
-    with source.open() as file, picture_in(file, source.signature_of(file), limits=limits) as picture:
-        yield picture, file
+    with source.open() as file:
+        signature = source.signature_of(file)
+        with picture_in(file, signature, limits=limits, deadline=deadline) as (picture, readable):
+            yield picture, readable
 
 
 @contextmanager
 def picture_in(
-    file: BinaryIO, signature: Signature | None, *, limits: Limits | None
-) -> Iterator[Image.Image]:
+    file: BinaryIO, signature: Signature | None, *, limits: Limits | None, deadline: Deadline
+) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """The same for the content of a file that is open already."""
     if limits is not None:
         check_bytes(file.seek(0, io.SEEK_END), limits)
@@ -209,8 +232,9 @@ def picture_in(
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
+    asking = cast("BinaryIO", WatchedFile(file, deadline))
     with decoding_errors():
-        readable = without_large_comments(file) if signature.label == "PNG" else file
+        readable = without_large_comments(asking) if signature.label == "PNG" else asking
         readable.seek(0)
     with listening(), decoding_errors(), Image.open(readable, formats=[signature.label.upper()]) as picture:
         if limits is not None:
@@ -218,7 +242,7 @@ def picture_in(
         level = transparent_level(picture)
         if level is not None:
             picture.info["transparency"] = level
-        yield picture
+        yield picture, asking
 
 
 @contextmanager
@@ -293,38 +317,44 @@ def moves(picture: Image.Image) -> bool:
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def check_single(picture: Image.Image, limits: Limits) -> None:
+def check_single(picture: Image.Image, limits: Limits, deadline: Deadline) -> None:
     """Raises MediaError where there are several pictures; of a TIFF with copies, the main one is shown then.
 
     Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). One
     that the caller has sought stays.
 
     Raises:
-        LimitError: The main one is larger than a limit.
+        LimitError: The main one is larger than a limit, or there are too many copies.
     """
     if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
-    if picture.format != "TIFF" or getattr(picture, "n_frames", 1) == 1:
+    if picture.format != "TIFF" or not hasattr(picture, "tag_v2"):
         return
     sought = picture.tell()
-    pages = _main_pages(picture)
+    pages, count = _main_pages(picture, deadline)
     picture.seek(sought or pages[0] if len(pages) == 1 else sought)
-    if len(pages) != 1:
-        raise MediaError(
-            f"the TIFF has {len(pages) or getattr(picture, 'n_frames', 1)} pages",
-            fix="Pass its pages as single images.",
-        )
+    if len(pages) != 1 and count > 1:
+        raise MediaError("the TIFF has several pages", fix="Pass its pages as single images.")
     check_area(picture.width, picture.height, limits)
 
 
-def _main_pages(picture: Any) -> list[int]:
-    """Numbers of a TIFF's pictures that are neither smaller copies nor masks."""
-    pages = []
-    for page in range(picture.n_frames):
-        picture.seek(page)
+def _main_pages(picture: Any, deadline: Deadline) -> tuple[list[int], int]:
+    """Numbers of a TIFF's first two pictures that are neither smaller copies nor masks, and how many it has.
+
+    No more pages are read than that takes: Pillow counts them in the square of their number.
+    """
+    pages: list[int] = []
+    count = 0
+    while len(pages) < 2:
+        deadline.check()
+        try:
+            picture.seek(count)
+        except EOFError:
+            break
         if not int(picture.tag_v2.get(_SUBFILE_TYPE, 0)) & (_SMALLER | _MASK):
-            pages.append(page)
-    return pages
+            pages.append(count)
+        count += 1
+    return pages, count
 
 
 def check_bytes(size: int, limits: Limits) -> None:

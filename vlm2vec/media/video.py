@@ -158,11 +158,12 @@ def _pictures(
 
 
 def _animation(source: Source, sampling: Sampling, limits: Limits, *, timed: bool) -> ClipShape:
-    with open_image(source, limits=limits) as picture:
+    deadline = Deadline(limits.decode_seconds, "reading the animation")
+    with open_image(source, limits=limits, deadline=deadline) as picture:
         height, width = picture.height, picture.width
         if not timed:
             return ClipShape(len(sampling.choose_untimed(frame_count(picture))), height, width)
-        times, duration, _ = frame_times(picture, Deadline(limits.decode_seconds, "reading the animation"))
+        times, duration, _ = frame_times(picture, deadline)
     chosen = tuple(times[i] for i in sampling.choose(times, duration))
     return ClipShape(len(chosen), height, width, chosen)
 

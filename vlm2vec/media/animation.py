@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlm2vec.errors import MediaError, VLM2VecWarning
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.frames import Frames
+from vlm2vec.media.frames import FitFrame, Frames, whole
 from vlm2vec.media.heard import listening, warn_of
 from vlm2vec.media.image import decoding_errors, open_image
 from vlm2vec.media.limits import Limits
@@ -35,7 +35,15 @@ def is_animation(source: Source) -> bool:
     return signature.label == "GIF" or kind(source) == "video"
 
 
-def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: Limits) -> Frames:
+def read_animation(
+    source: Source,
+    sampling: Sampling,
+    *,
+    alpha: Alpha,
+    limits: Limits,
+    fit: FitFrame = whole,
+    deadline: Deadline | None = None,
+) -> Frames:
     """The chosen frames of an animation, as Pillow composes them.
 
     Args:
@@ -43,8 +51,10 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
         sampling: Which frames.
         alpha: What happens to transparency.
         limits: Upper limits.
+        fit: Resizes each when it is decoded.
+        deadline: For everything that is done with the file; one of its own by default.
     """
-    deadline = Deadline(limits.decode_seconds, "decoding the animation")
+    deadline = deadline or Deadline(limits.decode_seconds, "decoding the animation")
     frames: dict[int, np.ndarray] = {}
     with listening() as messages, open_image(source, limits=limits, deadline=deadline) as picture:
         # By number alone the choice is known before the times are, and stands if no frame is damaged.
@@ -52,7 +62,7 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
 
         def keep(i: int) -> None:
             if i in expected:
-                frames[i] = np.asarray(to_rgb(picture, alpha))
+                frames[i] = fit(to_rgb(picture, alpha), len(expected))
 
         times, duration, problem = frame_times(picture, deadline, keep)
         expected = sampling.choose(times, duration)

@@ -295,6 +295,23 @@ def test_an_animation_is_not_silently_its_first_frame(kind):
     assert load_image(picture.copy()).shape == (30, 40, 3)
 
 
+@pytest.mark.parametrize("size", [(1, 1_000_001), (1_000_001, 1)])
+def test_a_side_that_costs_more_than_its_pixels_is_refused(size):
+    data = image_bytes(Image.new("1", size))
+    for given in (Source.from_bytes(data), Image.open(io.BytesIO(data)), np.zeros(size, np.uint8)):
+        for action in (load_image, image_size):
+            with pytest.raises(
+                LimitError, match=r"1,000,000 pixels on a side .* raise Limits\.max_image_pixels"
+            ):
+                action(given)
+    assert sorted(image_size(given, limits=Limits(max_image_pixels=10**8))) == sorted(size)
+
+
+def test_sides_that_a_jpeg_may_have_are_taken():
+    data = image_bytes(Image.new("1", (1, 65_535)))
+    assert load_image(Source.from_bytes(data), limits=Limits(max_image_pixels=65_535)).shape == (65_535, 1, 3)
+
+
 def test_a_tiff_with_pages_is_not_silently_its_first_page():
     data = image_bytes(random_picture(), "TIFF", save_all=True, append_images=[random_picture()] * 2)
     with pytest.raises(MediaError, match="several pages"):

@@ -63,6 +63,11 @@ _PLUGINS = (
     WebPImagePlugin,
 )
 _READING = "reading the image"
+# Pillow holds a pointer to each row, and to resize a side it needs four weights of 8 bytes for each of its
+# pixels: 3 GiB for 1 x 64 million of them. Beside rows of this many pixels that is little. Sides that a JPEG
+# may have are always taken.
+_NARROW_SIDE = 64
+_LONG_SIDE = 65_535
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
@@ -367,11 +372,17 @@ def check_bytes(size: int, limits: Limits) -> None:
 
 
 def check_area(width: int, height: int, limits: Limits) -> None:
-    """Raises LimitError for too many pixels, and InputError for none."""
+    """Raises LimitError for too many pixels, or a side that costs more than they do; InputError for none."""
     if width < 1 or height < 1:
         raise InputError(f"the image is {width} x {height} pixels", fix="Pass one with at least one pixel.")
     if width * height > limits.max_image_pixels:
         raise LimitError(
             f"the image is {width} x {height}, more than {limits.max_image_pixels:,} pixels",
             fix="Make it smaller, or raise Limits.max_image_pixels.",
+        )
+    longest = max(_LONG_SIDE, limits.max_image_pixels // _NARROW_SIDE)
+    if max(width, height) > longest:
+        raise LimitError(
+            f"the image is {width} x {height}, and more than {longest:,} pixels on a side take much memory",
+            fix="Crop it, or raise Limits.max_image_pixels.",
         )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
@@ -65,8 +64,7 @@ def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling, fit: FitFrame)
         times = index.seconds(available, sampling.rule)
         chosen = [available[i] for i in sampling.choose(times, index.duration(sampling.rule))]
         missing = [stamp for stamp in chosen if stamp not in pictures]
-        fit_one = partial(fit, count=len(chosen))
-        pictures.update(_side_by_side(reader, list(reader.runs(missing)), fit_one))
+        pictures.update(_side_by_side(reader, list(reader.runs(missing)), _one_of(len(chosen), fit)))
         lost = [stamp for stamp in missing if stamp not in pictures]
         if not lost:
             problem = index.problem
@@ -110,6 +108,10 @@ def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     else:
         across, down = a, d
     return np.ascontiguousarray(rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+def _one_of(count: int, fit: FitFrame) -> _FitOne:
+    return lambda frame: fit(frame, count)
 
 
 def _side_by_side(reader: _Reader, runs: list[list[int]], fit: _FitOne) -> dict[int, np.ndarray]:

@@ -75,7 +75,7 @@ def test_several_devices_share_the_work(
         asked.append((model, devices))
         raise InputError("that is enough")
 
-    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device: device)
+    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device, limits: device)
     monkeypatch.setattr("vlm2vec.mmeb.evaluation.evaluate", evaluate)
     assert run("run", "-t", "mini", *(["--device", given] if given else []))[0] == 1
     assert asked == [(first, others)]
@@ -104,7 +104,7 @@ def test_settings_of_the_model_are_passed_on(
         asked.append((model, {name: arguments[name] for name in known}))
         raise InputError("that is enough")
 
-    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device: "vlm2vec")
+    monkeypatch.setattr("vlm2vec.cli.mmeb.load", lambda model, profile, device, limits: "vlm2vec")
     monkeypatch.setattr("vlm2vec.cli.mmeb.load_multi_vector", lambda model, device: f"{model} on {device}")
     monkeypatch.setattr("vlm2vec.mmeb.evaluation.evaluate", evaluate)
     assert run("run", "-t", "mini", "--device", "cpu", *given)[0] == 1
@@ -115,8 +115,8 @@ def test_settings_of_the_model_are_passed_on(
     ("given", "words"),
     [
         (["--multi-vector"], "It needs MODEL"),
-        (["a/colpali", "--multi-vector", "--prompts", "profile"], "neither --profile nor --prompts"),
-        (["a/colpali", "--multi-vector", "--profile", "vlm2vec-v2"], "neither --profile nor --prompts"),
+        (["a/colpali", "--multi-vector", "--prompts", "profile"], "neither --profile, --prompts nor"),
+        (["a/colpali", "--multi-vector", "--profile", "vlm2vec-v2"], "neither --profile, --prompts nor"),
         (["--frames", "last"], "--frames"),
         (["--frames", "0"], "--frames"),
         (["--frames", "first"], "first is for --multi-vector"),

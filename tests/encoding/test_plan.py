@@ -121,7 +121,7 @@ def decoding_is_impossible(*, but_animations: bool = False) -> Iterator[None]:
             "load_picture",
             "render_page",
             "fit",
-            "fit_frames",
+            "FrameFit",
             "patchify",
         ):
             patch.setattr(prepare, name, refuse)

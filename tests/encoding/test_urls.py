@@ -120,6 +120,25 @@ def test_urls_are_fetched_beside_the_model_and_let_go_of_with_their_batch(
     assert held() == 0
 
 
+def test_what_a_url_led_to_is_let_go_of_when_it_is_decoded_and_not_with_its_batch(
+    server: str, model: VLM2Vec, held: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    finished = ahead._finished
+
+    def noted(batch: Any, decoded: Any, *given: Any, **options: Any) -> Any:
+        for future in decoded.values():
+            future.result()
+        left.append(held())
+        return finished(batch, decoded, *given, **options)
+
+    monkeypatch.setattr(ahead, "_finished", noted)
+    monkeypatch.setattr(model, "engine_settings", replace(model.engine_settings, prepare_ahead=False))
+    model.encode([{"image": f"{server}/{number}"} for number in range(4)])
+    assert [count for count in left if count] == []
+    assert left
+
+
 def test_one_url_of_equal_inputs_is_fetched_once(
     server: str, model: VLM2Vec, threads: list[threading.Thread]
 ) -> None:

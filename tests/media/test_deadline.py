@@ -10,6 +10,7 @@ from vlm2vec.media.container import ClipFile
 from vlm2vec.media.deadline import Cancelled, Deadline, cancellable, raise_if_cancelled
 from vlm2vec.media.frames import sample_frames
 from vlm2vec.media.image import load_image
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf import render_page
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.sampling import Sampling
@@ -93,5 +94,90 @@ def test_the_innermost_block_counts_and_ends():
 
 
 def test_the_time_limit_is_named():
-    with pytest.raises(LimitError, match=r"working took longer than -1 s\. Raise Limits.decode_seconds"):
+    with pytest.raises(
+        LimitError, match=r"took longer than -1 s of the processor\. Raise Limits.decode_seconds"
+    ):
         Deadline(-1, "working").check()
+
+
+class Clocks:
+    """A clock, and a processor's time for each thread, that go on only when they are told to."""
+
+    def __init__(self, monkeypatch):
+        self.now, self._spent = 0.0, threading.local()
+        monkeypatch.setattr("vlm2vec.media.deadline.time", self)
+
+    def monotonic(self):
+        return self.now
+
+    def thread_time(self):
+        return getattr(self._spent, "seconds", 0.0)
+
+    def compute(self, seconds):
+        self._spent.seconds = self.thread_time() + seconds
+        self.now += seconds
+
+
+def test_a_busy_machine_does_not_refuse_a_sound_clip(monkeypatch):
+    class Busy(Clocks):
+        def monotonic(self):
+            self.now += 1
+            return self.now
+
+    clock = Busy(monkeypatch)
+    limits = Limits(decode_seconds=20)
+    assert len(read_frames(Source.from_bytes(clip_bytes()), Sampling(None), limits=limits).frames) == 60
+    assert clock.now > 20
+
+
+def test_what_computes_too_long_stops(monkeypatch):
+    clocks = Clocks(monkeypatch)
+    deadline = Deadline(2, "working")
+    clocks.compute(1.5)
+    deadline.check()
+    clocks.compute(1)
+    with pytest.raises(LimitError, match="longer than 2 s of the processor"):
+        deadline.check()
+
+
+def test_the_threads_of_one_input_count_together(monkeypatch):
+    clocks = Clocks(monkeypatch)
+    deadline = Deadline(2, "working")
+
+    def work():
+        clocks.compute(5)  # on other inputs, before this one
+        deadline.check()
+        clocks.compute(1.5)
+        deadline.check()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(LimitError, match="longer than 2 s"):
+        pool.submit(work).result()
+
+
+def test_computing_of_other_threads_does_not_count(monkeypatch):
+    clocks = Clocks(monkeypatch)
+    deadline = Deadline(2, "working")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(clocks.compute, 100).result()
+    deadline.check()
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(2, 300), (60, 600)])
+def test_what_hangs_stops_by_the_clock(monkeypatch, seconds, most):
+    clocks = Clocks(monkeypatch)
+    deadline = Deadline(seconds, "working")
+    clocks.now = most
+    deadline.check()
+    clocks.now = most + 1
+    with pytest.raises(LimitError, match=f"longer than {most} s, most of which it waited"):
+        deadline.check()
+
+
+def test_ffmpeg_decodes_in_the_thread_that_asks():
+    source = Source.from_bytes(clip_bytes())
+    with ClipFile(source, limits=Limits(), deadline=Deadline(60, "decoding")) as clip:
+        for packet in clip.packets():
+            clip.decode(packet)
+        assert clip.stream.codec_context.thread_count == 1

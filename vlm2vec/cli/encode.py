@@ -12,10 +12,12 @@ import typer
 
 from vlm2vec.atomic_write import replacing
 from vlm2vec.cli.files import Item, items_of, printable, reason
+from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.report import err, out, print_broken
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.media.limits import Limits
 
 EPILOG = "[bold]Example:[/bold] vlm2vec encode photo.jpg clip.mp4 report.pdf --pages --output vectors.npz"
 
@@ -27,6 +29,7 @@ class OnError(StrEnum):
     NAN = "nan"
 
 
+@with_limits
 def encode(
     files: Annotated[list[Path], typer.Argument(help="Images, videos, PDFs, and .txt or .md texts.")],
     *,
@@ -42,6 +45,7 @@ def encode(
         str | None, typer.Option(help="What to represent the files for.", show_default="the model's own")
     ] = None,
     truncate: Truncate = False,
+    limits: Limits,
 ) -> None:
     """Write the vectors of files to an .npz file.
 
@@ -56,10 +60,10 @@ def encode(
             raise typer.BadParameter(what, param_hint="FILES")
     strict = on_error is OnError.RAISE
     broken: dict[str, str] = {}
-    items = [item for path in files for item in _items(path, broken, pages=pages, strict=strict)]
+    items = [item for path in files for item in _items(path, broken, limits, pages=pages, strict=strict)]
     if all(item.full_name in broken for item in items):
         _end_without_vectors(broken)
-    encoder = load(model, profile)
+    encoder = load(model, profile, limits=limits)
 
     def note(index: int, error: VLM2VecError) -> None:
         broken[items[index].full_name] = reason(error)
@@ -86,9 +90,9 @@ def encode(
     raise typer.Exit(3 if broken else 0)
 
 
-def _items(path: Path, broken: dict[str, str], *, pages: bool, strict: bool) -> list[Item]:
+def _items(path: Path, broken: dict[str, str], limits: Limits, *, pages: bool, strict: bool) -> list[Item]:
     try:
-        return items_of(path, printable(path), pages=pages)
+        return items_of(path, printable(path), pages=pages, limits=limits)
     except VLM2VecError as error:
         if strict:
             raise

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.cli.limits import as_options
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.pdf import counted_pages
 from vlm2vec.media import probe
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source
 
 __all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "printable", "reason"]
@@ -66,7 +68,7 @@ class Collection:
     unknown: Counter[str] = field(default_factory=Counter)
 
 
-def collect(folder: Path) -> Collection:
+def collect(folder: Path, limits: Limits | None = None) -> Collection:
     """Everything in a folder and below it; names that start with a dot are left out."""
     found = Collection()
 
@@ -76,7 +78,7 @@ def collect(folder: Path) -> Collection:
     for path in _walk(folder, unreadable):
         name = printable(path.relative_to(folder))
         try:
-            found.items += items_of(path, name)
+            found.items += items_of(path, name, limits=limits)
         except VLM2VecError as error:
             if path.suffix.lower() in MEDIA_SUFFIXES:
                 found.broken[name] = reason(error)
@@ -85,16 +87,17 @@ def collect(folder: Path) -> Collection:
     return found
 
 
-def items_of(path: Path, name: str, *, pages: bool = True) -> list[Item]:
+def items_of(path: Path, name: str, *, pages: bool = True, limits: Limits | None = None) -> list[Item]:
     """One item for a file; for a PDF one per page, unless `pages` is false.
 
     Raises:
         MediaError: The file is missing, empty, broken or of no known kind.
+        LimitError: A PDF has too many pages.
     """
     kind = probe.kind(Source.from_path(path))
     if kind != "pdf" or not pages:
         return [Item(name, path, kind, path)]
-    return [Item(name, path, kind, page, page=page.page) for page in counted_pages(path)]
+    return [Item(name, path, kind, page, page=page.page) for page in counted_pages(path, limits)]
 
 
 def reason(error: VLM2VecError) -> str:
@@ -107,7 +110,7 @@ def fix_of(error: VLM2VecError) -> str:
     """What to change; where the error's own words are for Python, those for the command line."""
     if error.cause == "the PDF is encrypted":
         return "The command line cannot open it; in Python, pdf_pages(path, password=...) does."
-    return error.fix.replace("pass root=.", "pass --root.")
+    return as_options(error.fix.replace("pass root=.", "pass --root."))
 
 
 def printable(path: Path) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import ProfileName, load
 from vlm2vec.cli.output import check_folder
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
 from vlm2vec.launch import launched
+from vlm2vec.media.limits import Limits
 
 if TYPE_CHECKING:
     from vlm2vec.training import FitSettings, Mixture
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 EPILOG = "[bold]Example:[/bold] vlm2vec fit pets.yaml --root data --output pets-model --print-plan"
 
 
+@with_limits
 def fit(
     config: Annotated[str, typer.Argument(help="A mixture's YAML file, or the name of a recipe.")],
     *,
@@ -63,6 +66,7 @@ def fit(
         str | None,
         typer.Option(help="Where to train, such as cuda or cpu.", show_default="a GPU if there is one"),
     ] = None,
+    limits: Limits,
 ) -> None:
     """Train a model on the sources that a YAML file names.
 
@@ -102,7 +106,7 @@ def fit(
         mixture = mixture.checked(show_progress_bar=settings.show_progress_bar is not False)
         given["check_rows"] = False
     check_negatives(mixture, settings)
-    result = load(name, profile, device).fit(mixture, output_dir=folder, resume=resume, **given)
+    result = load(name, profile, device, limits).fit(mixture, output_dir=folder, resume=resume, **given)
     if first:
         out.print(str(result), soft_wrap=True, markup=False)
     raise typer.Exit(3 if result.skipped and count == 1 else 0)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vlm2vec.cli import mmeb_data, mmeb_report
+from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.log import log_lines
 from vlm2vec.cli.model import ProfileName, load, load_multi_vector
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
+from vlm2vec.media.limits import Limits
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb import Results
@@ -38,6 +40,7 @@ Tasks = Annotated[
 @app.command(
     epilog="[bold]Example:[/bold] vlm2vec mmeb run VLM2Vec/VLM2Vec-V2.0 -t visdoc --data DATA -o out"
 )
+@with_limits
 def run(
     model: Annotated[
         str | None,
@@ -101,6 +104,7 @@ def run(
             show_default="a GPU if there is one",
         ),
     ] = None,
+    limits: Limits,
 ) -> None:
     """Score a model on tasks, and print a table.
 
@@ -115,9 +119,9 @@ def run(
     first = devices[0] if devices else None
     settings: dict[str, Any] = {"prompts": prompts, "frames": _frames(frames)}
     if not multi_vector:
-        loaded: Any = load(model, profile, first)
-    elif model is None or profile or prompts:
-        what = "It needs MODEL, and goes with neither --profile nor --prompts."
+        loaded: Any = load(model, profile, first, limits)
+    elif model is None or profile or prompts or limits != Limits():
+        what = "It needs MODEL, and goes with neither --profile, --prompts nor limits."
         raise typer.BadParameter(what, param_hint="--multi-vector")
     else:
         loaded = load_multi_vector(model, first)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from vlm2vec.cli.report import err
+from vlm2vec.media.limits import Limits
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -31,12 +32,17 @@ Truncate: TypeAlias = Annotated[
 ]
 
 
-def load(model: str | None = None, profile: str | None = None, device: str | None = None) -> VLM2Vec:
+def load(
+    model: str | None = None,
+    profile: str | None = None,
+    device: str | None = None,
+    limits: Limits | None = None,
+) -> VLM2Vec:
     """The model."""
     with _loading():
         from vlm2vec import VLM2Vec
 
-        return VLM2Vec(model, profile=profile, device=device)
+        return VLM2Vec(model, profile=profile, device=device, limits=limits)
 
 
 def load_multi_vector(model: str, device: str | None = None) -> MultiVectorEncoder:

@@ -16,6 +16,7 @@ from vlm2vec.cli.ranking import Ranked
 from vlm2vec.errors import VLM2VecWarning
 from vlm2vec.gallery import THUMBNAIL_PIXELS, Hit, Ranking, write_gallery
 from vlm2vec.media.image import load_image
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf import render_page
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.source import Source
@@ -34,6 +35,7 @@ def write_results(
     title: str,
     note: str = "",
     answers: Mapping[str, Item] | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Write rankings as a gallery.
 
@@ -43,39 +45,43 @@ def write_results(
         title: Heading of the page.
         note: A sentence below it.
         answers: The right answers by query, where they are known.
+        limits: What one input may cost.
     """
     answers = answers or {}
     rankings = [
-        Ranking(query, [_hit(row, path.parent, right=row.item is answers.get(query)) for row in ranked])
+        Ranking(
+            query, [_hit(row, path.parent, limits, right=row.item is answers.get(query)) for row in ranked]
+        )
         for query, ranked in results
     ]
     write_gallery(path, rankings, title=title, note=note, footer=f"Made by vlm2vec {__version__}.")
 
 
-def _hit(row: Ranked, folder: Path, *, right: bool) -> Hit:
+def _hit(row: Ranked, folder: Path, limits: Limits | None, *, right: bool) -> Hit:
     item = row.item
     return Hit(
         rank=row.rank,
         score=row.score,
         name=item.name,
         kind=item.label,
-        frames=_frames(item),
+        frames=_frames(item, limits),
         excerpt=_excerpt(item),
         link=_link(item, folder),
         right=right,
     )
 
 
-def _frames(item: Item) -> list[Image.Image]:
+def _frames(item: Item, limits: Limits | None) -> list[Image.Image]:
     source = Source.from_path(item.path)
     if item.page is not None:
-        return [Image.fromarray(render_page(source, item.page, THUMBNAIL))]
+        return [Image.fromarray(render_page(source, item.page, THUMBNAIL, limits=limits))]
     if item.kind == "image":
-        return [Image.fromarray(load_image(source, alpha="white"))]
+        return [Image.fromarray(load_image(source, alpha="white", limits=limits))]
     if item.kind == "video":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VLM2VecWarning)  # encoding has said it already
-            return [Image.fromarray(frame) for frame in read_frames(source, alpha="white").frames]
+            frames = read_frames(source, alpha="white", limits=limits).frames
+            return [Image.fromarray(frame) for frame in frames]
     return []
 
 

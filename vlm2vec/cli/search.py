@@ -10,15 +10,18 @@ from typing import Annotated
 import typer
 
 from vlm2vec.cli.files import collect
+from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import checked_output
 from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, print_broken, print_ranking, print_unknown
+from vlm2vec.media.limits import Limits
 
 EPILOG = '[bold]Example:[/bold] vlm2vec search "a red circle moving left" holiday --top 5 --html found.html'
 
 
+@with_limits
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in words.")],
     folder: Annotated[
@@ -34,6 +37,7 @@ def search(
         str | None, typer.Option(help="What to find for the query.", show_default="the model's own")
     ] = None,
     truncate: Truncate = False,
+    limits: Limits,
 ) -> None:
     """Rank a folder's images, videos, texts and PDF pages for a query.
 
@@ -45,11 +49,11 @@ def search(
         raise typer.BadParameter("The query is empty.", param_hint="QUERY")
     if html:
         checked_output(html, "--html", replace=True)
-    found = collect(folder)
+    found = collect(folder, limits)
     broken = dict(found.broken)
     ranked: list[Ranked] = []
     if found.items:
-        encoder = load(model, profile)
+        encoder = load(model, profile, limits=limits)
         # Before the files, which may take hours: a query that cannot be embedded is reported at once.
         vector = encoder.encode_query(
             query, instruction=instruction, truncate=truncate, show_progress_bar=False
@@ -63,7 +67,7 @@ def search(
     elif ranked:
         print_ranking(query, ranked)
     if html and ranked:
-        write_results(html, [(query, ranked)], title="vlm2vec search", note=f"In {folder}")
+        write_results(html, [(query, ranked)], title="vlm2vec search", note=f"In {folder}", limits=limits)
         err.print(f"Gallery: {html}", soft_wrap=True, markup=False)
     print_unknown(found.unknown)
     print_broken(broken)

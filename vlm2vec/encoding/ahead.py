@@ -13,11 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from vlm2vec.encoding.batches import Batch
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
+from vlm2vec.encoding.prompt import Media
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
 from vlm2vec.inputs.parts import Input
@@ -105,7 +107,8 @@ class Workers:
                 if isinstance(planned, Planned)
                 for key, piece in planned.media.items()
             }
-            waiting.append((batch, {key: self._submit(preparer.decode, part) for key, part in media.items()}))
+            decode = preparer.decode if again else partial(_decode_and_release, preparer)
+            waiting.append((batch, {key: self._submit(decode, part) for key, part in media.items()}))
             while len(waiting) > (self._ahead if batch.inputs else 0):
                 yield _finished(*waiting.popleft(), preparer, again=again)
         while waiting:
@@ -129,6 +132,13 @@ class Workers:
             raise Cancelled
         with cancellable(self._stop):
             return work(item)
+
+
+def _decode_and_release(preparer: Preparer, part: Media) -> Visual | VLM2VecError:
+    """As `Preparer.decode`; what the URLs of the medium led to is not held until its batch is computed."""
+    visual = preparer.decode(part)
+    release(Input((part,)))
+    return visual
 
 
 def _finished(

@@ -17,11 +17,19 @@ Grid: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Tokens of a text; `floor` is how many of the first truncation must leave, `tail` of the last."""
+    """Tokens of a text.
+
+    Attributes:
+        ids: The tokens.
+        floor: How many of the first truncation must leave.
+        tail: How many of the last.
+        is_part: Whether there are more between the first and the last.
+    """
 
     ids: Sequence[int]
     floor: int
     tail: int = 0
+    is_part: bool = False
 
     @property
     def tokens(self) -> int:
@@ -101,8 +109,9 @@ def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) 
         excess -= cut
         shortened[index] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
     if excess > 0:
+        least = "at least " if any(isinstance(one, TextPiece) and one.is_part for one in pieces) else ""
         raise ContextLengthError(
-            f"the input has {total:,} tokens, and the model's context holds {max_tokens:,}",
+            f"the input has {least}{total:,} tokens, and the model's context holds {max_tokens:,}",
             fix="Shorten the text, as encode(..., truncate=True) and --truncate of `vlm2vec encode` and "
             "`vlm2vec search` do, or give fewer pages, frames or max_pixels.",
         )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
@@ -23,6 +24,7 @@ from vlm2vec.encoding.clips import (
     sampling_of,
     unfolded,
 )
+from vlm2vec.encoding.long_text import LongTexts
 from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
@@ -41,7 +43,8 @@ __all__ = ["Failed", "Planned", "Planner"]
 
 Prompt: TypeAlias = list[Words | MediaPiece]
 
-_TOKENISED_AT_ONCE = 128  # texts; their tokens come as Python lists, and of many texts that is megabytes
+# Texts, and characters but for the last text; their tokens come as Python lists, and that is megabytes.
+_TOKENISED_AT_ONCE = 128, 200_000
 
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
 _TOKENISING = threading.Lock()
@@ -189,24 +192,42 @@ class Planner:
         pieces: dict[Words, TextPiece] = {}
         texts = dict.fromkeys(words)
         for plain in (True, False):
-            kind = [text for text in texts if isinstance(text, Plain) == plain]
+            kind: dict[Words, Words] = {}
+            for text in texts:
+                if isinstance(text, Plain) != plain:
+                    continue
+                shortened = self._long_texts.shortened(text)
+                if shortened is None:
+                    pieces[text] = self._too_long
+                else:
+                    kind[text] = shortened
             # Something of the text itself must be left, not its instruction alone.
-            uncut = [_uncut(text) for text in kind]
+            uncut = [_uncut(text) for text in kind.values()]
             ends = list(dict.fromkeys(end for both in uncut for end in both))
-            ids = self._token_ids([text.text for text in kind], plain=plain)
+            ids = self._token_ids([text.text for text in kind.values()], plain=plain)
             kept = dict(zip(ends, map(len, self._token_ids(ends, plain=plain)), strict=True))
-            for text, token_ids, (head, tail) in zip(kind, ids, uncut, strict=True):
+            for (text, shortened), token_ids, (head, tail) in zip(kind.items(), ids, uncut, strict=True):
                 floor = min(len(token_ids), kept[head] + 1) if plain else len(token_ids)
-                pieces[text] = TextPiece(token_ids, floor, kept[tail])
+                pieces[text] = TextPiece(token_ids, floor, kept[tail], is_part=shortened is not text)
         return pieces
+
+    @cached_property
+    def _long_texts(self) -> LongTexts:
+        return LongTexts(self.tokenizer, self.max_tokens, self._token_ids)
+
+    @property
+    def _too_long(self) -> TextPiece:
+        """In place of a text that is too long to be tokenised: more than the context, and none may be cut."""
+        count = self.max_tokens + 1
+        return TextPiece(array("i", [0]) * count, count, is_part=True)
 
     def _token_ids(self, texts: list[str], *, plain: bool) -> list[Sequence[int]]:
         ids: list[Sequence[int]] = []
-        for start in range(0, len(texts), _TOKENISED_AT_ONCE):
+        for some in _some_at_a_time(texts):
             with _TOKENISING:
                 # verbose=False: transformers would warn of a long text beside our own error.
                 encoded = self.tokenizer(
-                    texts[start : start + _TOKENISED_AT_ONCE],
+                    some,
                     add_special_tokens=False,
                     split_special_tokens=plain,
                     return_attention_mask=False,
@@ -277,6 +298,18 @@ def _measured_prompt(
     except VLM2VecError as error:
         release(item)
         return error.at(item.index, item.describe())
+
+
+def _some_at_a_time(texts: Iterable[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    most, characters = _TOKENISED_AT_ONCE
+    for text in texts:
+        some.append(text)
+        if len(some) == most or sum(map(len, some)) > characters:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _uncut(text: Words) -> tuple[str, str]:

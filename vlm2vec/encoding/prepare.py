@@ -21,7 +21,7 @@ from vlm2vec.media.frames import Frames, sample_frames
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.patches import patchify
 from vlm2vec.media.pdf import render_page
-from vlm2vec.media.resize import fit, fit_frames
+from vlm2vec.media.resize import FrameFit, fit
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
 
@@ -221,13 +221,13 @@ class Preparer:
         """The pixels of a clip, `(frames, H, W, 3)`, and where they are asked for its seconds."""
         profile, limits = self.planner.profile, self.planner.limits
         read: Callable[..., Frames] = read_frames if isinstance(clip.content, Source) else sample_frames
+        of_file = is_sized_as_file(clip, profile)
         frames = read(
             clip.content,
             sampling_of(clip, profile),
             alpha=profile.pixels.alpha,
             limits=limits,
             frame_rate=clip.frame_rate,
+            fit=FrameFit(profile.pixels, of_file=of_file, max_pixels=clip.max_pixels),
         )
-        of_file = is_sized_as_file(clip, profile)
-        pixels = fit_frames(frames.frames, profile.pixels, of_file=of_file, max_pixels=clip.max_pixels)
-        return pixels, tuple(frames.times) if needs_times(profile) else ()
+        return np.stack(frames.frames), tuple(frames.times) if needs_times(profile) else ()

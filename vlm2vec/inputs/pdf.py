@@ -55,6 +55,7 @@ def pdf_pages(
     *,
     password: str | None = None,
     max_pixels: int | None = None,
+    limits: Limits | None = None,
 ) -> list[PdfPage]:
     """A list with one input per page, so that every page gets a vector of its own.
 
@@ -67,6 +68,7 @@ def pdf_pages(
             default.
         password: Opens an encrypted file.
         max_pixels: Greatest area of a page, in pixels; the model's own budget when left out.
+        limits: How many pages the file may have; those of the model count when it is encoded.
 
     Raises:
         InputError: `path` is something else, or `pages` is no selection of pages that the file has.
@@ -84,23 +86,29 @@ def pdf_pages(
     # Bytes as they are: of none, the page fails as any other.
     source = Source(data=path) if isinstance(path, bytes) else source_of(path, key="pdf")
     try:
-        return _counted(source, path, selection, password, max_pixels)
+        return _counted(source, path, selection, password, max_pixels, limits=limits)
     except (MediaError, LimitError) as error:
         return [PdfPage(source, 1, password=password, max_pixels=max_pixels, error=error)]
 
 
-def counted_pages(path: Path) -> list[PdfPage]:
+def counted_pages(path: Path, limits: Limits | None = None) -> list[PdfPage]:
     """Every page of a PDF, as `pdf_pages` gives them.
 
     Raises:
         MediaError: The file is missing, broken, encrypted, or not a PDF.
         LimitError: The file has more pages than `Limits.max_pdf_pages`.
     """
-    return _counted(source_of(path, key="pdf"), path, None, None, None)
+    return _counted(source_of(path, key="pdf"), path, None, None, None, limits=limits)
 
 
 def _counted(
-    source: Source, path: Any, selection: Any, password: str | None, max_pixels: int | None
+    source: Source,
+    path: Any,
+    selection: Any,
+    password: str | None,
+    max_pixels: int | None,
+    *,
+    limits: Limits | None,
 ) -> list[PdfPage]:
     from vlm2vec.media.pdf import page_count, parse_pages
 
@@ -111,7 +119,7 @@ def _counted(
         kind = kind_of(source, path)
         if kind != "pdf":
             raise MediaError(f"this is no PDF but of the kind {kind}", fix="Pass the path of a PDF.")
-        count = page_count(source, password=password, limits=Limits())
+        count = page_count(source, password=password, limits=limits or Limits())
         chosen = range(1, count + 1) if selection is None else parse_pages(selection, count)
     except VLM2VecError as error:
         error.at(None, describe_media(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec.describe import describe_media, describe_value
-from vlm2vec.errors import InputError, MediaError, VLM2VecError
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.inputs.text import check_text
 from vlm2vec.media import probe
 from vlm2vec.media.source import Source, is_url
@@ -18,6 +18,7 @@ __all__ = ["BYTES", "is_arrow_media", "source_of", "kind_of", "mismatch", "read_
 
 BYTES = (bytes, bytearray, memoryview)
 
+_MAX_TEXT_BYTES = 64 * 2**20
 _MAX_PATH, _MAX_NAME = 4096, 255  # what common file systems allow, in characters
 _NAMES = {"image": "an image", "video": "a video", "pdf": "a PDF", "text": "a text file"}
 _KINDS = {"image": "image", "images": "image", "video": "video", "pdf": "pdf"}
@@ -115,8 +116,17 @@ def read_text(source: Source) -> str:
 
     Raises:
         InputError: It is empty, or in another encoding.
+        LimitError: It has more than 64 MiB.
         MediaError: It cannot be read.
     """
+    with source.open() as file:
+        size = file.seek(0, os.SEEK_END)
+    if size > _MAX_TEXT_BYTES:
+        raise LimitError(
+            f"the text file has {size:,} bytes, more than {_MAX_TEXT_BYTES:,}",
+            fix="No context holds so much: pass parts of it, each as an input of its own.",
+            source=source.describe(),
+        )
     data = source.read()
     try:
         text = data.decode("utf-8-sig")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlm2vec.errors import MediaError, VLM2VecWarning
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.frames import Frames
+from vlm2vec.media.frames import FitFrame, Frames, whole
 from vlm2vec.media.heard import listening, warn_of
 from vlm2vec.media.image import decoding_errors, open_image
 from vlm2vec.media.limits import Limits
@@ -23,6 +23,8 @@ __all__ = ["frame_count", "frame_times", "is_animation", "read_animation"]
 
 # Browsers show a frame that says 0 for this long, in milliseconds.
 _DEFAULT_DURATION = 100
+# Formats whose frames Pillow does not make of all those before them.
+_BY_NUMBER = ("AVIF",)
 
 
 def is_animation(source: Source) -> bool:
@@ -33,7 +35,15 @@ def is_animation(source: Source) -> bool:
     return signature.label == "GIF" or kind(source) == "video"
 
 
-def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: Limits) -> Frames:
+def read_animation(
+    source: Source,
+    sampling: Sampling,
+    *,
+    alpha: Alpha,
+    limits: Limits,
+    fit: FitFrame = whole,
+    deadline: Deadline | None = None,
+) -> Frames:
     """The chosen frames of an animation, as Pillow composes them.
 
     Args:
@@ -41,25 +51,29 @@ def read_animation(source: Source, sampling: Sampling, *, alpha: Alpha, limits: 
         sampling: Which frames.
         alpha: What happens to transparency.
         limits: Upper limits.
+        fit: Resizes each when it is decoded.
+        deadline: For everything that is done with the file; one of its own by default.
     """
-    deadline = Deadline(limits.decode_seconds, "decoding the animation")
+    deadline = deadline or Deadline(limits.decode_seconds, "decoding the animation")
     frames: dict[int, np.ndarray] = {}
-    with listening() as messages, open_image(source, limits=limits) as picture:
+    with listening() as messages, open_image(source, limits=limits, deadline=deadline) as picture:
         # By number alone the choice is known before the times are, and stands if no frame is damaged.
         expected = [] if sampling.by_clock else sampling.choose_untimed(frame_count(picture))
 
         def keep(i: int) -> None:
             if i in expected:
-                frames[i] = np.asarray(to_rgb(picture, alpha))
+                frames[i] = fit(to_rgb(picture, alpha), len(expected))
 
         times, duration, problem = frame_times(picture, deadline, keep)
         expected = sampling.choose(times, duration)
-        for i in expected:
-            if i not in frames:
-                deadline.check()
-                picture.seek(i)
-                picture.load()
-                keep(i)
+        missing = [i for i in expected if i not in frames]
+        if missing and picture.format not in _BY_NUMBER:
+            missing = list(range(missing[-1] + 1))  # so that none of them is many, between two questions
+        for i in missing:
+            deadline.check()
+            picture.seek(i)
+            picture.load()
+            keep(i)
     warn_of(source.describe(), messages, VLM2VecWarning)
     return Frames([frames[i] for i in expected], [times[i] for i in expected], problem)
 

@@ -9,26 +9,27 @@ import av.error
 import numpy as np
 
 from vlm2vec.media.container import ClipFile, PacketIndex
-from vlm2vec.media.frames import Frames, joined
+from vlm2vec.media.frames import FitFrame, Frames, joined
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.seeking import picture
 
 __all__ = ["read_by_counting"]
 
 
-def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
+def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling, fit: FitFrame) -> Frames:
     """The chosen frames, known by their number. Chooses again when fewer frames come than packets promise.
 
     Args:
         clip: The open file.
         index: Its packets.
         sampling: Which frames.
+        fit: Resizes each when it is decoded.
     """
     count = len(index.pts)
     while count:
         *times, duration = index.seconds(range(count + 1), sampling.rule)
         chosen = sampling.choose(times, duration)
-        pictures, intact, damaged = _decode(clip, set(chosen))
+        pictures, intact, damaged = _decode(clip, set(chosen), fit)
         if intact == count:
             problem = joined(index.problem, f"damaged frames: {damaged}") if damaged else index.problem
             return Frames([pictures[i] for i in chosen], [times[i] for i in chosen], problem)
@@ -36,7 +37,7 @@ def read_by_counting(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> 
     return Frames([], [], joined(index.problem, "no frame is intact"))
 
 
-def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], int, int]:
+def _decode(clip: ClipFile, wanted: Set[int], fit: FitFrame) -> tuple[dict[int, np.ndarray], int, int]:
     """Pictures by number, the number of intact frames, and that of damaged ones."""
     pictures: dict[int, np.ndarray] = {}
     intact = damaged = 0
@@ -46,7 +47,7 @@ def _decode(clip: ClipFile, wanted: Set[int]) -> tuple[dict[int, np.ndarray], in
             damaged += 1
             continue
         if intact in wanted:
-            pictures[intact] = picture(frame, clip.reformatter)
+            pictures[intact] = fit(picture(frame, clip.reformatter), len(wanted))
         intact += 1
     return pictures, intact, damaged
 

@@ -1,4 +1,4 @@
-"""Two reasons to stop in the middle of an input: its time is up, or the caller has given up.
+"""Two reasons to stop in the middle of an input: it has computed too long, or the caller has given up.
 
 A decoder cannot be interrupted, so loops over packets, frames and pictures ask between two of them.
 """
@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from vlm2vec.errors import LimitError
 
 __all__ = ["Cancelled", "Deadline", "cancellable", "raise_if_cancelled"]
+
+# How long work may take on the clock: so many times what it may compute, and at least so many seconds.
+_CLOCK_FACTOR = 10
+_LEAST_CLOCK = 300.0
 
 _this_thread = threading.local()
 
@@ -53,10 +57,14 @@ def _event() -> threading.Event | None:
 
 
 class Deadline:
-    """A point in time after which work on one input stops.
+    """The computing that work on one input may take, after which it stops.
+
+    What counts is the time that the processor spends on it, in all threads that ask: a machine that is busy
+    with other work, or that sleeps, refuses nothing. FFmpeg decodes in the thread that asks (`ClipFile`).
+    Against what waits and never computes, such as a disk that hangs, a far longer time on the clock counts.
 
     Args:
-        seconds: Time from now, in seconds.
+        seconds: Time of the processor from now, in seconds.
         work: What is being done, for the message.
 
     Example:
@@ -66,14 +74,34 @@ class Deadline:
     def __init__(self, seconds: float, work: str) -> None:
         self._seconds = seconds
         self._work = work
-        self._end = time.monotonic() + seconds
         self._event = _event()
+        self._clock = max(_CLOCK_FACTOR * seconds, _LEAST_CLOCK)
+        self._end = time.monotonic() + self._clock
+        self._spent = 0.0
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+        self._thread.seen = time.thread_time()
 
     def check(self) -> None:
-        """Raises LimitError when the time is up, and Cancelled when the work was called off."""
+        """Raises LimitError when the time is up, and Cancelled when the work was called off.
+
+        The time of a thread counts from the first time that it asks here; of the one that made this, from
+        then on.
+        """
         if self._event is not None and self._event.is_set():
             raise Cancelled
+        now = time.thread_time()
+        with self._lock:
+            self._spent += now - getattr(self._thread, "seen", now)
+        self._thread.seen = now
+        if self._spent > self._seconds:
+            raise LimitError(
+                f"{self._work} took longer than {self._seconds:g} s of the processor",
+                fix="Raise Limits.decode_seconds.",
+            )
         if time.monotonic() > self._end:
             raise LimitError(
-                f"{self._work} took longer than {self._seconds:g} s", fix="Raise Limits.decode_seconds."
+                f"{self._work} took longer than {self._clock:g} s, most of which it waited",
+                fix="Look whether the disk or the network that it is read from hangs, or raise "
+                f"Limits.decode_seconds: {_CLOCK_FACTOR} times as long may pass.",
             )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import PIL.Image
 
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.image import load_image
+from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.rgb import as_array, to_levels
@@ -20,6 +21,7 @@ from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 
 __all__ = [
+    "FitFrame",
     "Frames",
     "as_pictures",
     "choose_pictures",
@@ -29,9 +31,20 @@ __all__ = [
     "natural_key",
     "read_frame_folder",
     "sample_frames",
+    "whole",
 ]
 
+_WORK = "decoding the frames"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+
+
+FitFrame: TypeAlias = "Callable[[np.ndarray | PIL.Image.Image, int], np.ndarray]"
+"""What is made of a frame when it is decoded, and of how many frames of its clip it is one: `FrameFit`."""
+
+
+def whole(frame: np.ndarray | PIL.Image.Image, count: int) -> np.ndarray:
+    """The frame as it is."""
+    return np.asarray(frame)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +53,7 @@ class Frames:
 
     Attributes:
         frames: Pictures of shape (H, W, 3), uint8 RGB, upright; a folder's may differ in size.
+            What was made of them, where the reader was told to make something.
         times: Time of each in seconds from the clip's start; empty for frames without a clock.
         problem: What of the clip could not be read; `None` when all could.
     """
@@ -61,6 +75,7 @@ def read_frame_folder(
     alpha: Alpha = "drop",
     limits: Limits | None = None,
     frame_rate: float | None = None,
+    fit: FitFrame = whole,
 ) -> Frames:
     """Frames from a folder's images, sorted as people number them, spread evenly. Gaps do not matter.
 
@@ -70,9 +85,10 @@ def read_frame_folder(
         alpha: What happens to transparency.
         limits: Upper limits, each image's and the time for all.
         frame_rate: Frames per second they were taken at: pictures in a folder have no times of their own.
+        fit: Resizes each when it is decoded.
 
     Returns:
-        The frames, each in its own size.
+        The frames, each in its own size or as `fit` gives it.
 
     Raises:
         InputError: A setting makes no sense.
@@ -82,11 +98,12 @@ def read_frame_folder(
     files = image_files(path)
     frames = []
     chosen, times = choose_pictures(len(files), sampling or Sampling(), frame_rate)
-    deadline = Deadline((limits or Limits()).decode_seconds, "decoding the folder of frames")
+    deadline = Deadline((limits or Limits()).decode_seconds, _WORK)
     for i in chosen:
         deadline.check()
         try:
-            frames.append(load_image(Source.from_path(files[i]), alpha=alpha, limits=limits))
+            picture = load_picture(Source.from_path(files[i]), alpha=alpha, limits=limits, deadline=deadline)
+            frames.append(fit(picture, len(chosen)))
         except VLM2VecError as error:
             error.cause = f"frame {files[i].name}: {error.cause}"
             raise
@@ -100,6 +117,7 @@ def sample_frames(
     alpha: Alpha = "drop",
     limits: Limits | None = None,
     frame_rate: float | None = None,
+    fit: FitFrame = whole,
 ) -> Frames:
     """Frames from a list of pictures, or from one array of them, spread evenly.
 
@@ -110,9 +128,10 @@ def sample_frames(
         alpha: What happens to transparency.
         limits: Upper limits.
         frame_rate: Frames per second they were taken at: pictures in a list have no times of their own.
+        fit: Resizes each when it is decoded.
 
     Returns:
-        The frames, each in its own size.
+        The frames, each in its own size or as `fit` gives it.
 
     Raises:
         InputError: There are no frames, they are no pictures, or a setting makes no sense.
@@ -131,7 +150,9 @@ def sample_frames(
     if isinstance(pictures, np.ndarray):
         # Levels of the clip, not of each frame: a black frame fits any range.
         pictures = dict(zip(chosen, to_levels(pictures[chosen]), strict=True))
-    return Frames([load_image(pictures[i], alpha=alpha, limits=limits) for i in chosen], times)
+    deadline = Deadline((limits or Limits()).decode_seconds, _WORK)
+    loaded = (load_picture(pictures[i], alpha=alpha, limits=limits, deadline=deadline) for i in chosen)
+    return Frames([fit(picture, len(chosen)) for picture in loaded], times)
 
 
 def choose_pictures(

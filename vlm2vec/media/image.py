@@ -6,7 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import (
@@ -28,7 +28,7 @@ from PIL import (
 
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media.bmp import clear_pixels
-from vlm2vec.media.deadline import raise_if_cancelled
+from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.heard import heard, listening, note, warn_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
@@ -37,6 +37,7 @@ from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
 from vlm2vec.media.unread import unread_kind
+from vlm2vec.media.watched import WatchedFile, reading_in_steps, watched
 
 __all__ = [
     "check_area",
@@ -64,6 +65,12 @@ _PLUGINS = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+_READING = "reading the image"
+# Pillow holds a pointer to each row, and to resize a side it needs four weights of 8 bytes for each of its
+# pixels: 3 GiB for 1 x 64 million of them. Beside rows of this many pixels that is little. Sides that a JPEG
+# may have are always taken.
+_NARROW_SIDE = 64
+_LONG_SIDE = 65_535
 # Formats whose further frames are motion; those of a TIFF are pages, those of an MPO the same picture again.
 _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 
@@ -101,8 +108,9 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
     """
     if isinstance(image, Image.Image):
         check_area(image.width, image.height, limits)
-        with listening(), _PIL_LOCK, decoding_errors():
-            image = single_picture(image, limits)
+        deadline = Deadline(limits.decode_seconds, _READING)
+        with listening(), _PIL_LOCK, decoding_errors(), watched(image, deadline):
+            image = single_picture(image, limits, deadline)
             image.getexif()
             return upright_size(image)
     height, width = array_size(as_array(image))
@@ -111,7 +119,11 @@ def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]
 
 
 def load_image(
-    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+    image: Source | Image.Image | Any,
+    *,
+    alpha: Alpha = "drop",
+    limits: Limits | None = None,
+    deadline: Deadline | None = None,
 ) -> np.ndarray:
     """Decodes an image, turned upright as its EXIF orientation says.
 
@@ -120,6 +132,7 @@ def load_image(
             (H, W), or with the channels first where that is unambiguous: uint8, bool, or floats in [0, 1].
         alpha: What happens to transparency.
         limits: Upper limits.
+        deadline: Of the clip that it is a frame of; one of its own by default.
 
     Returns:
         Picture of shape (H, W, 3), uint8 RGB, contiguous; it may be read-only.
@@ -127,7 +140,7 @@ def load_image(
     Raises:
         InputError: An array or PIL image has a form that is no image.
         MediaError: The file is no image, is broken, or holds several pictures.
-        LimitError: It is larger than a limit.
+        LimitError: It is larger than a limit, or takes too long.
 
     Warns:
         VLM2VecWarning: Pillow or libtiff found something broken in it, and read on.
@@ -136,21 +149,26 @@ def load_image(
         >>> load_image(Image.new("L", (3, 2), 7)).shape
         (2, 3, 3)
     """
-    return np.asarray(load_picture(image, alpha=alpha, limits=limits))
+    return np.asarray(load_picture(image, alpha=alpha, limits=limits, deadline=deadline))
 
 
 def load_picture(
-    image: Source | Image.Image | Any, *, alpha: Alpha = "drop", limits: Limits | None = None
+    image: Source | Image.Image | Any,
+    *,
+    alpha: Alpha = "drop",
+    limits: Limits | None = None,
+    deadline: Deadline | None = None,
 ) -> Image.Image | np.ndarray:
     """As `load_image`, without the copy from a PIL image, in RGB, to an array; `fit` takes either."""
-    raise_if_cancelled()
     limits = limits or Limits()
+    deadline = deadline or Deadline(limits.decode_seconds, "decoding the image")
+    deadline.check()
     picture: Image.Image | np.ndarray
     with listening() as messages:
         if isinstance(image, Source):
-            picture = _load_source(image, alpha, limits)
+            picture = _load_source(image, alpha, limits, deadline)
         elif isinstance(image, Image.Image):
-            picture = _load_pil(image, alpha, limits)
+            picture = _load_pil(image, alpha, limits, deadline)
         else:
             array = as_array(image)
             height, width = array_size(array)
@@ -160,25 +178,28 @@ def load_picture(
     return picture
 
 
-def _load_source(source: Source, alpha: Alpha, limits: Limits) -> Image.Image:
-    with _opened(source, limits) as (opened, file):
-        picture = single_picture(opened, limits)
+def _load_source(source: Source, alpha: Alpha, limits: Limits, deadline: Deadline) -> Image.Image:
+    with _opened(source, limits, deadline) as (opened, file):
+        picture = single_picture(opened, limits, deadline)
         _decode_in_place(picture)
+        reading_in_steps(picture)
         clear = None
         if alpha == "white":
             clear = clear_pixels(file) if picture.format == "BMP" else transparent_pixels(picture, file)
         picture.load()
+        deadline.check()
         if clear is not None:
             picture.putalpha(Image.fromarray(np.where(clear, np.uint8(0), np.uint8(255))))
         return _to_upright_rgb(picture, _transposition(picture), alpha)
 
 
-def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits) -> Image.Image:
+def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits, deadline: Deadline) -> Image.Image:
     check_area(image.width, image.height, limits)
     with decoding_errors():
-        with _PIL_LOCK:
-            image = single_picture(image, limits)
+        with _PIL_LOCK, watched(image, deadline):
+            image = single_picture(image, limits, deadline)
             level = transparent_level(image)
+            reading_in_steps(image)
             image.load()
             transposition = _transposition(image)
         if level is not None:
@@ -201,30 +222,37 @@ def _is_negative(picture: Image.Image) -> bool:
 
 
 @contextmanager
-def open_image(source: Source, *, limits: Limits | None) -> Iterator[Image.Image]:
+def open_image(source: Source, *, limits: Limits, deadline: Deadline | None = None) -> Iterator[Image.Image]:
     """Opens an image file and reads its header; whatever a decoder raises inside is a MediaError.
+
+    Args:
+        source: The file.
+        limits: Upper limits.
+        deadline: What it asks when it is read; one of its own by default.
 
     Raises:
         MediaError: It is no image.
-        LimitError: It is larger than a limit.
+        LimitError: It is larger than a limit, or takes too long.
     """
-    with _opened(source, limits) as (picture, _):
+    with _opened(source, limits, deadline or Deadline(limits.decode_seconds, _READING)) as (picture, _):
         yield picture
 
 
 @contextmanager
-def _opened(source: Source, limits: Limits | None) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def _opened(source: Source, limits: Limits, deadline: Deadline) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """The same, and the file that it is in."""
     if source.is_folder:
         raise MediaError("this is a folder, not an image", fix="Pass it as a video.")
-    with source.open() as file, picture_in(file, source.signature_of(file), limits=limits) as picture:
-        yield picture, file
+    with source.open() as file:
+        signature = source.signature_of(file)
+        with picture_in(file, signature, limits=limits, deadline=deadline) as (picture, readable):
+            yield picture, readable
 
 
 @contextmanager
 def picture_in(
-    file: BinaryIO, signature: Signature | None, *, limits: Limits | None
-) -> Iterator[Image.Image]:
+    file: BinaryIO, signature: Signature | None, *, limits: Limits | None, deadline: Deadline
+) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """The same for the content of a file that is open already."""
     if limits is not None:
         check_bytes(file.seek(0, io.SEEK_END), limits)
@@ -233,8 +261,9 @@ def picture_in(
         raise MediaError(
             f"this is not an image but {what}", fix="JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF are read."
         )
+    asking = cast("BinaryIO", WatchedFile(file, deadline))
     with decoding_errors():
-        readable = without_large_comments(file) if signature.label == "PNG" else file
+        readable = without_large_comments(asking) if signature.label == "PNG" else asking
         readable.seek(0)
     errors = decoding_errors(lambda: unread_kind(readable, signature.label.upper()))
     with listening(), errors, Image.open(readable, formats=[signature.label.upper()]) as picture:
@@ -243,7 +272,7 @@ def picture_in(
         level = transparent_level(picture)
         if level is not None:
             picture.info["transparency"] = level
-        yield picture
+        yield picture, asking
 
 
 @contextmanager
@@ -329,7 +358,7 @@ def moves(picture: Image.Image) -> bool:
     return picture.format in _ANIMATIONS and bool(getattr(picture, "is_animated", False))
 
 
-def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
+def single_picture(picture: Image.Image, limits: Limits, deadline: Deadline) -> Image.Image:
     """The one picture that an image holds, which stays as it is: mostly itself.
 
     Smaller copies of a picture, and masks, are not pictures of their own (TIFF 6.0, NewSubfileType). Where
@@ -338,7 +367,7 @@ def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
 
     Raises:
         MediaError: There are several.
-        LimitError: The main one is larger than a limit.
+        LimitError: The main one is larger than a limit, or there are too many copies.
     """
     if moves(picture):
         raise MediaError("the image is animated", fix="Pass it as a video, or pass one frame of it.")
@@ -348,14 +377,12 @@ def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
     # To count the pages of an image is to seek them, and what a caller has painted on it is lost then.
     position = file.tell()
     other: Any = Image.open(file, formats=["TIFF"])
-    pages = _main_pages(other)
+    pages = _main_pages(other, deadline)
     shown = picture.tell() or pages[0] if len(pages) == 1 else picture.tell()
     other.seek(shown)
     file.seek(position)
     if len(pages) != 1:
-        raise MediaError(
-            f"the TIFF has {len(pages) or other.n_frames} pages", fix="Pass its pages as single images."
-        )
+        raise MediaError("the TIFF has several pages", fix="Pass its pages as single images.")
     if shown == picture.tell():
         return picture
     check_area(other.width, other.height, limits)
@@ -363,13 +390,22 @@ def single_picture(picture: Image.Image, limits: Limits) -> Image.Image:
     return opened
 
 
-def _main_pages(picture: Any) -> list[int]:
-    """Numbers of a TIFF's pictures that are neither smaller copies nor masks."""
-    pages = []
-    for page in range(picture.n_frames):
-        picture.seek(page)
+def _main_pages(picture: Any, deadline: Deadline) -> list[int]:
+    """Numbers of a TIFF's first two pictures that are neither smaller copies nor masks.
+
+    No more pages are read than that takes: Pillow counts them in the square of their number.
+    """
+    pages: list[int] = []
+    count = 0
+    while len(pages) < 2:
+        deadline.check()
+        try:
+            picture.seek(count)
+        except EOFError:
+            break
         if not int(picture.tag_v2.get(_SUBFILE_TYPE, 0)) & (_SMALLER | _MASK):
-            pages.append(page)
+            pages.append(count)
+        count += 1
     return pages
 
 
@@ -383,11 +419,17 @@ def check_bytes(size: int, limits: Limits) -> None:
 
 
 def check_area(width: int, height: int, limits: Limits) -> None:
-    """Raises LimitError for too many pixels, and InputError for none."""
+    """Raises LimitError for too many pixels, or a side that costs more than they do; InputError for none."""
     if width < 1 or height < 1:
         raise InputError(f"the image is {width} x {height} pixels", fix="Pass one with at least one pixel.")
     if width * height > limits.max_image_pixels:
         raise LimitError(
             f"the image is {width} x {height}, more than {limits.max_image_pixels:,} pixels",
             fix="Make it smaller, or raise Limits.max_image_pixels.",
+        )
+    longest = max(_LONG_SIDE, limits.max_image_pixels // _NARROW_SIDE)
+    if max(width, height) > longest:
+        raise LimitError(
+            f"the image is {width} x {height}, and more than {longest:,} pixels on a side take much memory",
+            fix="Crop it, or raise Limits.max_image_pixels.",
         )

@@ -12,11 +12,14 @@ class Limits:
     """What one input may cost. Anything above is a `LimitError` that says so.
 
     Attributes:
-        max_image_pixels: Declared width times height of an image, a frame or a page, in pixels.
+        max_image_pixels: Declared width times height of an image, a frame or a page, in pixels. Neither side
+            of an image may have more than a 64th of that, or 65,535, whichever is more.
         max_image_bytes: Encoded size of an image file, in bytes.
         max_pdf_pages: Pages that a PDF may declare.
         max_pages: Pages of one document that go into one vector.
-        decode_seconds: Time to decode one input, in seconds.
+        decode_seconds: What the processor may work on decoding one picture, clip or page, in seconds. What
+            waits for a disk or for other work costs nothing, until ten times as long, and at least five
+            minutes, have passed.
     """
 
     max_image_pixels: int = 64_000_000

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from vlm2vec.errors import MediaError
+from vlm2vec.errors import LimitError, MediaError
+from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.image import (
     check_area,
     check_bytes,
@@ -25,6 +26,7 @@ from vlm2vec.media.source import Source
 
 __all__ = ["image_size", "kind"]
 
+_LOOK_SECONDS = 1.0
 _TEXT_SUFFIXES = {".txt", ".md"}
 _READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
 
@@ -82,8 +84,9 @@ def image_size(image: Source | Any, *, limits: Limits | None = None) -> tuple[in
         check_bytes(header.bytes, limits)
         check_area(header.width, header.height, limits)
         return header.upright
-    with open_image(image, limits=limits) as opened:
-        picture = single_picture(opened, limits)
+    deadline = Deadline(limits.decode_seconds, "reading the image")
+    with open_image(image, limits=limits, deadline=deadline) as opened:
+        picture = single_picture(opened, limits, deadline)
         if has_late_exif(picture):
             picture.load()  # the orientation comes after the pixels
         return upright_size(picture)
@@ -101,7 +104,12 @@ def _kind(source: Source) -> Kind:
             raise MediaError(f"the content {what}", fix=_READABLE, source=source.name)
         if signature.kind != "image":
             return signature.kind
-        with picture_in(file, signature, limits=None) as picture:
+        deadline = Deadline(_LOOK_SECONDS, "looking at the image")
+        # What takes longer than any sound header is no animation, and meets the caller's limits later.
+        with (
+            suppress(LimitError),
+            picture_in(file, signature, limits=None, deadline=deadline) as (picture, _),
+        ):
             if moves(picture):
                 return "video"
             # Of these, the size is known only once limits have been checked: it takes more than the header.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,7 @@ from PIL import Image
 from vlm2vec.errors import InputError
 from vlm2vec.media.pixels import FrameRules, PixelRules
 
-__all__ = ["fit", "fit_frames", "frame_size", "resize", "target_size"]
+__all__ = ["FrameFit", "fit", "fit_frames", "frame_size", "resize", "target_size"]
 
 # Qwen2-VL's image processor refuses ratios above this (transformers, image_processing_qwen2_vl.smart_resize).
 _MAX_RATIO = 200
@@ -124,14 +126,71 @@ def fit_frames(
     Raises:
         InputError: As `frame_size`.
     """
-    first = _size(frames[0])
-    size = frame_size(*first, rules, count=len(frames), of_file=of_file, max_pixels=max_pixels)
-    squeezed = _squeezed_frame_size(*first, rules, of_file=of_file, max_pixels=max_pixels)
-    resizer = _RESIZERS[(rules.frames or rules).resizer]
-    fitted = np.empty((len(frames), *size, 3), np.uint8)
-    for i, frame in enumerate(frames):
-        fitted[i] = resizer(frame if squeezed == first else resize(frame, *squeezed), *size)
-    return fitted
+    fit_frame = FrameFit(rules, of_file=of_file, max_pixels=max_pixels)
+    return np.stack([fit_frame(frame, len(frames)) for frame in frames])
+
+
+class FrameFit:
+    """Resizes the frames of a clip, each when it is decoded, so that no two are held in full size.
+
+    The size is that of the first frame. Who decodes several parts of a clip at a time does not know which
+    comes first, and who finds damaged frames does not know how many there will be: both are taken to be as
+    they seem, and `is_right` tells whether they were.
+
+    Args:
+        rules: Pixel budget and conversion rules.
+        of_file: Whether they come from a video file or an animation, not as pictures.
+        max_pixels: Greatest area of a frame, in pixels.
+        first: Height and width of the first frame; those of whichever comes first by default.
+        count: How many frames there are, whatever is said with each.
+
+    Example:
+        >>> fit_frame = FrameFit(PixelRules(), of_file=True)
+        >>> fit_frame(np.zeros((300, 400, 3), np.uint8), 8).shape
+        (308, 392, 3)
+    """
+
+    def __init__(
+        self,
+        rules: PixelRules,
+        *,
+        of_file: bool,
+        max_pixels: int | None = None,
+        first: tuple[int, int] | None = None,
+        count: int | None = None,
+    ) -> None:
+        self._rules = rules
+        self._settings: dict[str, Any] = {"of_file": of_file, "max_pixels": max_pixels}
+        self._first = first
+        self._count = count
+        self._sizes: set[tuple[int, int]] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, frame: np.ndarray | Image.Image, count: int) -> np.ndarray:
+        """The frame in the size of its clip, which has `count` frames.
+
+        Raises:
+            InputError: As `frame_size`.
+        """
+        with self._lock:
+            first = self._first = self._first or _size(frame)
+            self._sizes.add(_size(frame))
+        size = self._size(count)
+        squeezed = _squeezed_frame_size(*first, self._rules, **self._settings)
+        resizer = _RESIZERS[(self._rules.frames or self._rules).resizer]
+        return resizer(frame if squeezed == first else resize(frame, *squeezed), *size)
+
+    def is_right(self, frames: Sequence[np.ndarray]) -> bool:
+        """Whether these, which it has resized, are what `fit_frames` would give for them."""
+        return len(self._sizes) == 1 and all(frame.shape[:2] == self._size(len(frames)) for frame in frames)
+
+    def known(self, first: tuple[int, int], count: int) -> FrameFit:
+        """The same for a clip whose first frame and number of frames are known."""
+        return FrameFit(self._rules, **self._settings, first=first, count=count)
+
+    def _size(self, count: int) -> tuple[int, int]:
+        assert self._first is not None  # noqa: S101  # a frame has come
+        return frame_size(*self._first, self._rules, count=self._count or count, **self._settings)
 
 
 def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarray:

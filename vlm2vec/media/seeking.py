@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeAlias
 
 import av.error
 import numpy as np
@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 
 from vlm2vec.media.container import ClipFile, Key, PacketIndex
 from vlm2vec.media.cores import share_of_cores
-from vlm2vec.media.frames import Frames, joined
+from vlm2vec.media.frames import FitFrame, Frames, joined
 from vlm2vec.media.sampling import Sampling
 
 __all__ = ["picture", "read_by_seeking"]
@@ -32,8 +32,10 @@ _SKIPPABLE = ("h264",)
 # Pictures decoded from others. Codecs that do not tell say NONE, and their key packets are believed.
 _INTER = (PictureType.P, PictureType.B)
 
+_FitOne: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
-def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
+
+def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling, fit: FitFrame) -> Frames:
     """The chosen frames, exactly as decoding everything would give them.
 
     Frames that turn out to be damaged leave the index, and the choice is made again from the rest. Where a
@@ -44,14 +46,15 @@ def read_by_seeking(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> F
         clip: The open file.
         index: Its packets; `index.seekable` holds.
         sampling: Which frames.
+        fit: Resizes each when it is decoded; in several threads at a time.
     """
     try:
-        return _read(clip, index, sampling)
+        return _read(clip, index, sampling, fit)
     except _FalseKeyError:
-        return _read(clip, replace(index, keys=()), sampling)
+        return _read(clip, replace(index, keys=()), sampling, fit)
 
 
-def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
+def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling, fit: FitFrame) -> Frames:
     reader = _Reader(clip, index)
     available = list(index.pts)
     pictures: dict[int, np.ndarray] = {}
@@ -61,7 +64,7 @@ def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
         times = index.seconds(available, sampling.rule)
         chosen = [available[i] for i in sampling.choose(times, index.duration(sampling.rule))]
         missing = [stamp for stamp in chosen if stamp not in pictures]
-        pictures.update(_side_by_side(reader, list(reader.runs(missing))))
+        pictures.update(_side_by_side(reader, list(reader.runs(missing)), _one_of(len(chosen), fit)))
         lost = [stamp for stamp in missing if stamp not in pictures]
         if not lost:
             problem = index.problem
@@ -71,7 +74,7 @@ def _read(clip: ClipFile, index: PacketIndex, sampling: Sampling) -> Frames:
         if not is_checked:
             is_checked = True
             if reader.lacks_headers(lost):
-                return _read(clip, replace(index, keys=()), sampling)
+                return _read(clip, replace(index, keys=()), sampling, fit)
         for segment in sorted({reader.segment(stamp) for stamp in lost}):
             members = [stamp for stamp in available if reader.segment(stamp) == segment]
             good, broken = reader.survey(members)
@@ -107,13 +110,17 @@ def picture(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     return np.ascontiguousarray(rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
 
 
-def _side_by_side(reader: _Reader, runs: list[list[int]]) -> dict[int, np.ndarray]:
+def _one_of(count: int, fit: FitFrame) -> _FitOne:
+    return lambda frame: fit(frame, count)
+
+
+def _side_by_side(reader: _Reader, runs: list[list[int]], fit: _FitOne) -> dict[int, np.ndarray]:
     """Pictures of the intact frames of all runs; each run is decoded alone, on a core that no clip uses."""
     costs = [reader.cost(run) for run in runs]
     with share_of_cores() as share, ExitStack() as files:
         threads = min(share, len(runs), sum(costs) // _PACKETS_PER_THREAD)
         if threads <= 1:
-            return {stamp: image for run in runs for stamp, image in reader.read(run).items()}
+            return {stamp: image for run in runs for stamp, image in reader.read(run, fit).items()}
         free: SimpleQueue[_Reader] = SimpleQueue()
         free.put(reader)
         for _ in range(threads - 1):
@@ -122,7 +129,7 @@ def _side_by_side(reader: _Reader, runs: list[list[int]]) -> dict[int, np.ndarra
         def read(run: list[int]) -> dict[int, np.ndarray]:
             mine = free.get()
             try:
-                return mine.read(run)
+                return mine.read(run, fit)
             finally:
                 free.put(mine)
 
@@ -178,14 +185,14 @@ class _Reader:
         """Stamp of the frame at which decoding starts for a frame."""
         return self._key_stamps[max(0, self.segment(stamp))] if self._keys else self._stamps[0]
 
-    def read(self, stamps: list[int]) -> dict[int, np.ndarray]:
+    def read(self, stamps: list[int], fit: _FitOne) -> dict[int, np.ndarray]:
         """Pictures of those of the frames that are intact."""
-        pictures, bad = self._decode(self._packets_from(stamps[0]), stamps, convert=True)
+        pictures, bad = self._decode(self._packets_from(stamps[0]), stamps, fit)
         return {stamp: image for stamp, image in pictures.items() if stamp not in bad and image is not None}
 
     def survey(self, stamps: list[int]) -> tuple[set[int], bool]:
         """Which frames of one segment are intact, and whether something in it is damaged."""
-        found, bad = self._decode(self._packets_from(stamps[0]), stamps, convert=False)
+        found, bad = self._decode(self._packets_from(stamps[0]), stamps)
         return set(found) - bad, bool(bad)
 
     def lacks_headers(self, lost: list[int]) -> bool:
@@ -196,21 +203,21 @@ class _Reader:
         """
         segment = self.segment(lost[-1])
         stamps = [stamp for stamp in lost if self.segment(stamp) == segment]
-        found, bad = self._decode(self._packets_with_headers(segment), stamps, convert=False)
+        found, bad = self._decode(self._packets_with_headers(segment), stamps)
         return bool(set(found) - bad)
 
     def _decode(
-        self, packets: Iterator[Any], stamps: list[int], *, convert: bool
+        self, packets: Iterator[Any], stamps: list[int], fit: _FitOne | None = None
     ) -> tuple[dict[int, np.ndarray | None], set[int]]:
         """Decodes packets until all stamps are found or none can follow.
 
         Args:
             packets: From the key frame before the first stamp on.
             stamps: The frames.
-            convert: Whether pictures are made of them.
+            fit: What is made of their pictures; without, none are made.
 
         Returns:
-            What was found (no picture unless `convert`), and the stamps of damaged frames. A frame after a
+            What was found (no picture without `fit`), and the stamps of damaged frames. A frame after a
             damaged one, in order of decoding and before the next key frame, counts as damaged.
 
         Raises:
@@ -221,7 +228,7 @@ class _Reader:
         order: list[tuple[int, bool]] = []  # (stamp, is key) in order of decoding
         broken: set[int] = set()
         context = self.clip.stream.codec_context
-        skips = convert and context.name in _SKIPPABLE
+        skips = fit is not None and context.name in _SKIPPABLE
         keys_after = 0
         segment = self.segment(stamps[0])
         unproven = self._key_stamps[segment] if segment >= 0 else None  # the key, until it proves to be one
@@ -240,7 +247,7 @@ class _Reader:
                     unproven = None
                 if frame.pts in wanted and frame.pts not in found:
                     self.clip.check_size(frame.width, frame.height)
-                    found[frame.pts] = picture(frame, self.clip.reformatter) if convert else None
+                    found[frame.pts] = None if fit is None else fit(picture(frame, self.clip.reformatter))
 
         for packet in packets:
             keys_after += packet.is_keyframe and packet.pts > last

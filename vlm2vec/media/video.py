@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vlm2vec.errors import InputError, MediaError
 from vlm2vec.media.animation import frame_count, frame_times, is_animation, read_animation
 from vlm2vec.media.container import ClipFile
 from vlm2vec.media.counting import read_by_counting
 from vlm2vec.media.deadline import Deadline
-from vlm2vec.media.frames import Frames, as_pictures, choose_pictures, image_files, read_frame_folder
+from vlm2vec.media.frames import (
+    FitFrame,
+    Frames,
+    as_pictures,
+    choose_pictures,
+    image_files,
+    read_frame_folder,
+    whole,
+)
 from vlm2vec.media.image import open_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.probe import image_size
+from vlm2vec.media.resize import FrameFit
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.seeking import read_by_seeking
 from vlm2vec.media.source import Source
@@ -36,6 +48,7 @@ def read_frames(
     alpha: Alpha = "drop",
     limits: Limits | None = None,
     frame_rate: float | None = None,
+    fit: FrameFit | None = None,
 ) -> Frames:
     """Frames of a clip, spread evenly unless `fps` is given; the same as decoding everything would give.
 
@@ -45,6 +58,7 @@ def read_frames(
         alpha: What happens to transparency, which only images have.
         limits: Upper limits.
         frame_rate: Frames per second that the pictures of a folder were taken at.
+        fit: Resizes each when it is decoded.
 
     Raises:
         InputError: A setting makes no sense, or not for this clip.
@@ -58,15 +72,23 @@ def read_frames(
     sampling = sampling or Sampling()
     limits = limits or Limits()
     if source.path is not None and source.is_folder:
-        return read_frame_folder(source.path, sampling, alpha=alpha, limits=limits, frame_rate=frame_rate)
+        return read_frame_folder(
+            source.path, sampling, alpha=alpha, limits=limits, frame_rate=frame_rate, fit=fit or whole
+        )
     _check_no_rate(frame_rate)
-    if is_animation(source):
-        frames = read_animation(source, sampling, alpha=alpha, limits=limits)
+    is_animated = is_animation(source)
+    deadline = Deadline(limits.decode_seconds, "decoding the animation" if is_animated else _WORK)
+    if is_animated:
+
+        def read(fit: FitFrame) -> Frames:
+            return read_animation(source, sampling, alpha=alpha, limits=limits, fit=fit, deadline=deadline)
+
+        frames = _fitted(read, fit)
     else:
-        with ClipFile(source, limits=limits, deadline=Deadline(limits.decode_seconds, _WORK)) as clip:
+        with ClipFile(source, limits=limits, deadline=deadline) as clip:
             index = clip.index()
-            read = read_by_seeking if index.seekable else read_by_counting
-            frames = read(clip, index, sampling)
+            way = read_by_seeking if index.seekable else read_by_counting
+            frames = _fitted(partial(way, clip, index, sampling), fit)
             aspect = clip.pixel_aspect
         if abs(aspect - 1) > _SQUARE_ENOUGH:
             _warn(source, f"its pixels are {aspect} as wide as high, and its frames stay as they are stored")
@@ -75,6 +97,25 @@ def read_frames(
     if frames.problem is not None:
         _warn(source, frames.problem)
     return frames
+
+
+def _fitted(read: Callable[[FitFrame], Frames], fit: FrameFit | None) -> Frames:
+    """The frames, each resized when it is decoded.
+
+    Where the clip is not what it seemed, they are read again: once for the size of the first, and once more.
+    """
+    frames = read(fit or whole)
+    if fit is None or not frames.frames or fit.is_right(frames.frames):
+        return frames
+    sizes = read(_size_alone).frames
+    height, width = sizes[0].tolist()
+    return read(fit.known((height, width), len(sizes)))
+
+
+def _size_alone(frame: np.ndarray | Image.Image, count: int) -> np.ndarray:
+    """Height and width of a frame, in place of it."""
+    size = (frame.height, frame.width) if isinstance(frame, Image.Image) else frame.shape[:2]
+    return np.array(size)
 
 
 def _warn(source: Source, text: str) -> None:
@@ -158,11 +199,12 @@ def _pictures(
 
 
 def _animation(source: Source, sampling: Sampling, limits: Limits, *, timed: bool) -> ClipShape:
-    with open_image(source, limits=limits) as picture:
+    deadline = Deadline(limits.decode_seconds, "reading the animation")
+    with open_image(source, limits=limits, deadline=deadline) as picture:
         height, width = picture.height, picture.width
         if not timed:
             return ClipShape(len(sampling.choose_untimed(frame_count(picture))), height, width)
-        times, duration, _ = frame_times(picture, Deadline(limits.decode_seconds, "reading the animation"))
+        times, duration, _ = frame_times(picture, deadline)
     chosen = tuple(times[i] for i in sampling.choose(times, duration))
     return ClipShape(len(chosen), height, width, chosen)
 

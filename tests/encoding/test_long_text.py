@@ -1,0 +1,235 @@
+"""Texts far longer than the context are refused or shortened without being tokenised as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlm2vec import VLM2Vec
+from vlm2vec.encoding import long_text, plan
+from vlm2vec.encoding.long_text import LongTexts
+from vlm2vec.encoding.plan import Planner
+from vlm2vec.encoding.prompt import Control, Plain
+from vlm2vec.errors import ContextLengthError, LimitError
+from vlm2vec.inputs.parse import parse_input
+from vlm2vec.inputs.sources import _MAX_TEXT_BYTES
+
+MAX_TOKENS = 12
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "the ",
+            "cat",
+            " sat.",
+            "it's",
+            "'s",
+            "'re ",
+            "Don't",
+            "\n",
+            "\n\n ",
+            "  ",
+            "\t",
+            "   x",
+            "1",
+            "23",
+            "x1",
+        ),
+        *(
+            "é",
+            "e\u0301",
+            "\u0301",
+            "=\u0338",
+            "ñ.",
+            "中文",
+            "。",
+            "，中",  # noqa: RUF001
+            "가",
+            "\u1100\u1161",
+            "\U0001f600",
+            "ß/",
+        ),
+        *(
+            "<|im_start|>",
+            "<|image_pad|>",
+            "|>",
+            "<",
+            ">",
+            "_",
+            "a|b",
+            "http://a.b/c?d=e",
+            "((x))",
+            "--",
+            "…a",
+        ),
+    ]
+)
+TEXTS = st.lists(PIECES, min_size=1, max_size=120).map("".join)
+
+
+@pytest.fixture(scope="module")
+def planners(tiny: VLM2Vec, embedded: VLM2Vec) -> list[Planner]:
+    return [model[0].preparer.planner for model in (tiny, embedded)]
+
+
+def ids(planner: Planner, text: str, *, plain: bool) -> list[int]:
+    return list(planner._token_ids([text], plain=plain)[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=TEXTS, plain=st.booleans(), end=st.integers(0, 9))
+def test_start_and_end_have_the_tokens_of_the_whole(
+    planners: list[Planner], text: str, plain: bool, end: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_text, "_SHORT", 0)
+        patch.setattr(long_text, "_CHARACTERS_A_TOKEN", 1)
+        patch.setattr(long_text, "_END", end)
+        for planner in planners:
+            texts = LongTexts(planner.tokenizer, MAX_TOKENS, planner._token_ids)
+            shortened = texts.shortened(Plain(text) if plain else Control(text))
+            if shortened is None or shortened.text == text:
+                continue
+            whole, part = (ids(planner, one, plain=plain) for one in (text, shortened.text))
+            assert len(whole) >= len(part) > MAX_TOKENS
+            assert part[: MAX_TOKENS + 1] == whole[: MAX_TOKENS + 1]
+            if plain:
+                kept = len(ids(planner, text[len(text) - end :], plain=True)) if end else 1
+                assert part[-kept:] == whole[-kept:]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    text=st.lists(PIECES, min_size=40, max_size=160).map("".join),
+    instruction=st.sampled_from(["", "Find it. "]),
+)
+def test_truncation_gives_what_it_gives_for_the_whole(
+    planners: list[Planner], text: str, instruction: str
+) -> None:
+    given_inputs: list[Any] = [text, ["before", text], [text, "behind"]]
+    for planner in planners:
+        small = Planner(planner.tokenizer, planner.profile, planner.limits, 40)
+        items = [parse_input(one, instruction=instruction, index=0) for one in given_inputs if text.strip()]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(long_text, "_SHORT", 10**9)
+            whole = truncated(small, items)
+            patch.setattr(long_text, "_SHORT", 0)
+            patch.setattr(long_text, "_CHARACTERS_A_TOKEN", 1)
+            patch.setattr(long_text, "_END", 32)
+            patch.setattr(long_text, "_LOST_END", 400)
+            shortened = truncated(Planner(planner.tokenizer, planner.profile, planner.limits, 40), items)
+        for one, other in zip(whole, shortened, strict=True):
+            assert other is None or one == other
+
+
+def truncated(planner: Planner, items: Sequence[Any]) -> list[list[int] | None]:
+    """The tokens of each text input, shortened to the context; `None` where it is refused."""
+    rows: list[list[int] | None] = []
+    for planned in planner.plan(list(enumerate(items)), truncate=True):
+        if isinstance(planned, plan.Failed):
+            rows.append(None)
+            continue
+        shown = planner._shown(list(planned.pieces), truncate=True)
+        rows.append([token for piece in shown for token in piece.ids])  # type: ignore[union-attr]
+    return rows
+
+
+def test_most_texts_are_shortened(embedded: VLM2Vec) -> None:
+    """The properties above would hold of a rule that leaves every text as it is."""
+    planner = embedded[0].preparer.planner
+    texts = LongTexts(planner.tokenizer, MAX_TOKENS, planner._token_ids)
+    assert {" ", "\n", ".", "。"} <= texts._cuts
+    assert not {"|", "<", ">", "'", "_"} & texts._cuts
+    shortened = texts.shortened(Plain("the cat sat on a mat. " * 1000))
+    assert shortened is not None
+    assert len(shortened.text) < 2000
+
+
+LONG = "lorem ipsum dolor sit amet " * 40_000
+CHINESE = "春眠不觉晓，处处闻啼鸟。" * 40_000  # noqa: RUF001
+FORMS: dict[str, Any] = {
+    "a text": LONG,
+    "a Chinese text": CHINESE,
+    "a text without a space": "a" * 1_000_000,
+    "blanks": "a" + " " * 1_000_000,
+    "a prompt": {"prompt": LONG},
+    "a conversation": [{"role": "user", "content": LONG}],
+    "an instruction": {"text": "cat", "instruction": LONG},
+    "one of several parts": ["cat", LONG, "dog"],
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_it_is_refused_before_it_is_tokenised(
+    embedded: VLM2Vec, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenised: list[int] = []
+    real = Planner._token_ids
+
+    def counted(self: Planner, texts: list[str], *, plain: bool) -> Any:
+        tokenised.append(sum(map(len, texts)))
+        return real(self, texts, plain=plain)
+
+    monkeypatch.setattr(Planner, "_token_ids", counted)
+    with pytest.raises(ContextLengthError, match=r"has at least .* tokens, and the model's context holds"):
+        embedded.encode([FORMS[name]])
+    assert sum(tokenised) < 300_000
+
+
+@pytest.mark.parametrize("text", [LONG, CHINESE])
+def test_its_shortened_vector_is_that_of_the_whole(
+    embedded: VLM2Vec, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = embedded.encode([text], truncate=True)
+    monkeypatch.setattr(long_text, "_SHORT", 10**9)
+    assert np.array_equal(embedded.encode([text], truncate=True), vector)
+
+
+def test_a_text_that_fits_is_tokenised_once(embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LongTexts, "_start", lambda *_, **__: pytest.fail("it is short"))
+    embedded.encode(["a red circle " * 100])
+
+
+def test_texts_are_tokenised_a_few_at_a_time() -> None:
+    most, characters = plan._TOKENISED_AT_ONCE
+    long, short = "a" * (characters // 2), "b"
+    assert [len(some) for some in plan._some_at_a_time([short] * (most + 3))] == [most, 3]
+    assert [len(some) for some in plan._some_at_a_time([long] * 7)] == [3, 3, 1]
+
+
+def test_a_text_file_has_a_limit_before_it_is_read(embedded: VLM2Vec, tmp_path: Path) -> None:
+    path = tmp_path / "dump.txt"
+    with path.open("wb") as file:
+        file.truncate(_MAX_TEXT_BYTES + 1)
+    with pytest.raises(LimitError, match=r"dump\.txt.*67,108,865 bytes, more than 67,108,864"):
+        embedded.encode([path])
+
+
+MEMORY = """
+import resource, sys
+from vlm2vec import VLM2Vec
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+model = VLM2Vec(device="cpu")
+model.encode(["the cat sat " * 20_000], truncate=True)
+before = peak()
+text = "lorem ipsum dolor sit amet " * 400_000
+model.encode([text], truncate=True)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked for otherwise there")
+def test_memory_does_not_grow_with_a_text() -> None:
+    told = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    assert int(told.stdout) < 300 * 2**20  # tokens of the 11 MB would take 1.9 GiB

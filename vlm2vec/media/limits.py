@@ -17,6 +17,9 @@ class Limits:
         max_pdf_pages: Pages that a PDF may declare.
         max_pages: Pages of one document that go into one vector.
         decode_seconds: Time to decode one input, in seconds.
+        readers: Processes that may read PDFs at the same time; as many as there are cores, from two to four,
+            by default. 0 reads them in this process, where no limit of time or memory holds for them.
+        reader_memory: Memory that one of them may take, in bytes.
     """
 
     max_image_pixels: int = 64_000_000
@@ -24,3 +27,5 @@ class Limits:
     max_pdf_pages: int = 2_000
     max_pages: int = 32
     decode_seconds: float = 20.0
+    readers: int | None = None
+    reader_memory: int = 2 * 2**30

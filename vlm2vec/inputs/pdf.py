@@ -102,7 +102,8 @@ def counted_pages(path: Path) -> list[PdfPage]:
 def _counted(
     source: Source, path: Any, selection: Any, password: str | None, max_pixels: int | None
 ) -> list[PdfPage]:
-    from vlm2vec.media.pdf import page_count, parse_pages
+    from vlm2vec.media.documents import page_count
+    from vlm2vec.media.pdf import parse_pages
 
     try:
         if source.url is not None:

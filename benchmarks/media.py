@@ -26,6 +26,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from vlm2vec import profiles
 from vlm2vec.backbones.patch_projection import normalised
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
+from vlm2vec.media import documents
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import patchify
@@ -109,6 +110,69 @@ def pages(folder: Path, runs: int) -> Comparison:
     return compare("a PDF page", lambda: render_page(source, 1, RULES), at_200_dpi, runs=runs)
 
 
+def pages_in_readers(runs: int) -> list[Comparison]:
+    """Pages drawn by reader processes, against drawing them in this one; readers have been started."""
+    here = Limits(readers=0)
+    line = "The quick brown fox jumps over the lazy dog and runs away. "
+    results = []
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "text.pdf"
+        pages_of_text = [[f"{number} {line}" * 2] * 60 for number in range(20)]
+        write_text(path, pages_of_text)
+        small = path.read_bytes()
+        large = small + os.urandom(50_000_000)
+        numbers = range(1, 21)
+        with ThreadPoolExecutor(2) as threads:
+
+            def all_pages(source: Source, limits: Limits) -> list[np.ndarray]:
+                drawn = partial(documents.render_page, source, rules=RULES, limits=limits)
+                return list(threads.map(drawn, numbers))
+
+            def one_page(source: Source, limits: Limits) -> np.ndarray:
+                return documents.render_page(source, 1, RULES, limits=limits)
+
+            def size(source: Source, limits: Limits) -> tuple[int, int]:
+                return documents.page_size_in_pixels(source, 1, RULES, limits=limits)
+
+            work = {
+                "1 page of a text PDF": lambda limits: one_page(Source.from_path(path), limits),
+                "its size": lambda limits: size(Source.from_path(path), limits),
+                "20 pages, one after the other": lambda limits: [
+                    documents.render_page(Source.from_path(path), number, RULES, limits=limits)
+                    for number in numbers
+                ],
+                "20 pages, 2 threads": lambda limits: all_pages(Source.from_path(path), limits),
+                "1 page of 50 MB of bytes": lambda limits: one_page(Source(data=large[:-1]), limits),
+                "20 pages of 50 MB of bytes": lambda limits: all_pages(Source.from_bytes(large), limits),
+            }
+            for what, draw in work.items():
+                ways = (partial(draw, Limits()), partial(draw, here))
+                results.append(compare(f"{what}, in readers", *ways, runs=runs))
+    return results
+
+
+def write_text(path: Path, pages: list[list[str]]) -> None:
+    """A PDF of lines of text in a standard font."""
+    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}/MediaBox[0 0 595 842]>>".encode(),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    for lines in pages:
+        content = "BT /F 9 Tf 12 TL 40 800 Td " + "".join(f"({line}) ' " for line in lines) + "ET"
+        number = len(objects) + 2
+        page = f"<</Type/Page/Parent 2 0 R/Contents {number} 0 R/Resources<</Font<</F 3 0 R>>>>>>"
+        objects += [page.encode(), f"<</Length {len(content)}>>\nstream\n{content}\nendstream".encode()]
+    data, table = bytearray(b"%PDF-1.7\n"), ["0000000000 65535 f \n"]
+    for number, body in enumerate(objects, 1):
+        table.append(f"{len(data):010d} 00000 n \n")
+        data += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    start = len(data)
+    data += f"xref\n0 {len(table)}\n{''.join(table)}trailer\n<</Size {len(table)}/Root 1 0 R>>\n".encode()
+    path.write_bytes(data + f"startxref\n{start}\n%%EOF\n".encode())
+
+
 def pictures(folder: Path, runs: int) -> list[Comparison]:
     """JPEGs to patches, against transformers' image processor on PIL.
 
@@ -155,7 +219,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results = [*clips(folder, options.runs), pages(folder, options.runs), *pictures(folder, options.runs)]
+        results = [
+            *clips(folder, options.runs),
+            pages(folder, options.runs),
+            *pages_in_readers(options.runs),
+            *pictures(folder, options.runs),
+        ]
     report(results, options.json)
 
 

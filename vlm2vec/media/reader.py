@@ -39,6 +39,7 @@ _WATCHED_EVERY = 0.02  # seconds, while there is work
 _PARENT_EVERY = 1.0  # seconds, while there is none
 _STATM = Path("/proc/self/statm")
 _NEARLY = 15 / 16  # of the memory, so that there is some left to say so
+_ENDLESS = 2**62  # bytes or seconds, more than which the system does not count
 _GATHERED = 1 / 8  # of the memory, after which a reader leaves its place to a new one
 
 
@@ -197,17 +198,17 @@ class _Watch(threading.Thread):
         """The second line, for what happens between two looks, and where Python cannot look."""
         if resource is None:
             return
-        with suppress(OSError, ValueError, OverflowError):
-            if self._statm is not None:
-                _lower(resource.RLIMIT_AS, self._at_first + request.limits.reader_memory)
-            seconds = 1.25 * request.limits.decode_seconds
-            _lower(resource.RLIMIT_CPU, int(time.process_time() + seconds) + 2)
+        if self._statm is not None:
+            _lower(resource.RLIMIT_AS, self._at_first + request.limits.reader_memory)
+        _lower(resource.RLIMIT_CPU, time.process_time() + 1.25 * request.limits.decode_seconds + 2)
 
 
-def _lower(kind: int, value: int) -> None:
+def _lower(kind: int, value: float) -> None:
     """Sets a limit that the system holds, to be raised again with the next request."""
     hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+    most = hard if hard != resource.RLIM_INFINITY else _ENDLESS
+    with suppress(OSError, ValueError):
+        resource.setrlimit(kind, (int(value) if value < most else hard, hard))
 
 
 def _too_long(request: Request) -> LimitError:

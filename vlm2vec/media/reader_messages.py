@@ -9,15 +9,26 @@ import io
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from vlm2vec import errors
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.source import Source
 
-__all__ = ["GREETING", "Request", "error_from", "error_header", "read_header", "read_into", "write_message"]
+__all__ = [
+    "GREETING",
+    "SentFile",
+    "Request",
+    "error_from",
+    "error_header",
+    "read_header",
+    "read_into",
+    "write_message",
+]
 
 GREETING = b"\nvlm2vec reader 1\n"
 """What a reader writes when it is ready. Whatever came before was printed while Python started."""
@@ -56,7 +67,8 @@ class Request:
         """The request in what JSON can say."""
         # Rules for frames say nothing about pages.
         rules = None if self.rules is None else asdict(replace(self.rules, frames=None))
-        return {**asdict(replace(self, rules=None)), "rules": rules}
+        most = None if self.max_pixels is None else int(self.max_pixels)  # perhaps one of numpy's
+        return {**asdict(replace(self, rules=None, max_pixels=most)), "rules": rules}
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Request:
@@ -66,6 +78,33 @@ class Request:
             size = rules["fixed_size"]
             rules = PixelRules(**{**rules, "fixed_size": None if size is None else tuple(size)})
         return cls(**{**header, "limits": Limits(**header["limits"]), "rules": rules})
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A PDF as it is sent: a path that a reader opens itself, or bytes.
+
+    Attributes:
+        description: What it is called in messages.
+        name: Its path or address, if it has one.
+        path: The file, absolute.
+        data: Its bytes, where there is no such file.
+    """
+
+    description: str
+    name: str | None
+    path: Path | None
+    data: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def of(cls, source: Source) -> SentFile:
+        """The file of a source; what a URL leads to is fetched."""
+        description, name = source.describe(), source.name
+        path = None if source.path is None else source.path.absolute()
+        # Such as /dev/fd/3, which would be another file there.
+        if path is None or path.parts[1:2] in (("dev",), ("proc",)):
+            return cls(description, name, None, source.read())
+        return cls(description, name, path)
 
 
 def write_message(pipe: io.FileIO, header: Mapping[str, Any], body: bytes | memoryview = b"") -> None:

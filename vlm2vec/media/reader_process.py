@@ -18,17 +18,16 @@ from typing import IO, Any
 
 import numpy as np
 
-import vlm2vec
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError
 from vlm2vec.media.reader_messages import (
     GREETING,
     Request,
+    SentFile,
     error_from,
     read_header,
     read_into,
     write_message,
 )
-from vlm2vec.media.source import Source
 
 __all__ = ["ReaderDiedError", "ReaderProcess", "Reply", "why_none_can_start"]
 
@@ -39,9 +38,14 @@ _PRINTED = 2**20  # bytes that a Python may print before it starts a program
 _PIPE = 2**20  # bytes, what Linux lets everybody have
 _WARNINGS = 64  # of one reply
 _WARNING = 2_000  # characters
-# Without it each of a machine's cores takes address space, which is limited.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_NOT_FOR_READERS = ("PYTHONWARNINGS", "PYTHONINSPECT", "PYTHONSTARTUP")
+# Otherwise each core of the machine and each thread takes address space, which is limited.
+_SMALL = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+}
+_NOT_FOR_READERS = ("PYTHONWARNINGS", "PYTHONINSPECT")
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,15 @@ class ReaderDiedError(Exception):
         """Whether the file is to blame, and not somebody who ended the process."""
         return self.code not in (None, 0, 1, *(-_signal(name) for name in ("KILL", "TERM", "HUP", "INT")))
 
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the system ended it when the limit of time was long past."""
+        return self.code == -_signal("XCPU")
+
     def as_error(self, request: Request) -> VLM2VecError:
         """What it means for the file that it read."""
         seconds, memory = request.limits.decode_seconds, request.limits.reader_memory / 2**30
-        if self.code == -_signal("XCPU"):
+        if self.is_over_time:
             return LimitError(
                 f"{request.work} took longer than {seconds:g} s of the processor",
                 fix="Raise Limits.decode_seconds.",
@@ -107,7 +116,7 @@ class ReaderDiedError(Exception):
 @dataclass(frozen=True)
 class _Job:
     request: Request
-    source: Source
+    document: SentFile
     reply: Future[Reply]
 
 
@@ -117,6 +126,7 @@ class ReaderProcess:
     Attributes:
         is_ready: Done when it can be asked; a `ReaderDiedError` if it never can.
         is_new: Whether it has not been asked for anything yet.
+        is_busy: Whether it has not replied yet.
 
     Raises:
         OSError: It cannot be started.
@@ -125,9 +135,9 @@ class ReaderProcess:
 
     def __init__(self) -> None:
         self.is_ready: Future[None] = Future()
-        self.is_new = True
+        self.is_new, self.is_busy = True, False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._last: _Job | None = None
+        self._is_over = False
         self._numbers = itertools.count()
         self._held: dict[int, bytes] = {}
         windows = sys.platform == "win32"
@@ -160,20 +170,17 @@ class ReaderProcess:
         """Number of its process."""
         return self._process.pid
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether it has not replied yet."""
-        return self._last is not None and not self._last.reply.done()
-
-    def holds(self, source: Source) -> bool:
+    def holds(self, document: SentFile) -> bool:
         """Whether it has the bytes already."""
-        return any(source.data is data for data in list(self._held.values()))
+        return any(document.data is data for data in list(self._held.values()))
 
-    def ask(self, request: Request, source: Source) -> Future[Reply]:
+    def ask(self, request: Request, document: SentFile) -> Future[Reply]:
         """What it finds; a `ReaderDiedError` if it dies. One request at a time."""
-        self.is_new = False
-        self._last = job = _Job(request, source, Future())
+        self.is_new, self.is_busy = False, True
+        job = _Job(request, document, Future())
         self._jobs.put(job)
+        if self._is_over:
+            self._fail_all()
         return job.reply
 
     def stop(self) -> None:
@@ -204,36 +211,61 @@ class ReaderProcess:
         if hasattr(signal, "pthread_sigmask"):
             # A pipe to a reader that has died must not end this process, whatever it does about the signal.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-        waiting: Future[Any] = self.is_ready
         try:
             _await_greeting(self._replies)
-            self.is_ready.set_result(None)
-            while (job := self._next_job()) is not None:
-                waiting = job.reply
-                waiting.set_result(self._exchange(job))
-        except (OSError, EOFError, ValueError, KeyError, TypeError):
-            self._end()
-            died: BaseException = ReaderDiedError(self._process.returncode)
-        except BaseException as error:  # there may be no memory for the picture
-            self._end()
-            died = error
-        else:
-            self._end()
+        except BaseException as error:
+            self.is_ready.set_exception(self._death(error))
             return
-        if not waiting.done():
-            waiting.set_exception(died)
+        self.is_ready.set_result(None)
+        while self._serve_one():
+            pass
+        self._is_over = True
+        self._end()
+        self._fail_all()
+
+    def _serve_one(self) -> bool:
+        """One request, of which nothing is held afterwards; whether there may be another."""
+        job = self._next_job()
+        if job is None:
+            return False
+        try:
+            reply = self._exchange(job)
+        except BaseException as error:  # there may be no memory for the picture
+            job.reply.set_exception(self._death(error))
+            return False
+        self.is_busy = False
+        job.reply.set_result(reply)
+        return True
+
+    def _death(self, error: BaseException) -> BaseException:
+        """What those hear who wait: that it died, whose pipes are closed or whose reply makes no sense."""
+        self._end()
+        if isinstance(error, (OSError, EOFError, ValueError, KeyError, TypeError)):
+            return ReaderDiedError(self._process.returncode)
+        return error
+
+    def _fail_all(self) -> None:
+        """Whoever asked while it ended."""
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job.reply.set_exception(ReaderDiedError(self._process.returncode))
 
     def _next_job(self) -> _Job | None:
-        """What to do next. The bytes of documents are kept for some seconds."""
+        """What to do next, if anything. The bytes of documents are kept for some seconds."""
         try:
             return self._jobs.get(timeout=_KEPT_FOR if self._held else None)
         except queue.Empty:
             forget, self._held = list(self._held), {}
+        try:
             write_message(self._requests, {"forget": forget})
-            return self._jobs.get()
+        except OSError:  # it has died
+            return None
+        return self._jobs.get()
 
     def _exchange(self, job: _Job) -> Reply:
-        source, body = self._sent(job.source)
+        source, body = self._sent(job.document)
         forget = self._to_forget()
         header = {"request": job.request.to_header(), "source": source, "forget": forget}
         write_message(self._requests, header, body)
@@ -241,28 +273,27 @@ class ReaderProcess:
         numbers = tuple(map(int, reply["numbers"]))
         picture = None
         if size:
-            height, width, channels = numbers
-            picture = np.empty((height, width, channels), np.uint8)
-            if channels != 3 or picture.nbytes != size:
+            height, width, _ = numbers
+            if height * width * 3 != size or size > 3 * job.request.limits.max_image_pixels:
                 raise ValueError("the picture has another shape")
+            picture = np.empty((height, width, 3), np.uint8)
             read_into(self._replies, picture.data.cast("B"))
         warnings = tuple(str(text)[:_WARNING] for text in reply["warnings"][:_WARNINGS])
         error = error_from(reply["error"]) if "error" in reply else None
         return Reply(numbers, picture, warnings, error, bool(reply["is_last"]))
 
-    def _sent(self, source: Source) -> tuple[dict[str, Any], bytes]:
-        """What is said of a source, and its bytes unless the reader has them or reads the file itself."""
-        said = {"description": source.describe(), "name": source.name, "path": None, "number": None}
-        if source.path is not None and not _is_of_this_process(source.path.absolute()):
-            return {**said, "path": str(source.path.absolute())}, b""
-        data = source.read()
+    def _sent(self, document: SentFile) -> tuple[dict[str, Any], bytes]:
+        """What is said of a document, and its bytes unless the reader has them or reads the file itself."""
+        said = {"description": document.description, "name": document.name, "path": None, "number": None}
+        if document.path is not None:
+            return {**said, "path": str(document.path)}, b""
         for number, held in self._held.items():
-            if held is data:
+            if held is document.data:
                 self._held[number] = self._held.pop(number)  # the newest
                 return {**said, "number": number}, b""
         number = next(self._numbers)
-        self._held[number] = data
-        return {**said, "number": number}, data
+        self._held[number] = document.data
+        return {**said, "number": number}, document.data
 
     def _to_forget(self) -> list[int]:
         """Numbers of the documents that are too much."""
@@ -279,11 +310,6 @@ class ReaderProcess:
         self._requests.close()
         self._replies.close()
         self._held.clear()
-
-
-def _is_of_this_process(path: Path) -> bool:
-    """Whether a path means another file elsewhere, such as `/dev/fd/3`."""
-    return path.parts[1:2] in (("dev",), ("proc",))
 
 
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(
@@ -306,7 +332,7 @@ def why_none_can_start() -> str | None:
 def _environment() -> Mapping[str, str]:
     """That of this process, and the way to the modules that it has."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_READERS}
-    return {**kept, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(_search_path())}
+    return {**kept, **_SMALL, "PYTHONPATH": os.pathsep.join(_search_path())}
 
 
 def _search_path() -> list[str]:
@@ -315,19 +341,25 @@ def _search_path() -> list[str]:
     A script's folder and the current one come last: this process has loaded its modules, and a file named
     `types.py` there would stop a new one.
     """
-    own = Path(os.__file__).parent
-    package = Path(vlm2vec.__file__).absolute().parents[1]
+    own, here = Path(os.__file__).parent, _current_folder()
+    package = Path(__file__).absolute().parents[2]
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    last = {Path.cwd(), *([] if main is None else [Path(main).absolute().parent])}
+    last = {here, *([] if main is None else [(here / main).parent])}
 
     def rank(entry: Path) -> int:
         if entry == own or (entry.parent == own and not entry.name.endswith("-packages")):
             return 0
         return 1 if entry == package else 3 if entry in last else 2
 
-    entries = [Path(entry).absolute() for entry in sys.path if isinstance(entry, str)]
+    entries = [here / entry for entry in sys.path if isinstance(entry, str)]
     found = sorted(dict.fromkeys([*entries, package]), key=rank)
     return [str(entry) for entry in found if os.pathsep not in str(entry)]
+
+
+def _current_folder() -> Path:
+    with suppress(OSError):  # it may have been removed
+        return Path.cwd()
+    return Path()
 
 
 def _await_greeting(replies: IO[bytes]) -> None:

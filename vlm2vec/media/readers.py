@@ -14,7 +14,7 @@ from vlm2vec.errors import LimitError, MediaError
 from vlm2vec.media.cores import core_count
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.reader_messages import Request
+from vlm2vec.media.reader_messages import Request, SentFile
 from vlm2vec.media.reader_process import ReaderDiedError, ReaderProcess, Reply, why_none_can_start
 from vlm2vec.media.source import Source
 
@@ -61,17 +61,18 @@ class Readers:
             Cancelled: The work was called off.
         """
         raise_if_cancelled()
-        reader = self._take(source, request.limits)
+        document = SentFile.of(source)
+        reader = self._take(document, request.limits)
         try:
             was_new = reader.is_new
             try:
-                return self._reply(reader, request, source)
+                return self._reply(reader, request, document)
             except ReaderDiedError as death:
-                if was_new and death.is_crash:
+                if death.is_over_time or (was_new and death.is_crash):
                     raise death.as_error(request) from None
             reader = self._start()  # in the place of the other
             try:
-                return self._reply(reader, request, source)
+                return self._reply(reader, request, document)
             except ReaderDiedError as death:
                 raise death.as_error(request) from None
         finally:
@@ -93,14 +94,14 @@ class Readers:
         """Numbers of the processes that are there."""
         return [reader.pid for reader in list(self._all) if reader.is_alive]
 
-    def _take(self, source: Source, limits: Limits) -> ReaderProcess:
+    def _take(self, document: SentFile, limits: Limits) -> ReaderProcess:
         """A reader for the caller alone, until it is given back."""
         most = limits.readers or max(_LEAST, min(core_count(), _MOST))
         with self._changed:
             while True:
                 if self._unusable is not None:
                     raise NoReadersError(self._unusable)
-                if (reader := self._best_idle(source)) is not None:
+                if (reader := self._best_idle(document)) is not None:
                     return reader
                 if self._places < most and (not self._places or self._waited >= _PATIENCE):
                     self._places += 1
@@ -117,7 +118,7 @@ class Readers:
             self._leave_place()
             raise
 
-    def _best_idle(self, source: Source) -> ReaderProcess | None:
+    def _best_idle(self, document: SentFile) -> ReaderProcess | None:
         """One that has the document, or the one that was used last; the caller holds the lock."""
         for reader in list(self._idle):
             if not reader.is_alive:  # ended from outside
@@ -126,7 +127,7 @@ class Readers:
                 self._places -= 1
         if not self._idle:
             return None
-        found = next((reader for reader in reversed(self._idle) if reader.holds(source)), self._idle[-1])
+        found = next((reader for reader in reversed(self._idle) if reader.holds(document)), self._idle[-1])
         self._idle.remove(found)
         return found
 
@@ -163,10 +164,10 @@ class Readers:
         self._has_started = True
         return reader
 
-    def _reply(self, reader: ReaderProcess, request: Request, source: Source) -> Reply:
+    def _reply(self, reader: ReaderProcess, request: Request, document: SentFile) -> Reply:
         seconds = max(_CLOCK_FACTOR * request.limits.decode_seconds, _LEAST_CLOCK)
         try:
-            reply = self._wait(reader.ask(request, source), seconds)
+            reply = self._wait(reader.ask(request, document), seconds)
         except _NotInTimeError:
             self._drop(reader)
             raise LimitError(

@@ -14,7 +14,7 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pypdfium2.raw  # noqa: F401  # all that a request needs is there before the first
 
@@ -25,7 +25,6 @@ from vlm2vec.media.reader_messages import (
     Request,
     error_header,
     read_header,
-    read_into,
     write_message,
 )
 from vlm2vec.media.source import Source
@@ -37,6 +36,7 @@ except ImportError:  # Windows
 
 _WATCHED_EVERY = 0.02  # seconds, while there is work
 _PARENT_EVERY = 1.0  # seconds, while there is none
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 _STATM = Path("/proc/self/statm")
 _NEARLY = 15 / 16  # of the memory, so that there is some left to say so
 _ENDLESS = 2**62  # bytes or seconds, more than which the system does not count
@@ -57,7 +57,7 @@ def main() -> None:
             for number in header["forget"]:
                 held.pop(number, None)
             if size:
-                held[header["source"]["number"]] = _body(requests, size)
+                held[header["source"]["number"]] = requests.read(size)
             if "request" in header:
                 request = Request.from_header(header["request"])
                 watch.begin(request)
@@ -78,12 +78,6 @@ class _NamedSource(Source):
     def name(self) -> str | None:
         name: str | None = self.facts["name"]
         return name
-
-
-def _body(requests: Any, size: int) -> bytes:
-    body = bytearray(size)
-    read_into(requests, memoryview(body))
-    return bytes(body)
 
 
 def _source(header: dict[str, Any], held: dict[int, bytes]) -> Source:
@@ -140,7 +134,7 @@ class _Watch(threading.Thread):
         self._request: Request | None = None
         self._begun = 0.0
         self._statm = os.open(_STATM, os.O_RDONLY) if _STATM.exists() else None
-        self._at_first = self._size()
+        self._at_first, self._own = self._size()
 
     def begin(self, request: Request) -> None:
         """A request is worked on from now."""
@@ -158,7 +152,7 @@ class _Watch(threading.Thread):
         with self._lock:
             self._request = None
             self._busy.clear()
-        return self._size() - self._at_first
+        return self._grown()
 
     def run(self) -> None:
         while True:
@@ -176,7 +170,7 @@ class _Watch(threading.Thread):
             return
         if time.process_time() - self._begun > request.limits.decode_seconds:
             self._stop(_too_long(request))
-        if self._size() - self._at_first > request.limits.reader_memory * _NEARLY:
+        if self._grown() > self._room(request) * _NEARLY:
             self._stop(_too_large(request))
 
     def _stop(self, error: VLM2VecError) -> NoReturn:
@@ -186,20 +180,29 @@ class _Watch(threading.Thread):
             )
         os._exit(1)
 
-    def _size(self) -> int:
-        """Bytes: those of the address space, which can be limited on Linux, and else the most of memory."""
+    def _grown(self) -> int:
+        return self._size()[0] - self._at_first
+
+    def _room(self, request: Request) -> int:
+        """Bytes that this process may take beside those that it starts with."""
+        return max(0, request.limits.reader_memory - self._own)
+
+    def _size(self) -> tuple[int, int]:
+        """Bytes of the address space, which Linux can limit, and of memory; elsewhere the most of memory."""
         if self._statm is not None:
-            return int(os.pread(self._statm, 64, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            pages = os.pread(self._statm, 64, 0).split()
+            return int(pages[0]) * _PAGE, int(pages[1]) * _PAGE
         if resource is not None:
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
-        return 0
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+            return most, most
+        return 0, 0
 
     def _limit_by_system(self, request: Request) -> None:
         """The second line, for what happens between two looks, and where Python cannot look."""
         if resource is None:
             return
         if self._statm is not None:
-            _lower(resource.RLIMIT_AS, self._at_first + request.limits.reader_memory)
+            _lower(resource.RLIMIT_AS, self._at_first + self._room(request))
         _lower(resource.RLIMIT_CPU, time.process_time() + 1.25 * request.limits.decode_seconds + 2)
 
 
@@ -225,9 +228,9 @@ def _too_large(request: Request) -> LimitError:
     )
 
 
-def _take_pipes() -> tuple[Any, Any]:
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     """The pipes for requests and replies; what else is printed goes nowhere."""
-    requests = open(os.dup(0), "rb", buffering=0)  # noqa: PTH123, SIM115
+    requests = open(os.dup(0), "rb")  # noqa: PTH123, SIM115
     replies = open(os.dup(1), "wb", buffering=0)  # noqa: PTH123, SIM115
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):

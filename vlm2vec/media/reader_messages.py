@@ -5,7 +5,6 @@ Nothing is pickled: what a file made of the reader that read it must not reach f
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from collections.abc import Mapping
@@ -107,7 +106,7 @@ class SentFile:
         return cls(description, name, path)
 
 
-def write_message(pipe: io.FileIO, header: Mapping[str, Any], body: bytes | memoryview = b"") -> None:
+def write_message(pipe: Any, header: Mapping[str, Any], body: bytes | memoryview = b"") -> None:
     """Writes a header and what belongs to it."""
     text = json.dumps(header).encode("ascii")
     for part in (_LENGTHS.pack(len(text), len(body)) + text, body):
@@ -116,7 +115,7 @@ def write_message(pipe: io.FileIO, header: Mapping[str, Any], body: bytes | memo
             rest = rest[pipe.write(rest) :]
 
 
-def read_header(pipe: io.FileIO) -> tuple[dict[str, Any], int]:
+def read_header(pipe: Any) -> tuple[dict[str, Any], int]:
     """The next header, and how many bytes stand behind it.
 
     Raises:
@@ -136,7 +135,7 @@ def read_header(pipe: io.FileIO) -> tuple[dict[str, Any], int]:
     return header, size
 
 
-def read_into(pipe: io.FileIO, target: memoryview) -> None:
+def read_into(pipe: Any, target: memoryview) -> None:
     """Fills `target`, which holds bytes.
 
     Raises:

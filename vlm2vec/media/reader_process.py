@@ -35,7 +35,7 @@ _MODULE = "vlm2vec.media.reader"
 _HELD = 128 * 2**20  # bytes of documents that a reader keeps for the next pages, or one document
 _KEPT_FOR = 10.0  # seconds after the last request
 _PRINTED = 2**20  # bytes that a Python may print before it starts a program
-_PIPE = 2**20  # bytes, what Linux lets everybody have
+_PIPE = 2**20  # bytes of each pipe, what Linux lets everybody have
 _WARNINGS = 64  # of one reply
 _WARNING = 2_000  # characters
 # Otherwise each core of the machine and each thread takes address space, which is limited.
@@ -201,9 +201,10 @@ class ReaderProcess:
         if sys.platform == "linux":
             import fcntl
 
-            # A picture has megabytes. One who holds very many pipes may not enlarge more.
+            # A document and a picture have megabytes. One who holds very many pipes may not enlarge more.
             with suppress(OSError):
-                fcntl.fcntl(replies, fcntl.F_SETPIPE_SZ, _PIPE)
+                for pipe in (requests, replies):
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
         return requests, replies
 
     def _serve(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 from media_making import encrypted_pdf_bytes, pdf_of_pages
 from pdf_making import SHAPES, features, many_shadings, nested_forms, page_file, pages_file, simple_font
 
+from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media import documents, pdf, reader_process, readers
 from vlm2vec.media.deadline import Cancelled, cancellable
@@ -246,7 +247,7 @@ def test_one_that_is_ended_at_work_on_a_good_file_is_replaced(own, number, monke
     [
         (signal.SIGSEGV, r"PDFium crashed on this file \(SIGSEGV\)", 1),
         (signal.SIGABRT, r"PDFium crashed .*Limits.reader_memory", 1),
-        (signal.SIGKILL, r"ended twice from outside \(SIGKILL\)", 2),
+        (signal.SIGKILL, r"ended twice \(SIGKILL\)", 2),
         (signal.SIGXCPU, "took longer than 600 s of the processor", 1),
     ],
     ids=["SIGSEGV", "SIGABRT", "SIGKILL", "SIGXCPU"],
@@ -415,6 +416,19 @@ def children() -> list[str]:
             if f"PPid:\t{os.getpid()}\n" in status and "python" in status.partition("\n")[0]:
                 found.append(path.name)
     return found
+
+
+def test_deadly_files_cost_their_own_rows_alone():
+    """Through the whole engine; and the vectors are those of pages drawn in this process."""
+    good = [PLAIN, *list(features().values())[:12]]
+    items = [*good[:6], FORMS, *good[6:], {"pdf": SHADINGS, "page": 1}, SHADINGS]
+    model = VLM2Vec(device="cpu", limits=Limits(decode_seconds=0.5))
+    vectors = model.encode(items, on_error="nan")
+    assert np.flatnonzero(np.isnan(vectors).any(axis=1)).tolist() == [6, len(items) - 2, len(items) - 1]
+    with pytest.raises(LimitError, match=r"input (6|14|15) .*longer than 0.5 s .*Raise Limits.decode_seconds"):
+        model.encode(items)
+    here = VLM2Vec(device="cpu", limits=Limits(readers=0)).encode(good)
+    np.testing.assert_allclose(np.delete(vectors, [6, -2, -1], axis=0), here, rtol=0, atol=5e-7)
 
 
 def test_turned_off_no_process_is_started(own):

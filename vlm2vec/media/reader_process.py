@@ -98,7 +98,7 @@ class ReaderDiedError(Exception):
             )
         if not self.is_crash:
             return LimitError(
-                f"{request.work}: the process that did it was ended twice from outside ({self._name()})",
+                f"{request.work}: the process that did it was ended twice ({self._name()})",
                 fix="If the machine ran out of memory, lower Limits.readers or Limits.reader_memory.",
             )
         return MediaError(

@@ -199,6 +199,7 @@ def test_modules_that_lie_in_the_current_folder_are_not_taken_for_python_s(files
     assert run(code, files, "-P", cwd=tmp_path) == ""
 
 
+@linux
 def test_a_reader_takes_the_package_and_the_modules_of_its_parent(files, tmp_path):
     """Found by `sys.path` alone, as in a notebook that edits it."""
     (tmp_path / "moved").mkdir()
@@ -207,8 +208,6 @@ def test_a_reader_takes_the_package_and_the_modules_of_its_parent(files, tmp_pat
     code += "import vlm2vec; assert 'moved' in vlm2vec.__file__\ndraw(plain); tell()\n"
     code += "print(Path(f'/proc/{readers().pids[0]}/environ').read_bytes().decode().count('moved'))\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if sys.platform != "linux":
-        pytest.skip("environments are read from /proc")
     done = subprocess.run(
         [sys.executable, "-c", code, *files], env=environment, capture_output=True, text=True, check=True
     )

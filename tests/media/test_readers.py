@@ -495,6 +495,25 @@ def test_what_a_reader_says_is_not_believed(own, monkeypatch):
     assert draw(PLAIN).shape == (280, 560, 3)
 
 
+@linux
+def test_the_system_holds_the_limits_of_the_last_request(own):
+    """For what happens between two looks of the reader itself, or while it cannot look."""
+
+    def soft(name):
+        line = next(line for line in limits().splitlines() if line.startswith(name))
+        return line.removeprefix(name).split()[0]
+
+    def limits():
+        return Path(f"/proc/{own.pids[0]}/limits").read_text()
+
+    draw(PLAIN, limits=Limits(decode_seconds=40, reader_memory=2**30))
+    assert 2**29 < int(soft("Max address space")) < 2**31
+    assert 52 <= int(soft("Max cpu time")) <= 60
+    assert soft("Max core file size") == "0"
+    draw(PLAIN, limits=Limits(decode_seconds=float("inf"), reader_memory=2**70))
+    assert soft("Max address space") == soft("Max cpu time") == "unlimited"
+
+
 def test_a_request_survives_its_header():
     rules = PixelRules(fixed_size=(1, 2), extreme_ratio="square")
     for request in (Request("count", Limits(), "\udce4"), Request("size", Limits(), None, 3, rules, 9)):

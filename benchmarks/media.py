@@ -37,6 +37,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from vlm2vec import profiles
 from vlm2vec.backbones.patch_projection import normalised
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
+from vlm2vec.media import documents
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.patches import patchify
@@ -130,6 +131,62 @@ def pages(folder: Path) -> Iterator[Work]:
         return fit(np.asarray(picture), RULES)
 
     yield Work("a PDF page", lambda: render_page(source, 1, RULES), at_200_dpi)
+
+
+def pages_in_readers(folder: Path) -> Iterator[Work]:
+    """Pages drawn by reader processes, against drawing them in this one; readers have been started."""
+
+    line = "The quick brown fox jumps over the lazy dog and runs away. "
+    path = folder / "text" / "text.pdf"
+    path.parent.mkdir(exist_ok=True)
+    pages_of_text = [[f"{number} {line}" * 2] * 60 for number in range(20)]
+    path.write_bytes(text_pdf(pages_of_text))
+    large = text_pdf(pages_of_text, os.urandom(50_000_000))
+    numbers = range(1, 21)
+    threads = ThreadPoolExecutor(2)
+
+    def page(source: Source, limits: Limits, number: int = 1) -> np.ndarray:
+        return documents.render_page(source, number, RULES, limits=limits)
+
+    def all_pages(source: Source, limits: Limits) -> list[np.ndarray]:
+        return list(threads.map(partial(page, source, limits), numbers))
+
+    for name, draw in {
+        "1 page of a text PDF": lambda limits: page(Source.from_path(path), limits),
+        "its size": lambda limits: documents.page_size_in_pixels(
+            Source.from_path(path), 1, RULES, limits=limits
+        ),
+        "20 pages, one after the other": lambda limits: [
+            page(Source.from_path(path), limits, number) for number in numbers
+        ],
+        "20 pages, 2 threads": lambda limits: all_pages(Source.from_path(path), limits),
+        "1 page of 50 MB of bytes": lambda limits: page(Source(data=large + b"\n"), limits),
+        "20 pages of 50 MB of bytes": lambda limits: all_pages(Source.from_bytes(large), limits),
+    }.items():
+        yield Work(f"{name}, in readers", partial(draw, Limits()), partial(draw, Limits(readers=0)))
+
+
+def text_pdf(pages: list[list[str]], other: bytes = b"") -> bytes:
+    """A PDF of lines of text in a standard font, and of another stream."""
+    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}/MediaBox[0 0 595 842]>>".encode(),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    for lines in pages:
+        content = "BT /F 9 Tf 12 TL 40 800 Td " + "".join(f"({line}) ' " for line in lines) + "ET"
+        number = len(objects) + 2
+        page = f"<</Type/Page/Parent 2 0 R/Contents {number} 0 R/Resources<</Font<</F 3 0 R>>>>>>"
+        objects += [page.encode(), f"<</Length {len(content)}>>\nstream\n{content}\nendstream".encode()]
+    objects.append(b"<</Length %d>>\nstream\n%b\nendstream" % (len(other), other))
+    data, table = bytearray(b"%PDF-1.7\n"), ["0000000000 65535 f \n"]
+    for number, body in enumerate(objects, 1):
+        table.append(f"{len(data):010d} 00000 n \n")
+        data += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    start = len(data)
+    data += f"xref\n0 {len(table)}\n{''.join(table)}trailer\n<</Size {len(table)}/Root 1 0 R>>\n".encode()
+    return bytes(data + f"startxref\n{start}\n%%EOF\n".encode())
 
 
 def pictures(folder: Path) -> Iterator[Work]:
@@ -230,7 +287,7 @@ def against(checkout: Path, folder: Path, runs: int) -> list[Comparison]:
 def against_others(folder: Path, runs: int) -> list[Comparison]:
     """Ours against theirs, each after both ways gave the same pixels where they should."""
     results = []
-    for work in works(folder):
+    for work in (*works(folder), *pages_in_readers(folder)):
         if work.same and not work.same(work.ours(), work.theirs()):
             raise SystemExit(f"{work.name}: the two ways give different pixels")
         results.append(compare(work.name, work.ours, work.theirs, runs=runs))

@@ -6,7 +6,7 @@ import pytest
 from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.inputs.parts import Document, Input, Text
-from vlm2vec.media import pdf
+from vlm2vec.media import documents
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source
 
@@ -38,7 +38,7 @@ def test_what_is_expanded_stays_as_it_is():
 
 def test_the_file_is_not_opened_for_a_single_page(monkeypatch):
     parts = (document(pages=2), document(pages=(3,)))
-    monkeypatch.setattr(pdf, "_document", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(documents, "_read", lambda *_: pytest.fail("opened"))
     assert [part.pages for part in expanded(*parts)] == [(2,), (3,)]
 
 

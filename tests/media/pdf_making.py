@@ -386,3 +386,27 @@ def _runs(data: bytes) -> bytes:
     """Run lengths, of literal runs alone (PDF 1.7, 7.4.5)."""
     parts = [data[i : i + 128] for i in range(0, len(data), 128)]
     return b"".join(bytes([len(part) - 1]) + part for part in parts) + b"\x80"
+
+
+def nested_forms(depth: int) -> bytes:
+    """Ten forms that each draw the next ten times: PDFium takes ten times the memory with each level."""
+    made: dict[int, bytes | str] = {}
+    for level in range(depth):
+        is_last = level == depth - 1
+        inner = "" if is_last else f"/XObject<</F {6 + level} 0 R>>"
+        entries = f"/Type/XObject/Subtype/Form/BBox[0 0 200 200]/Resources<<{inner}>>"
+        made[5 + level] = stream(b"0 0 10 10 re f" if is_last else b"/F Do " * 10, entries)
+    return page_file(b"/F Do", resources="/XObject<</F 5 0 R>>", extra=made)
+
+
+def many_shadings(count: int) -> bytes:
+    """A page painted so many times over by a function: some 70 ms and six bytes each."""
+    code = b"{ 2 copy mul 3 1 roll sin exch cos }"
+    shading = "<</ShadingType 1/ColorSpace/DeviceRGB/Matrix[2000 0 0 2000 0 0]/Function 6 0 R>>"
+    function = stream(code, "/FunctionType 4/Domain[0 1 0 1]/Range[0 1 0 1 0 1]")
+    return page_file(
+        b"/S sh " * count,
+        box="[0 0 2000 2000]",
+        resources="/Shading<</S 5 0 R>>",
+        extra={5: shading, 6: function},
+    )

@@ -15,9 +15,9 @@ from vlm2vec.cli.files import Item
 from vlm2vec.cli.ranking import Ranked
 from vlm2vec.errors import VLM2VecWarning
 from vlm2vec.gallery import THUMBNAIL_PIXELS, Hit, Ranking, write_gallery
+from vlm2vec.media.documents import render_page
 from vlm2vec.media.image import load_image
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdf import render_page
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from vlm2vec.errors import LimitError
 from vlm2vec.inputs.parts import Document, Input, Part
+from vlm2vec.media.documents import page_count
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdf import page_count, parse_pages
+from vlm2vec.media.pdf import parse_pages
 
 __all__ = ["expand_documents"]
 

@@ -31,8 +31,8 @@ from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
 from vlm2vec.errors import ContextLengthError, VLM2VecError
 from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
+from vlm2vec.media.documents import page_size_in_pixels
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.pdf import page_size_in_pixels
 from vlm2vec.media.probe import image_size
 from vlm2vec.media.resize import frame_size, target_size
 from vlm2vec.media.video import clip_shape

@@ -17,10 +17,10 @@ from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media, unfolds
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
+from vlm2vec.media.documents import render_page
 from vlm2vec.media.frames import Frames, sample_frames
 from vlm2vec.media.image import load_picture
 from vlm2vec.media.patches import patchify
-from vlm2vec.media.pdf import render_page
 from vlm2vec.media.resize import FrameFit, fit
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames

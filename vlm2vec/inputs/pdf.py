@@ -110,7 +110,8 @@ def _counted(
     *,
     limits: Limits | None,
 ) -> list[PdfPage]:
-    from vlm2vec.media.pdf import page_count, parse_pages
+    from vlm2vec.media.documents import page_count
+    from vlm2vec.media.pdf import parse_pages
 
     try:
         if source.url is not None:

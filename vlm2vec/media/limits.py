@@ -20,6 +20,9 @@ class Limits:
         decode_seconds: What the processor may work on decoding one picture, clip or page, in seconds. What
             waits for a disk or for other work costs nothing, until ten times as long, and at least five
             minutes, have passed.
+        readers: Processes that may read PDFs at the same time; as many as there are cores, from two to four,
+            by default. 0 reads them in this process, where no limit of time or memory holds for them.
+        reader_memory: Memory that one of them may take, in bytes.
     """
 
     max_image_pixels: int = 64_000_000
@@ -27,3 +30,5 @@ class Limits:
     max_pdf_pages: int = 2_000
     max_pages: int = 32
     decode_seconds: float = 20.0
+    readers: int | None = None
+    reader_memory: int = 2 * 2**30

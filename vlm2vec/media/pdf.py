@@ -20,7 +20,7 @@ from vlm2vec.media.resize import resize, target_size
 from vlm2vec.media.source import Source
 from vlm2vec.notices import warn
 
-__all__ = ["PDFIUM_LOCK", "page_count", "page_size_in_pixels", "parse_pages", "render_page"]
+__all__ = ["PDFIUM_LOCK", "check_is_pdf", "page_count", "page_size_in_pixels", "parse_pages", "render_page"]
 
 # A page's natural size is what it measures in pixels at this resolution; the pixel budget does the rest.
 _DPI = 200
@@ -105,6 +105,16 @@ def page_size_in_pixels(
         return _pixel_size(document, page, rules, max_pixels, limits)
 
 
+def check_is_pdf(source: Source) -> None:
+    """Raises MediaError if the first bytes are not those of a PDF."""
+    if source.is_folder:
+        raise MediaError("this is a folder, not a PDF", fix="Pass a PDF file.")
+    signature = source.signature
+    if signature is None or signature.kind != "pdf":
+        what = "an unknown format" if signature is None else signature.label
+        raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
+
+
 def parse_pages(pages: int | str | Sequence[int], count: int) -> list[int]:
     """Page numbers of a selection, the first page being 1, in the order given.
 
@@ -185,12 +195,7 @@ def _document(
     source: Source, password: str | None, limits: Limits, page: int | None = None
 ) -> Iterator[PdfFile]:
     """An open document that has this page, with PDFium to ourselves until the block ends."""
-    if source.is_folder:
-        raise MediaError("this is a folder, not a PDF", fix="Pass a PDF file.")
-    signature = source.signature
-    if signature is None or signature.kind != "pdf":
-        what = "an unknown format" if signature is None else signature.label
-        raise MediaError(f"this is not a PDF but {what}", fix="Pass a PDF file.")
+    check_is_pdf(source)
     with PDFIUM_LOCK:
         raise_if_cancelled()  # others may have stood before us
         with open_pdf(source, password) as document:

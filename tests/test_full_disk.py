@@ -5,6 +5,7 @@ A limit of the size of a file stands for it, in a process of its own: the system
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -71,6 +72,39 @@ def test_the_commands_name_the_file(tmp_path: Path) -> None:
     )
     assert said.splitlines()[-1].startswith("error: ")
     assert said.splitlines()[-1].endswith(": File too large")
+
+
+def test_a_job_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    """The second shard does not fit: it is named, the first one is whole, and nothing is encoded twice."""
+    code = """
+        from vlm2vec import VLM2Vec, encode_to
+        model = VLM2Vec(device="cpu")
+        inputs = [f"a red circle and {number} squares" for number in range(20)]
+        """
+    said = run(
+        code
+        + """
+        def until_full():
+            for number, words in enumerate(inputs):
+                if number == 10:
+                    limit(5_000)
+                yield words
+        encode_to(folder / "vectors", until_full(), model=model, rows_per_shard=8)
+        """,
+        tmp_path,
+    )
+    shard = tmp_path / "vectors" / "shard-000001.npy"
+    assert said.splitlines()[-1].startswith(f"OSError: [Errno 27] File too large: '{shard}'")
+    there = {path.name for path in shard.parent.iterdir() if path.name[0] != "."}
+    assert there == {"manifest.json", "shard-000000.npy", "shard-000000.jsonl"}
+    resumed = run(
+        code
+        + """
+        print(encode_to(folder / "vectors", inputs, model=model), file=sys.stderr)
+        """,
+        tmp_path,
+    )
+    assert re.search(r"20 rows in .*: 12 encoded in .*; 8 were there", resumed), resumed
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000, 2_000_000])

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vlm2vec import errors, profiles
     from vlm2vec.inputs.pdf import pdf_pages
     from vlm2vec.inputs.video import Video
-    from vlm2vec.jobs import encode_to, read_vectors, stream_vectors
+    from vlm2vec.jobs.encode_to import encode_to
+    from vlm2vec.jobs.read import read_vectors, stream_vectors
     from vlm2vec.media.limits import Limits
     from vlm2vec.model import VLM2Vec
 

@@ -145,7 +145,7 @@ def encode_to(
     reads = _reads(inputs, instruction, ids)
     encoder = _model_of(model)
     check_truncation(truncate_dim, encoder.get_embedding_dimension())
-    settings = {"truncate": truncate, "truncate_dim": truncate_dim}
+    settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     with share.alone(path):
@@ -178,7 +178,7 @@ def _model_of(model: Any) -> VLM2Vec:
     if isinstance(model, VLM2Vec):
         return model
     if model is None or isinstance(model, str | os.PathLike):
-        return VLM2Vec(model)
+        return VLM2Vec(None if model is None else os.fspath(model))
     raise InputError(
         f"model is {describe_value(model)}", fix="Pass a VLM2Vec, or the folder or hub id of one."
     )
@@ -203,11 +203,10 @@ def _identity(
 
 def _reads(inputs: Any, instruction: Any, ids: Iterable[Id] | None) -> Iterator[Read]:
     """What is to be read, in order; nothing of a sequence is read yet."""
-    if isinstance(instruction, Sized) and not isinstance(instruction, str) and isinstance(inputs, Sized):
-        with_instructions(inputs, instruction)  # which compares their lengths
     if isinstance(ids, str):
         raise InputError(f"ids is {describe_value(ids)}", fix="Pass a list with one per input.")
-    if ids is not None and isinstance(inputs, Sized):
+    with_instructions(inputs, instruction)  # which compares their lengths; nothing is read
+    if ids is not None:
         paired(inputs, ids, "ids")
     later: Iterable[Callable[[], Any]] = (
         (partial(inputs.__getitem__, index) for index in range(len(inputs)))

@@ -126,12 +126,12 @@ class Job:
             if before is not None:
                 vectors[: len(known)] = before.vectors
                 before = None  # some systems do not replace a file that is mapped
-            for place, row in self._encoded(todo, start):
-                if isinstance(row, VLM2VecError):
-                    rows[place] = rows[place].failed(row)
+            for place, found in self._encoded(todo, start):
+                if isinstance(found, VLM2VecError):
+                    rows[place] = rows[place].failed(found)
                 else:
-                    vectors[place] = row
-                progress.did(failed=isinstance(row, VLM2VecError))
+                    vectors[place] = found
+                progress.did(failed=isinstance(found, VLM2VecError))
             self.shards.write(Shard(number, rows, vectors))
         self.encoded += len(todo)
         self.kept += len(rows) - len(todo)
@@ -157,7 +157,7 @@ class Job:
         """Places and vectors, or what went wrong, in order; errors are settled."""
         inputs = [item for _, item in todo if isinstance(item, Input)]
         failed: list[VLM2VecError] = []
-        vectors = self.model.encode_stream(
+        vectors: Any = self.model.encode_stream(
             inputs,
             on_error=lambda _, error: failed.append(error),
             window=max(1, len(inputs)),  # the whole shard: batches do not depend on what was done before

@@ -6,30 +6,30 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from vlm2vec.errors import InputError
+from vlm2vec.errors import VLM2VecError
 
 __all__ = ["locked"]
 
 
 @contextmanager
-def locked(lock: Path, cause: str, fix: str, *, seconds: float = 1.0) -> Iterator[None]:
+def locked(lock: Path, refusal: VLM2VecError, *, seconds: float = 1.0) -> Iterator[None]:
     """Hold a lock file meanwhile. A process that dies lets go of it, where the file system knows locks.
 
     Args:
         lock: The file, which stays; its folder is there.
-        cause: What is wrong if another process holds it.
-        fix: What to do then.
+        refusal: Raised if another process holds it.
         seconds: How long to wait for it.
 
     Raises:
-        InputError: Another process holds it.
+        VLM2VecError: The refusal.
 
     Example:
         >>> from tempfile import mkdtemp
-        >>> lock = Path(mkdtemp(), ".lock")
-        >>> with locked(lock, "another run writes here", "Wait for it."):
-        ...     lock.exists()
-        True
+        >>> lock, refusal = Path(mkdtemp(), ".lock"), VLM2VecError("another run writes here")
+        >>> with locked(lock, refusal), locked(lock, refusal, seconds=0.1):
+        ...     pass
+        Traceback (most recent call last):
+        vlm2vec.errors.VLM2VecError: another run writes here
     """
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
 
@@ -37,5 +37,5 @@ def locked(lock: Path, cause: str, fix: str, *, seconds: float = 1.0) -> Iterato
         try:
             stack.enter_context(WeakFileLock(lock, timeout=seconds))
         except TimeoutError as error:
-            raise InputError(cause, fix=fix, source=str(lock.parent)) from error
+            raise refusal from error
         yield

@@ -90,8 +90,9 @@ class Part:
 
 
 def _held(lock: Path) -> Any:
-    return locked(
-        lock,
+    refusal = InputError(
         "another job is writing into this folder",
-        f"Wait for it, stop it, or use another folder. Where none is running, remove {lock.name}.",
+        fix=f"Wait for it, stop it, or use another folder. Where none is running, remove {lock.name}.",
+        source=str(lock.parent),
     )
+    return locked(lock, refusal)

@@ -266,12 +266,8 @@ class VectorShards:
 
 def _manifest_of(folder: Path) -> AbstractContextManager[None]:
     """Held while a manifest is looked at and written."""
-    return locked(
-        folder / ".manifest.lock",
-        "other jobs are writing the manifest",
-        "Try it again.",
-        seconds=60,
-    )
+    refusal = InputError("other jobs hold the manifest", fix="Try it again.", source=str(folder))
+    return locked(folder / ".manifest.lock", refusal, seconds=60)
 
 
 def _check_empty(folder: Path) -> None:

@@ -295,13 +295,12 @@ def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
     with ExitStack() as stack:
         # From the launcher: the trainer, which starts the group of processes, is not there yet.
         if output_dir is not None and os.environ.get("RANK", "0") == "0":
-            stack.enter_context(
-                locked(
-                    Path(output_dir) / ".fit.lock",
-                    "another run is writing into this folder",
-                    "Pass another output_dir, or wait for it or stop it.",
-                )
+            refusal = InputError(
+                "another run is writing into this folder",
+                fix="Pass another output_dir, or wait for it or stop it.",
+                source=str(output_dir),
             )
+            stack.enter_context(locked(Path(output_dir) / ".fit.lock", refusal))
         yield
 
 

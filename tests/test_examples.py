@@ -18,6 +18,7 @@ SAYS = {
     "text_image_search.py": "'a large blue diamond in the top right': scene-blue-diamond.jpg",
     "video_search.py": "first and second half of clip-",
     "pdf_search.py": "broken.pdf): the PDF cannot be opened",
+    "encode_a_corpus.py": " were there, ",
     "instructions.py": "same instruction, same vector: 1.0000",
     "load_published_checkpoint.py": "profile vlm2vec-embedded",
     "evaluate.py": "the same scores: True",

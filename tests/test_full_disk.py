@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from vlm2vec import VLM2Vec
+from vlm2vec import VLM2Vec, encode_to
 from vlm2vec.cli import main
 from vlm2vec.errors import CheckpointError, VLM2VecWarning
 from vlm2vec.mmeb.store import EmbeddingStore
@@ -60,6 +60,27 @@ def test_the_command_of_the_benchmark_says_it(tmp_path: Path, capsys: pytest.Cap
         main(["mmeb", "run", "-t", "mini-I-CLS", "-o", str(tmp_path / "run")])
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch("error: (.*: )?File too large", last)
+
+
+def test_a_job_goes_on_when_there_is_room(embedded: VLM2Vec, tmp_path: Path) -> None:
+    """The second shard does not fit: it is named, the first one is whole, and nothing is encoded twice."""
+    folder = tmp_path / "vectors"
+    inputs = [f"a red circle and {number} squares" for number in range(20)]
+    shard = folder / "shard-000001.npy"
+    with ExitStack() as full:
+
+        def until_full() -> Iterator[str]:
+            for number, words in enumerate(inputs):
+                if number == 10:
+                    full.enter_context(limit(5_000))
+                yield words
+
+        with pytest.raises(OSError, match=re.escape(f"[Errno 27] File too large: '{shard}'")):
+            encode_to(folder, until_full(), model=embedded, rows_per_shard=8)
+    there = {path.name for path in folder.iterdir() if path.name[0] != "."}
+    assert there == {"manifest.json", "shard-000000.npy", "shard-000000.jsonl"}
+    report = encode_to(folder, inputs, model=embedded)
+    assert re.search(r"20 rows in .*: 12 encoded in .*; 8 were there", str(report)), report
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000, 2_000_000])

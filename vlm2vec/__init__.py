@@ -21,16 +21,32 @@ if TYPE_CHECKING:
     from vlm2vec import errors, profiles
     from vlm2vec.inputs.pdf import pdf_pages
     from vlm2vec.inputs.video import Video
+    from vlm2vec.jobs.encode_to import encode_to
+    from vlm2vec.jobs.read import read_vectors, stream_vectors
     from vlm2vec.media.limits import Limits
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["VLM2Vec", "Video", "pdf_pages", "Limits", "errors", "profiles", "__version__"]
+__all__ = [
+    "VLM2Vec",
+    "Video",
+    "pdf_pages",
+    "Limits",
+    "encode_to",
+    "read_vectors",
+    "stream_vectors",
+    "errors",
+    "profiles",
+    "__version__",
+]
 
 _HOMES = {
     "VLM2Vec": "vlm2vec.model",
     "Video": "vlm2vec.inputs.video",
     "pdf_pages": "vlm2vec.inputs.pdf",
     "Limits": "vlm2vec.media.limits",
+    "encode_to": "vlm2vec.jobs",
+    "read_vectors": "vlm2vec.jobs",
+    "stream_vectors": "vlm2vec.jobs",
 }
 
 

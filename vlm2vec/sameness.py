@@ -2,8 +2,9 @@
 
 `first_of_each` compares inputs by content, and reads files that look alike: equal work is done once.
 `media_key` knows a file by its path and state, and is asked for each medium of a batch. `identity` knows it
-by its path alone, and is asked for millions of training rows. `digest` and `file_digest` are of content, for
-what is kept between runs.
+by its path alone, and is asked for millions of training rows; `input_digest` is the same for a job that goes
+on in another process. `digest`, `file_digest`, `digest_of` and `weights_digest` are of content, for what is
+kept between runs, and `differences` names what is another now.
 
 Taking two things for the same would give a wrong vector, missing that they are the same costs only time. So
 what cannot be known without decoding it, or cannot be read, is the same as itself alone.
@@ -12,10 +13,12 @@ what cannot be known without decoding it, or cannot be read, is the same as itse
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
 import stat
 import weakref
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +35,17 @@ from vlm2vec.media.image import decoding_errors, load_image
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.source import Source
 
-__all__ = ["digest", "file_digest", "first_of_each", "identity", "media_key"]
+__all__ = [
+    "differences",
+    "digest",
+    "digest_of",
+    "file_digest",
+    "first_of_each",
+    "identity",
+    "input_digest",
+    "media_key",
+    "weights_digest",
+]
 
 Content: TypeAlias = "Frame | tuple[Frame, ...]"
 
@@ -106,9 +119,9 @@ def identity(item: Input) -> Hashable:
     """What two inputs have in common when they are surely the same; nothing is read or decoded.
 
     An instruction is no part of it, and pictures are the same as a clip of them. A file or URL is known by
-    its name, what is in memory by its content, and a picture that is still to be decoded by the file it was
-    opened from, or by being the same object: then it stays the same once it is decoded. Keys hold no array,
-    and are the same in every process but for such objects.
+    its name, what is in memory by its content, and a picture that is still to be decoded by the file or the
+    bytes it was opened from, or by being the same object: then it stays the same once it is decoded. Keys
+    hold no array, and are the same in every process but for such objects.
 
     Args:
         item: An input; its files need not have been opened.
@@ -122,6 +135,22 @@ def identity(item: Input) -> Hashable:
     """
     names = [_name(part) for part in item.parts]
     return _joined(names) if item.prompt is None else ("prompt", item.prompt, _joined(names))
+
+
+def input_digest(item: Input) -> str:
+    """Digest of an input's `identity` and of its instruction, by which it is known again in another process.
+
+    A picture that is still to be decoded, of neither a file nor bytes that can be seen, is the same as any
+    other such picture.
+
+    Args:
+        item: An input; its files need not have been opened.
+
+    Example:
+        >>> input_digest(Input((Text("a cat"),))), input_digest(Input((Text("a cat"),), "Find it."))
+        ('...', '...')
+    """
+    return digest(_blocks((identity(item), item.instruction)))
 
 
 def digest(blocks: Iterable[Any]) -> str:
@@ -140,6 +169,45 @@ def file_digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return digest(iter(lambda: file.read(_BLOCK), b""))
+
+
+def digest_of(value: Any) -> str:
+    """Digest of plain values: numbers, texts, and lists and dicts of them.
+
+    Example:
+        >>> digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return digest([text.encode()])
+
+
+def weights_digest(tensors: Mapping[str, Any]) -> str:
+    """Digest of a `state_dict`: names, types and every element."""
+    import torch
+
+    parts = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        parts.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        parts.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return parts.hexdigest()
+
+
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Names of the plain values that are not equal, those of a dict in a dict with a dot between.
+
+    Example:
+        >>> differences({"seed": 1, "pixels": {"max": 4}}, {"seed": 1, "pixels": {"max": 9}})
+        ['pixels.max']
+    """
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return [] if before == now else [name]
+    return [
+        difference
+        for key in dict.fromkeys([*before, *now])
+        for difference in differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    ]
 
 
 @dataclass(frozen=True)
@@ -333,6 +401,19 @@ def _name(part: Part) -> Hashable:
     return (content, tuple(options)) if options else content
 
 
+def _blocks(key: Any) -> Iterator[bytes]:
+    """A key as bytes that are others for every other key."""
+    if isinstance(key, tuple):
+        known = key if key[:1] != ("object",) else ("object",)
+        yield b"(%d" % len(known)
+        for part in known:
+            yield from _blocks(part)
+    else:
+        value = key if isinstance(key, bytes) else repr(key).encode()
+        yield b"%s%d:" % (type(key).__name__.encode(), len(value))
+        yield value
+
+
 def _joined(names: list[Hashable]) -> Hashable:
     return names[0] if len(names) == 1 else ("parts", tuple(names))
 
@@ -349,6 +430,16 @@ def _name_of(content: Content) -> Hashable:
     return "file", str(content.path) if content.url is None else content.url
 
 
+def _name_of_opened(picture: PIL.Image.Image) -> Hashable:
+    """What a picture is called that is still to be decoded."""
+    if path := getattr(picture, "filename", None):
+        return "file", path
+    file = getattr(picture, "fp", None)
+    if isinstance(file, io.BytesIO) and not file.closed:
+        return "opened", picture.mode, picture.size, picture.tell(), digest([file.getbuffer()])
+    return "object", uuid4().hex
+
+
 # Of PIL images that were not decoded when they were named, by their address, while they live.
 _NAMES: dict[int, Hashable] = {}
 
@@ -356,8 +447,7 @@ _NAMES: dict[int, Hashable] = {}
 def _name_of_picture(picture: PIL.Image.Image) -> Hashable:
     name = _NAMES.get(id(picture))
     if name is None and getattr(picture, "fp", None) is not None:
-        path = getattr(picture, "filename", None)
-        name = _NAMES[id(picture)] = ("file", path) if path else ("object", uuid4().hex)
+        name = _NAMES[id(picture)] = _name_of_opened(picture)
         weakref.finalize(picture, _NAMES.pop, id(picture), None)
     if name is not None:
         return name

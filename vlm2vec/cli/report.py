@@ -83,11 +83,16 @@ def _shortened(name: str, cells: int) -> str:
     return f"{start}{mark}{end}"
 
 
-def print_broken(broken: Mapping[str, str]) -> None:
-    """The files that could not be read, each with the reason."""
+def print_broken(broken: Mapping[str, str], *, count: int | None = None) -> None:
+    """The files that could not be read, each with the reason.
+
+    Args:
+        broken: Reasons by name.
+        count: How many there are, where these are some of them.
+    """
     if not broken:
         return
-    err.print(f"{len(broken)} could not be read:", style="yellow")
+    err.print(f"{count or len(broken):,} could not be read:", style="yellow")
     for name, why in broken.items():
         err.print(Text.assemble("  ", (name, "bold"), ": ", why), soft_wrap=True)
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,18 @@ from vlm2vec.inputs.replace import sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
 from vlm2vec.media.source import url_refusal
 
-__all__ = ["fetched", "is_single", "parse_batch", "parse_input", "release"]
+__all__ = [
+    "fetched",
+    "is_single",
+    "paired",
+    "parse_batch",
+    "parse_input",
+    "release",
+    "with_instructions",
+]
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 _FORMS = (
     "Pass a string, a pathlib.Path, a PIL image, a uint8 array, bytes, a dict, a Video, or a list of these."
@@ -147,16 +158,53 @@ def parse_batch(
     """
     if is_single(inputs):
         inputs = [inputs]
+    return _parse_each(with_instructions(inputs, instruction), on_error, allow_urls=allow_urls)
+
+
+def with_instructions(
+    inputs: Iterable[T], instruction: str | Iterable[str | None] | None
+) -> Iterator[tuple[T, str | None]]:
+    """Each input with its instruction.
+
+    Args:
+        inputs: Inputs, read as far as asked for.
+        instruction: One for all, or one per input.
+
+    Raises:
+        InputError: As `parse_batch`.
+
+    Example:
+        >>> list(with_instructions(["a cat", "a dog"], "Find it."))
+        [('a cat', 'Find it.'), ('a dog', 'Find it.')]
+    """
     if instruction is None or isinstance(instruction, str):
-        return _parse_each(zip(inputs, itertools.repeat(instruction)), on_error, allow_urls=allow_urls)
+        return zip(inputs, itertools.repeat(instruction))
     if isinstance(instruction, (bytes, Mapping, set, frozenset)) or not isinstance(instruction, Iterable):
         raise InputError(
             f"instruction is {describe_value(instruction)}",
             fix="Pass a string, or a list with one per input.",
         )
-    if isinstance(inputs, Sized) and isinstance(instruction, Sized) and len(inputs) != len(instruction):
-        raise _unequal(f"{len(instruction)} instructions", f"{len(inputs)} inputs")
-    return _parse_each(_pair(inputs, instruction), on_error, allow_urls=allow_urls)
+    return paired(inputs, instruction, "instructions")
+
+
+def paired(inputs: Iterable[T], beside: Iterable[S], what: str) -> Iterator[tuple[T, S]]:
+    """Each input with what is given beside it.
+
+    Args:
+        inputs: Inputs, read as far as asked for.
+        beside: One for each.
+        what: What these are, for the error.
+
+    Raises:
+        InputError: There are not as many: at once if both have a length, otherwise when either ends.
+
+    Example:
+        >>> list(paired(["a cat", "a dog"], [7, 8], "ids"))
+        [('a cat', 7), ('a dog', 8)]
+    """
+    if isinstance(inputs, Sized) and isinstance(beside, Sized) and len(inputs) != len(beside):
+        raise _unequal(f"{len(beside)} {what}", f"{len(inputs)} inputs", what)
+    return _pair(inputs, beside, what)
 
 
 def _parse_each(
@@ -175,22 +223,20 @@ def _parse_one(item: Any, on_error: object, **settings: Any) -> Input | VLM2VecE
         return error
 
 
-def _pair(inputs: Iterable[Any], instructions: Iterable[str | None]) -> Iterator[tuple[Any, str | None]]:
+def _pair(inputs: Iterable[T], beside: Iterable[S], what: str) -> Iterator[tuple[T, S]]:
     nothing: Any = object()
-    pairs = itertools.zip_longest(inputs, instructions, fillvalue=nothing)
-    for count, (item, instruction) in enumerate(pairs):
-        if instruction is nothing:
-            raise _unequal(f"{count} instructions", "more inputs")
+    pairs = itertools.zip_longest(inputs, beside, fillvalue=nothing)
+    for count, (item, value) in enumerate(pairs):
+        if value is nothing:
+            raise _unequal(f"{count} {what}", "more inputs", what)
         if item is nothing:
-            raise _unequal("more instructions", f"{count} inputs")
-        yield item, instruction
+            raise _unequal(f"more {what}", f"{count} inputs", what)
+        yield item, value
 
 
-def _unequal(instructions: str, inputs: str) -> InputError:
-    return InputError(
-        f"there are {instructions} for {inputs}",
-        fix="Pass one instruction for all, or exactly one per input.",
-    )
+def _unequal(beside: str, inputs: str, what: str) -> InputError:
+    one_for_all = "one instruction for all, or " if what == "instructions" else ""
+    return InputError(f"there are {beside} for {inputs}", fix=f"Pass {one_for_all}exactly one per input.")
 
 
 def _parse(item: Any) -> Content:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from tqdm.auto import tqdm
 
 from vlm2vec.errors import InputError
+from vlm2vec.folder_lock import locked
 from vlm2vec.mmeb.data.archives import file_names, target_folder, unpack
 from vlm2vec.mmeb.data.completeness import Completeness, completeness_of
 from vlm2vec.mmeb.data.hub import DownloadError, as_download_error, fetch
@@ -167,17 +168,13 @@ def _bytes(count: int) -> str:
 @contextmanager
 def _alone(folder: Path, dry_run: bool) -> Iterator[None]:
     """Keeps others from downloading into the same folder at the same time."""
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
-
     with ExitStack() as stack:
         if not dry_run:
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(WeakFileLock(folder / ".downloads.lock", timeout=1))
-            except TimeoutError as error:
-                raise DownloadError(
-                    "another download into this folder is running",
-                    fix="Wait for it, or stop it.",
-                    source=str(folder),
-                ) from error
+            refusal = DownloadError(
+                "another download into this folder is running",
+                fix="Wait for it, or stop it.",
+                source=str(folder),
+            )
+            stack.enter_context(locked(folder / ".downloads.lock", refusal))
         yield

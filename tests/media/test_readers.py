@@ -404,7 +404,7 @@ def mixed(own, *, good: int, deadly: int) -> None:
     until(lambda: len(os.listdir("/proc/self/fd")) == descriptors, seconds=5)  # noqa: PTH208
     until(lambda: children() == others, seconds=5)
     names = [thread.name for thread in threading.enumerate()]
-    assert names.count("vlm2vec-reader") == len(others)
+    assert names.count("pdf-reader of vlm2vec") == len(others)
 
 
 def children() -> list[str]:

@@ -155,7 +155,7 @@ class ReaderProcess:
         )
         self._requests, self._replies = self._pipes()
         try:
-            threading.Thread(target=self._serve, name="vlm2vec-reader", daemon=True).start()
+            threading.Thread(target=self._serve, name="pdf-reader of vlm2vec", daemon=True).start()
         except BaseException:
             self._end()
             raise

@@ -102,5 +102,5 @@ def _start_adapter() -> Callable[[Path], None]:
     return read
 
 
-adapter = Reader(_adapters, _damage, _start_adapter, _SECONDS, 5)
-checkpoint = Reader(_checkpoints, _damage, _start_checkpoint, _SECONDS, 5)
+adapter = Reader(_adapters, _damage, _start_adapter, _SECONDS, 8)
+checkpoint = Reader(_checkpoints, _damage, _start_checkpoint, _SECONDS, 20)

@@ -14,6 +14,9 @@ from .mutations import INTEGERS, damaged, damaged_text, damaged_tree
 __all__ = ["damaged_file", "damaged_safetensors"]
 
 
+_SELDOM = 0.1
+
+
 def damaged_file(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
     """A medium with damage of its own format, or of any."""
     known = next((change for magic, change in _FORMATS if magic.match(data)), None)
@@ -77,6 +80,8 @@ def _jpeg(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
         segments.append((data[place : place + 2], data[place + 4 : place + 2 + size]))
         place += 2 + size
     rest = data[place:]
+    if rng.random() < _SELDOM and (scan := rest.rfind(b"\xff\xda")) >= 0:  # the last scan, over and over
+        rest = rest[:-2] + rest[scan:-2] * rng.choice((1, 30, 3000)) + rest[-2:]
     segments = _shuffled(segments, rng, others, damaged)
     return (
         data[:2]

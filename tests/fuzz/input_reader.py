@@ -293,4 +293,4 @@ _BUILDERS: Mapping[str, Callable[[Any, Path], Any]] = {
     "pages": _pages,
 }
 
-inputs = Reader(_seeds, _damage, _start, 5.0, 60)
+inputs = Reader(_seeds, _damage, _start, 5.0, 120)

@@ -109,9 +109,22 @@ def _pdfs() -> list[Case]:
         "open": encrypted_pdf_bytes(""),
         "three": pages_file("3"),
         "many": pages_file("9"),
+        "nested": _nested(depth=3, times=4),
         **{name: data for name, data in features().items() if len(data) < 40_000},
     }
     return [{f"{name}.pdf".replace("/", " "): data} for name, data in files.items()]
+
+
+def _nested(*, depth: int, times: int) -> bytes:
+    """A page with a form that draws another form several times, which draws another, and so on."""
+    from pdf_making import SHAPES, page_file, stream
+
+    entries = "/Type/XObject/Subtype/Form/BBox[0 0 200 100]/Resources<</XObject<</I {} 0 R>>>>"
+    forms = {
+        5 + level: stream(b"/I Do " * times if level < depth else SHAPES, entries.format(6 + level))
+        for level in range(depth + 1)
+    }
+    return page_file(b"/I Do", resources="/XObject<</I 5 0 R>>", extra=forms)
 
 
 def _start() -> Callable[[Path], None]:
@@ -158,5 +171,5 @@ def check_vectors(vectors: np.ndarray, count: int | None, *, failed: bool = Fals
 
 
 image = Reader(_images, each_file(damaged_file), _start, _SECONDS, 50)
-video = Reader(_videos, each_file(damaged_file), _start, _SECONDS, 20)
+video = Reader(_videos, each_file(damaged_file), _start, _SECONDS, 40)
 pdf = Reader(_pdfs, each_file(damaged_file), _start, _SECONDS, 20)

@@ -208,5 +208,5 @@ def _start_records() -> Callable[[Path], None]:
     return read
 
 
-results = Reader(_results, _damage, _start_results, 5.0, 60)
-records = Reader(_records, _damage, _start_records, 5.0, 60)
+results = Reader(_results, _damage, _start_results, 5.0, 400)
+records = Reader(_records, _damage, _start_records, 5.0, 1000)

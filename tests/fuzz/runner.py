@@ -92,7 +92,8 @@ class Worker:
             process.send_signal(signal.SIGABRT)  # says where it is
         code = process.wait()
         self._process = None
-        log = self._log.read_text(encoding="utf-8", errors="replace")[-6000:]
+        log = self._log.read_text(encoding="utf-8", errors="replace")
+        log = log.partition("Extension modules:")[0][-6000:]
         where = next((part.strip() for part in log.split("\n") if f"{os.sep}vlm2vec{os.sep}" in part), "")
         finding = over or "crash"
         return {

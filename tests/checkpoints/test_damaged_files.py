@@ -41,8 +41,9 @@ def change(file: Path, path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "cause"),
     [
-        ("text_config.num_hidden_layers", 10**6, "configuration cannot be read"),
-        ("vision_config.depth", 10**6, "has 1,000,00. layers, and the folder .* weights"),
+        ("text_config.num_hidden_layers", 2**31 - 1, "num_hidden_layers above 10,000"),
+        ("vision_config.depth", 2**31 - 1, "depth above 10,000"),
+        ("vision_config.depth", 5_000, "has 5,00. layers, and the folder .* weights"),
         ("text_config.vocab_size", 2**40, "describes .* parameters, and the folder holds"),
         ("text_config.hidden_size", -8, "configuration"),
         ("text_config.num_attention_heads", 0, "configuration"),

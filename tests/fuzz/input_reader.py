@@ -201,8 +201,8 @@ def _built(tree: Any, folder: Path) -> Any:
     return {key: _built(value, folder) for key, value in tree.items()}
 
 
-# What numpy, Pillow and Python say of a shape, a type or a name that there is not.
-_UNBUILT = (TypeError, ValueError, AttributeError, LookupError, OverflowError, MemoryError)
+# What numpy, torch, Pillow and Python say of a shape, a type or a name that there is not.
+_UNBUILT = (TypeError, ValueError, AttributeError, LookupError, OverflowError, MemoryError, RuntimeError)
 
 
 def _array(tree: Any, _: Path) -> Any:

@@ -64,6 +64,7 @@ _NOT_NEEDED = frozenset({"lm_head.weight"})
 
 # Parameters for each number that is stored: a few where weights are quantised, many where sizes are invented.
 _MOST_INVENTED = 4
+_MOST_LAYERS = 10_000  # of any network that fits a machine, by far
 
 # transformers knows the hub's old names, and the new ones of the language model, but not this one.
 _NEWER_NAMES = {r"^model\.visual\.": "visual."}
@@ -251,6 +252,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def _config(folder: Path) -> PreTrainedConfig:
+    _check_layers(folder)
     try:
         config = AutoConfig.from_pretrained(folder)
     except Exception as error:  # each field of a configuration fails in its own way
@@ -283,6 +285,24 @@ def _config(folder: Path) -> PreTrainedConfig:
             source=str(folder),
         )
     return config
+
+
+def _check_layers(folder: Path) -> None:
+    """Refuse an invented number of layers before transformers makes a list with a name for each."""
+    try:
+        content = read_json(folder / "config.json")
+    except (OSError, ValueError):
+        return  # whoever reads the file says what is wrong with it
+    content = content if isinstance(content, dict) else {}
+    for part in (content, content.get("text_config"), content.get("vision_config")):
+        for name in ("num_hidden_layers", "depth"):
+            layers = part.get(name) if isinstance(part, dict) else None
+            if isinstance(layers, int) and layers > _MOST_LAYERS:
+                raise CheckpointError(
+                    f"the configuration has {name} above {_MOST_LAYERS:,}",
+                    fix="Check that config.json is the one that the checkpoint was published with.",
+                    source=str(folder),
+                )
 
 
 def _other_sizes(config: Any, layout: Layout) -> list[str]:

@@ -22,6 +22,7 @@ from vlm2vec.atomic_write import full_disk_named, replacing_in
 from vlm2vec.blocks.device import check_device
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter, remove_adapter_files
 from vlm2vec.checkpoints.adapter_methods import AdapterMethods
+from vlm2vec.checkpoints.fitting import check_modules, reading_files
 from vlm2vec.checkpoints.folder import check_path, remove_other_weights
 from vlm2vec.checkpoints.load import EMBEDDED_MODEL
 from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
@@ -122,12 +123,21 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
         self.engine_settings = EngineSettings()
         self.budgets: dict[torch.device, Budget] = {}  # what fitted, by device
-        super().__init__(
-            None if model_name_or_path is None else str(model_name_or_path),
-            device=device,
-            model_kwargs=model_kwargs,
-            **kwargs,
-        )
+        if not isinstance(limits, Limits | None):
+            raise TypeError(f"limits is a vlm2vec.Limits, not {type(limits).__name__}.")
+        if model_name_or_path is None:
+            super().__init__(None, device=device, model_kwargs=model_kwargs, **kwargs)
+            return
+        name = str(model_name_or_path)
+        with reading_files(name):
+            super().__init__(name, device=device, model_kwargs=model_kwargs, **kwargs)
+            first, *others = self
+            check_modules(
+                others,
+                states=first.get_embedding_dimension(),
+                width=self._full_width,
+                device=self.device,
+            )
 
     @property
     def profile(self) -> Profile:
@@ -199,6 +209,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             batch_size=batch_size,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
+            truncate=truncate,
             **kwargs,
         )
         check_truncation(truncate_dim, self._full_width)
@@ -520,6 +531,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             prompts=self.prompts,
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
+            truncate=truncate,
+            normalize_embeddings=normalize_embeddings,
             window=0 if window is None else window,
         )
         check_truncation(truncate_dim, self._full_width)

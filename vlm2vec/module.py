@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,6 +38,7 @@ from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.errors import ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
+from vlm2vec.json_file import read_json
 from vlm2vec.media.limits import Limits
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
@@ -323,7 +323,7 @@ class InputModule(Transformer):  # type: ignore[misc]
 def _fitting(folder: Path) -> list[str]:
     """Names of the profiles for the network of a folder; of all, where it is not known."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError):
         return profiles.names()
     network = config.get("model_type") if isinstance(config, dict) else None

@@ -131,3 +131,11 @@ def test_infinity_in_a_component_that_is_cut_off_is_not_hidden(tiny: VLM2Vec) ->
         model.encode(["a"], truncate_dim=16)
     with pytest.raises(NonFiniteError, match="input 0 "):
         model.encode(["a"], precision="int8")
+
+
+def test_states_too_large_for_a_length_are_not_a_vector_of_zeros(golden: Path) -> None:
+    model = load(golden, 1.0)
+    with torch.no_grad():
+        model[0].model.language_model.norm.weight.fill_(1e30)
+    with pytest.raises(NonFiniteError, match="input 0 "):
+        model.encode(["a"])

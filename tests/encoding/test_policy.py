@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 
+import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -94,3 +95,17 @@ def test_nan_rows_need_float_vectors(settings: dict[str, str]) -> None:
     with pytest.raises(InputError, match="NaN"):
         check_settings("nan", **settings)
     check_settings("raise", **settings)
+
+
+@pytest.mark.parametrize("name", ["truncate", "normalize_embeddings"])
+@pytest.mark.parametrize("value", [np.zeros((2, 2)), "no", [], 0.5])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InputError, match="Pass True or False"):
+        check_settings(**{"on_error": "raise", name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["on_error", "precision", "output_value", "prompt_name"])
+@pytest.mark.parametrize("value", [np.zeros((2, 2)), ["raise"], {"nan": 1}, 5])
+def test_a_setting_that_is_no_word_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InputError):
+        check_settings(**{"on_error": "raise", name: value})  # type: ignore[arg-type]

@@ -41,6 +41,22 @@ BAD = {
     "empty dict": ({}, "the dict holds no text"),
     "only an instruction": ({"instruction": "i"}, "the dict holds no text"),
     "only options": ({"num_frames": 3}, "stands beside no video"),
+    "role of arrays": ({"role": ARRAY, "content": "a"}, "the unknown role array"),
+    "part of no type": (
+        {"role": "user", "content": [{"type": "a\0b", "text": "c"}]},
+        "the unknown type a b",
+    ),
+    "detail of arrays": (
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "a.png", "detail": ARRAY}}],
+        },
+        "a level of detail",
+    ),
+    "more pixels than there are numbers": (
+        {"image": PHOTO, "max_pixels": 10**6000},
+        "max_pixels is more than",
+    ),
     "empty list": ([], "the list of parts is empty"),
     "empty texts": (["", ""], "the text is empty"),
     "blank texts": (["", " "], "the text is empty or blank"),

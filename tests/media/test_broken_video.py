@@ -1,5 +1,6 @@
 """Clips that are damaged: only what is broken is lost, and it is said."""
 
+import io
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from media_making import clip_bytes, decode_all, packet_places
 
 from vlm2vec.errors import MediaError, VLM2VecWarning
+from vlm2vec.media.container import _Nameless
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
@@ -163,3 +165,16 @@ def test_random_damage_is_survived(seed):
 def test_a_counted_clip_with_pauses_is_not_cut_off(container, stamps):
     data = clip_bytes(container, count=70, stamps=stamps)
     assert read_frames(Source.from_bytes(data)).problem is None
+
+
+@pytest.mark.parametrize("place", [10, 2**40, 2**62])
+def test_places_behind_the_end_are_the_end_in_memory_and_on_a_disk(tmp_path, place):
+    """A damaged file may lead there, and was read from memory and not from the disk."""
+    (tmp_path / "clip").write_bytes(b"12345")
+    with (tmp_path / "clip").open("rb") as file:
+        for each in (file, io.BytesIO(b"12345")):
+            nameless = _Nameless(each)
+            assert nameless.seek(place) == 5
+            assert nameless.read(3) == b""
+            assert nameless.seek(2) == 2
+            assert nameless.read(3) == b"345"

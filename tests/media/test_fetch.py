@@ -61,6 +61,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def serve_chunk(self, size):
+        self.wfile.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n".encode())
+        with suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(b"x" * 65536)
+
     def serve_slow(self, _):
         self.send_response(200)
         self.end_headers()
@@ -301,3 +307,14 @@ def test_a_name_without_address_is_an_error(monkeypatch):
 
 def answers(*addresses, port=80):
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+
+@pytest.mark.parametrize("size", ["-5", "-" + "f" * 40])
+def test_a_chunk_of_impossible_length_is_an_error(local, size):
+    with pytest.raises(MediaError, match="the download failed"):
+        get(f"{local}/chunk/{size}")
+
+
+def test_a_chunk_of_length_minus_one_is_read_no_further_than_the_limit(local):
+    with pytest.raises(LimitError, match="more than its file may have"):
+        get(f"{local}/chunk/-1")

@@ -191,3 +191,37 @@ def test_they_are_drawn_beside_published_ones(results: Results, tmp_path: Path, 
     drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
     assert "GME-2B (newest)" in drawn
     assert ("V-RET" if kind == "averages" else "MSR-VTT") in drawn
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scores", {"hit@1": "0.5"}),
+        ("scores", {"hit@1": float("nan")}),
+        ("scores", {"hit@1": 7.5}),
+        ("scores", {"mrr@10": 0.5}),
+        ("per_query", ["1", 0]),
+        ("per_query", [None, 1]),
+        ("top", [[{}], []]),
+        ("candidates", -1),
+        ("expected_queries", "many"),
+        ("seconds", None),
+        ("made_of", []),
+        ("made_of", {"model": "a", "compat": []}),
+        ("settings", {"batch": 5}),
+        ("settings", "none"),
+        ("model", None),
+        ("model", "\ud800"),
+        ("seconds", 10**400),
+        ("per_query", [10**400]),
+        ("metric", ["hit@1"]),
+        ("failures", [{"role": 1, "which": "3", "error": "it is broken"}]),
+    ],
+)
+def test_a_result_of_another_form_is_none(tmp_path: Path, name: str, value: object) -> None:
+    file = tmp_path / "tasks" / "MSVD.json"
+    result(mmeb.get_task("MSVD"), 40).save(file)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    assert TaskResult.load(file) is not None
+    file.write_text(json.dumps({**content, name: value}), encoding="utf-8")
+    assert TaskResult.load(file) is None

@@ -30,7 +30,8 @@ from transformers import PreTrainedModel
 
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete
 from vlm2vec.compat import flag_adapters
-from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.describe import shorten
+from vlm2vec.errors import CheckpointError, InputError, VLM2VecError
 
 __all__ = [
     "active_adapters",
@@ -111,7 +112,9 @@ def load_adapter(network: PreTrainedModel, folder: Path, name: str = "default") 
             inject_adapter_in_model(config, network, name, low_cpu_mem_usage=not changes_base(folder))
             _materialise(network)
             load_adapter_weights(network, folder, name)
-    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+    except (VLM2VecError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # peft has no error of its own for a configuration that makes no sense
         raise _unreadable(error, folder) from error
 
 
@@ -141,7 +144,9 @@ def load_adapter_weights(network: PreTrainedModel, folder: Path, name: str = "de
         report = set_peft_model_state_dict(
             network, {_renamed(key): value for key, value in weights.items()}, adapter_name=name
         )
-    except (ValueError, TypeError, RuntimeError, KeyError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of weights that do not fit, peft, torch and Python each say it in their way
         raise _unreadable(error, folder) from error
     own = {key for key in network.state_dict() if name in key.split(".") and _is_of_adapter(key)}
     require_complete(folder, missing=own & set(report.missing_keys), unexpected=set(report.unexpected_keys))
@@ -312,6 +317,8 @@ def _peft_layers(network: nn.Module) -> list[tuple[str, Any]]:
 def _read_config(folder: Path) -> PeftConfig:
     try:
         config = PeftConfig.from_pretrained(str(folder))
+        if config.peft_type == "LORA":
+            _rename_layers(config)
     except Exception as error:  # peft has no error of its own for a file that is damaged
         raise _unreadable(error, folder) from error
     if config.peft_type != "LORA":
@@ -320,14 +327,21 @@ def _read_config(folder: Path) -> PeftConfig:
             fix="LoRA and DoRA adapters are loaded; merge others with peft and load the result.",
             source=str(folder),
         )
-    # Layers are named by the network that the adapter was trained in, and may be by their whole path.
+    if config.megatron_config is not None:  # peft imports the module that it names, whichever that is
+        raise CheckpointError(
+            "the adapter is for layers of Megatron", fix="Convert it to plain LoRA.", source=str(folder)
+        )
+    return config
+
+
+def _rename_layers(config: Any) -> None:
+    """Layers are named by the network that the adapter was trained in, and may be by their whole path."""
     for field in ("target_modules", "exclude_modules"):
         names = getattr(config, field)
         if isinstance(names, (list, set)):
             setattr(config, field, type(names)(map(_renamed, names)))
     for field in ("rank_pattern", "alpha_pattern"):
         setattr(config, field, {_renamed(key): value for key, value in getattr(config, field).items()})
-    return config
 
 
 def _materialise(network: PreTrainedModel) -> None:
@@ -368,7 +382,7 @@ def _is_of_adapter(key: str) -> bool:
 
 
 def _unreadable(error: Exception, folder: Path) -> CheckpointError:
-    reason = str(error).strip().partition("\n")[0]
+    reason = shorten(str(error), 300)
     return CheckpointError(
         f"the adapter cannot be read, or does not fit its base model ({type(error).__name__}: {reason})",
         fix="Download the folder again, or name the right base: VLM2Vec(path, base_model=...).",

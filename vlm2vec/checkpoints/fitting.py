@@ -1,17 +1,29 @@
-"""Whether a profile fits a network and its tokenizer: vectors of a model under another are wrong."""
+"""Whether a profile fits a network and its tokenizer: vectors of a model under another are wrong.
+
+And whether what stands behind the network in a saved folder makes vectors of its states.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from sentence_transformers.sentence_transformer.modules import Normalize
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones.registry import LAYOUTS
-from vlm2vec.errors import CheckpointError
+from vlm2vec.describe import shorten
+from vlm2vec.errors import CheckpointError, VLM2VecError
 from vlm2vec.profiles import Profile
 
-__all__ = ["check_network", "check_tokenizer"]
+__all__ = ["check_modules", "check_network", "check_tokenizer", "reading_files"]
+
+
+_UNIT = 1e-3
 
 
 def check_network(profile: Profile, config: PreTrainedConfig, *, source: str) -> None:
@@ -66,3 +78,54 @@ def check_tokenizer(
             fix="Use the tokenizer that the model was trained with, or the profile that it follows.",
             source=source,
         )
+
+
+@contextmanager
+def reading_files(source: str) -> Iterator[None]:
+    """What other libraries raise on the files of a saved model becomes an error of this package.
+
+    Their settings (`modules.json`, `config_sentence_transformers.json`, those of each module) are checked by
+    nobody before they are used. What a disk, the hub or a device's memory says goes on as it is.
+
+    Args:
+        source: What the user calls the checkpoint.
+
+    Raises:
+        CheckpointError: The files make no sense.
+    """
+    try:
+        yield
+    except (VLM2VecError, OSError, HfHubHTTPError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"the files of the model cannot be read ({type(error).__name__}: {shorten(str(error), 300)})",
+            fix="Download the folder again, or save the model again.",
+            source=source,
+        ) from error
+
+
+@torch.no_grad()
+def check_modules(modules: Sequence[nn.Module], *, states: int, width: int, device: torch.device) -> None:
+    """Raise, in any way, unless modules make a vector of the states of two tokens.
+
+    Args:
+        modules: What stands behind the network, in order.
+        states: Components of a state.
+        width: Components that a vector is said to have.
+        device: Where they are.
+
+    Raises:
+        ValueError: The vector has another shape, or is not normalised where it should be.
+    """
+    features = {
+        "token_embeddings": torch.ones(1, 2, states, device=device),
+        "cu_seq_lens_q": torch.tensor([0, 2], dtype=torch.int32, device=device),
+    }
+    for module in modules:
+        features = module(features)
+    vector = features["sentence_embedding"]
+    if tuple(vector.shape) != (1, width):
+        raise ValueError(f"a vector is said to have {width} components, and the shape is {vector.shape}")
+    if modules and isinstance(modules[-1], Normalize) and abs(float(vector.norm()) - 1) > _UNIT:
+        raise ValueError("the last module is to give vectors unit length, and does not")

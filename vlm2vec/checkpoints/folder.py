@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
 
 __all__ = ["ADAPTER_CONFIG", "check_path", "remove_other_weights", "require_complete", "require_model"]
@@ -71,7 +72,7 @@ def require_complete(
         f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
         for kind, keys in (
             ("missing", sorted(missing)),
-            ("unexpected", sorted(unexpected)),
+            ("unexpected", sorted(shorten(key, 120) for key in unexpected)),
             ("of another shape", sorted(misshapen)),
         )
         if keys

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +38,9 @@ from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.checkpoints.fitting import check_network
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
+from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
+from vlm2vec.json_file import read_json
 from vlm2vec.profiles import Profile
 
 __all__ = [
@@ -59,6 +62,10 @@ _EMBEDDED_NAME = "vlm2vec: the embedded model"
 
 # The head over the vocabulary is what an embedding model has no use for.
 _NOT_NEEDED = frozenset({"lm_head.weight"})
+
+# Parameters for each number that is stored: a few where weights are quantised, many where sizes are invented.
+_MOST_INVENTED = 4
+_MOST_LAYERS = 10_000  # of any network that fits a machine, by far
 
 # transformers knows the hub's old names, and the new ones of the language model, but not this one.
 _NEWER_NAMES = {r"^model\.visual\.": "visual."}
@@ -134,9 +141,10 @@ def load_network(
     config = _config(folder)
     if profile is not None:
         check_network(profile, config, source=str(folder))
+    parameters = _count_parameters(folder, config)
     own = config.dtype or config.text_config.dtype or _stored_dtype(folder)
     if dtype is None:
-        dtype = own if device is None else default_dtype(device, own, parameters=_count_parameters(config))
+        dtype = own if device is None else default_dtype(device, own, parameters=parameters)
     # An adapter is merged into the weights as they were stored, and each layer gets its type when it is. One
     # that changes other layers too, or them first, needs all of it exact.
     if adapters:
@@ -204,9 +212,10 @@ def load_tokenizer(
         )
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, config=config)
+        tokenizer("a")  # some settings are looked at only now
     except Exception as error:  # the tokenizers library raises nothing narrower
         raise CheckpointError(
-            f"the tokenizer cannot be read ({error})",
+            f"the tokenizer cannot be read ({_reason(error)})",
             fix="Download the folder again; it may be incomplete.",
             source=str(folder),
         ) from error
@@ -224,8 +233,23 @@ def load_tokenizer(
 
 
 def named_base(config: Path) -> str | None:
-    """The folder or repository that an adapter's configuration names as its base."""
-    named: str | None = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    """The folder or repository that an adapter's configuration names as its base.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        named = read_json(config)["base_model_name_or_path"]
+    except KeyError:
+        named = None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG} cannot be read ({_reason(error)})",
+            fix="Download the folder again; it may be incomplete.",
+            source=str(config.parent),
+        ) from error
+    if not isinstance(named, str | None):
+        return None
     return str(EMBEDDED_MODEL) if named == _EMBEDDED_NAME else named
 
 
@@ -244,11 +268,12 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def _config(folder: Path) -> PreTrainedConfig:
+    _check_layers(folder)
     try:
         config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each field of a configuration fails in its own way
         raise CheckpointError(
-            f"the configuration cannot be read ({error})",
+            f"the configuration cannot be read ({_reason(error)})",
             fix=f"A model folder needs the config.json of one of {_networks()}.",
             source=str(folder),
         ) from error
@@ -261,7 +286,15 @@ def _config(folder: Path) -> PreTrainedConfig:
     network = network_of(config)
     # A configuration may call itself by one name and be of the class of another.
     complaints = ["its configuration is of another class"] if type(config) is not network.config_class else []
-    if complaints := complaints or [*_other_sizes(config, network.layout), *network.check(config)]:
+    try:
+        complaints = complaints or [
+            *_other_sizes(config, network.layout),
+            *_other_sections(config.text_config),
+            *network.check(config),
+        ]
+    except Exception as error:  # a number in the place of a list, or the like
+        complaints = [_reason(error)]
+    if complaints:
         raise CheckpointError(
             f"the configuration is none of {network.layout.label} ({'; '.join(complaints)})",
             fix="Check that config.json is the one that the checkpoint was published with.",
@@ -270,11 +303,42 @@ def _config(folder: Path) -> PreTrainedConfig:
     return config
 
 
+def _check_layers(folder: Path) -> None:
+    """Refuse an invented number of layers before transformers makes a list with a name for each."""
+    try:
+        content = read_json(folder / "config.json")
+    except (OSError, ValueError):
+        return  # whoever reads the file says what is wrong with it
+    content = content if isinstance(content, dict) else {}
+    for part in (content, content.get("text_config"), content.get("vision_config")):
+        for name in ("num_hidden_layers", "depth"):
+            layers = part.get(name) if isinstance(part, dict) else None
+            if isinstance(layers, int) and layers > _MOST_LAYERS:
+                raise CheckpointError(
+                    f"the configuration has {name} above {_MOST_LAYERS:,}",
+                    fix="Check that config.json is the one that the checkpoint was published with.",
+                    source=str(folder),
+                )
+
+
 def _other_sizes(config: Any, layout: Layout) -> list[str]:
     names = {"merge_size": "spatial_merge_size"}
     vision, sizes = config.vision_config, ("patch_size", "merge_size", "temporal_patch_size")
     given = {size: getattr(vision, names.get(size, size)) for size in sizes}
     return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
+
+
+def _other_sections(config: Any) -> list[str]:
+    """Rotary sections of a language model that are not those of its heads."""
+    sections = config.rope_parameters["mrope_section"]
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    fit = len(sections) == 3 and all(section > 0 for section in sections) and 2 * sum(sections) == size
+    return [] if fit else [f"rotary sections are {sections}, and heads have {size} components"]
+
+
+def _reason(error: Exception) -> str:
+    """What another library says, in a line."""
+    return f"{type(error).__name__}: {shorten(str(error), 300)}"
 
 
 def _networks() -> str:
@@ -293,9 +357,41 @@ def _stored_dtype(folder: Path) -> torch.dtype:
     return torch.float32
 
 
-def _count_parameters(config: PreTrainedConfig) -> int:
-    with torch.device("meta"):
-        return int(network_of(config).model_class(config).num_parameters())
+def _count_parameters(folder: Path, config: PreTrainedConfig) -> int:
+    """How many parameters a configuration describes, which must be about those that the folder holds.
+
+    Raises:
+        CheckpointError: It describes no network, or a far larger one, for which memory would be taken.
+    """
+    held = _count_stored(folder)
+    try:
+        layers = config.text_config.num_hidden_layers, config.vision_config.depth
+        if held is not None and sum(layers) > held[0]:
+            problem = f"has {sum(layers):,} layers, and the folder {held[0]:,} weights"
+        else:
+            with torch.device("meta"):
+                count = int(network_of(config).model_class(config).num_parameters())
+            if held is None or count <= _MOST_INVENTED * held[1]:
+                return count
+            problem = f"describes {count:,} parameters, and the folder holds {held[1]:,}"
+    except Exception as error:  # torch, transformers and Python each refuse sizes in their way
+        problem = f"describes no network ({_reason(error)})"
+    raise CheckpointError(
+        f"the configuration {problem}",
+        fix="Check that config.json is the one that the checkpoint was published with.",
+        source=str(folder),
+    )
+
+
+def _count_stored(folder: Path) -> tuple[int, int] | None:
+    """How many weights, and numbers in them, the headers of a folder's safetensors name; `None` for none."""
+    weights = numbers = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        with suppress(SafetensorError), safe_open(file, "pt") as stored:
+            for key in stored.keys():  # noqa: SIM118  # not a dict
+                weights += 1
+                numbers += math.prod(stored.get_slice(key).get_shape())
+    return (weights, numbers) if weights else None
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
@@ -304,9 +400,11 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
             network, report = network_of(config).model_class.from_pretrained(
                 folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
             )
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a header, an index or a size that makes no sense fails anywhere
         raise CheckpointError(
-            f"the weights cannot be loaded ({error})",
+            f"the weights cannot be loaded ({_reason(error)})",
             fix="Download the folder again; it may be incomplete.",
             source=str(folder),
         ) from error

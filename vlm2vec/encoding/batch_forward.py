@@ -63,6 +63,7 @@ class BatchForward:
         vectors: Tensor = output["sentence_embedding"]
         # Before vectors are cut: beside an infinite component, a norm has made all others 0.
         finite = vectors.isfinite().all(dim=1)
+        finite &= vectors.any(dim=1)  # of states so large that their norm is infinite, all components are 0
         vectors = truncate_embeddings(vectors, self.truncate_dim)
         if self.normalize_embeddings:
             vectors = nn.functional.normalize(vectors, dim=1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,6 +74,8 @@ def check_settings(
     truncate_dim: int | None = None,
     window: int | None = None,
     profile: Any = None,
+    truncate: Any = False,
+    normalize_embeddings: Any = False,
     **options: Any,
 ) -> None:
     """Refuse settings of `encode` that could not be honoured, before any work is done.
@@ -83,7 +86,7 @@ def check_settings(
     check_names(options)
     if prompt is not None:
         check_text(prompt, "the prompt")
-    elif prompt_name is not None and prompt_name not in (prompts or {}):
+    elif prompt_name is not None and not _is_one_of(prompt_name, prompts or {}):
         known = f"Pass one of {', '.join(prompts)}" if prompts else "This model has none: leave it out"
         raise InputError(
             f"there is no prompt {shorten(repr(prompt_name))}",
@@ -98,9 +101,12 @@ def check_settings(
     for name, number in numbers.items():
         if number is not None:
             whole_number(name, number)
+    for name, flag in {"truncate": truncate, "normalize_embeddings": normalize_embeddings}.items():
+        if not isinstance(flag, bool | int | np.bool_ | None):
+            raise InputError(f"{name} is {describe_value(flag)}", fix="Pass True or False.")
     choices = {"precision": (precision, _PRECISIONS), "output_value": (output_value, _OUTPUT_VALUES)}
     for name, (value, allowed) in choices.items():
-        if value is not None and value not in allowed:
+        if value is not None and not _is_one_of(value, allowed):
             raise InputError(f"{name} is {describe_value(value)}", fix=f"Pass one of {', '.join(allowed)}.")
     if not isinstance(profile, Profile | None):
         raise InputError(
@@ -112,7 +118,7 @@ def check_settings(
             "processing_kwargs are for transformers' processor, which is not used here",
             fix="Give max_pixels, num_frames and the like with each input, and truncate=True to encode.",
         )
-    if on_error not in ("raise", "nan") and not callable(on_error):
+    if not (_is_one_of(on_error, ("raise", "nan")) or callable(on_error)):
         raise InputError(
             f"on_error is {describe_value(on_error)}",
             fix='Pass "raise", "nan", or a callable that is told (index, error).',
@@ -123,6 +129,11 @@ def check_settings(
             fix="Encode so first, leave out the NaN rows, then use quantize_embeddings of "
             "sentence_transformers.util.",
         )
+
+
+def _is_one_of(value: object, words: Collection[str]) -> bool:
+    """Whether it is one of some words; an array, which `in` would compare by its elements, is none."""
+    return isinstance(value, str) and value in words
 
 
 def check_truncation(truncate_dim: int | None, width: int) -> None:

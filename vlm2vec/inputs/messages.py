@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm2vec.describe import describe_value
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.composed import Content, parse_parts
 from vlm2vec.inputs.options import OPTIONS
@@ -78,7 +78,7 @@ def parse_content_part(part: Mapping[Any, Any]) -> tuple[Part, ...]:
     """
     kind = part.get("type")
     if not isinstance(kind, str) or kind not in _PART_TYPES:
-        name = kind if isinstance(kind, str) and len(kind) < 30 else describe_value(kind)
+        name = shorten(kind, 30) if isinstance(kind, str) else describe_value(kind)
         raise InputError(
             f"a content part has the unknown type {name}", fix=f"The types are {', '.join(_PART_TYPES)}."
         )
@@ -103,7 +103,7 @@ def _check_message(message: Any) -> tuple[str, Any]:
             fix='Its keys are "role" and "content"; options stand beside the media, in its content part.',
         )
     role = message["role"]
-    if role not in (*_INSTRUCTION_ROLES, *_CONTENT_ROLES):
+    if not isinstance(role, str) or role not in (*_INSTRUCTION_ROLES, *_CONTENT_ROLES):
         raise InputError(
             f"a message has the unknown role {describe_value(role)}",
             fix=f"The roles are {', '.join((*_INSTRUCTION_ROLES, *_CONTENT_ROLES))}.",
@@ -146,7 +146,8 @@ def _inner_url(value: Any, kind: str) -> Any:
         return value
     if extra := [key for key in value if key not in ("url", "detail")]:
         raise InputError(f"{kind} has the unknown key {describe_value(extra[0])}", fix='Its key is "url".')
-    if value.get("detail", "auto") != "auto":
+    detail = value.get("detail", "auto")
+    if not (isinstance(detail, str) and detail == "auto"):
         raise InputError(
             f"{kind} asks for a level of detail", fix='Leave "detail" out and set max_pixels beside the type.'
         )

@@ -15,6 +15,7 @@ from vlm2vec.errors import InputError
 
 __all__ = ["CLIP_OPTIONS", "OPTIONS", "check_option", "check_span"]
 
+_MOST = 2**63 - 1  # what the system can count; of a number with thousands of digits not even a text is made
 CLIP_OPTIONS = ("num_frames", "fps", "start", "end", "frame_rate", "max_pixels")
 
 
@@ -43,6 +44,8 @@ def _count(name: str, value: Any) -> int:
             f"{name} is {describe_value(value)}, not a whole number of at least 1",
             fix=f"Pass {name} as an int, such as {name}={200_704 if name == 'max_pixels' else 1}.",
         )
+    if value > _MOST:
+        raise InputError(f"{name} is more than {_MOST:,}", fix="Pass a smaller number.")
     return int(value)
 
 

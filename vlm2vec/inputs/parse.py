@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vlm2vec.arrays import is_array
 from vlm2vec.describe import describe_media, describe_value, shorten
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
@@ -179,7 +180,9 @@ def with_instructions(
     """
     if instruction is None or isinstance(instruction, str):
         return zip(inputs, itertools.repeat(instruction))
-    if isinstance(instruction, (bytes, Mapping, set, frozenset)) or not isinstance(instruction, Iterable):
+    no_list = isinstance(instruction, (bytes, Mapping, set, frozenset))
+    no_list = no_list or (is_array(instruction) and np.ndim(instruction) == 0)  # type: ignore[arg-type]
+    if no_list or not isinstance(instruction, Iterable):
         raise InputError(
             f"instruction is {describe_value(instruction)}",
             fix="Pass a string, or a list with one per input.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -321,12 +322,21 @@ class ClipFile:
 
 
 class _Nameless:
-    """A file without its name, from which FFmpeg would guess (frame_%03d.jpg is a pattern to it)."""
+    """A file without its name, from which FFmpeg would guess (frame_%03d.jpg is a pattern to it).
+
+    Far behind its end there is nothing: memory lets one go there, and most file systems refuse.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.read = file.read
-        self.seek = file.seek
         self.tell = file.tell
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Goes to a place, as files do; from one behind the end to the end."""
+        return self._file.seek(min(offset, self._size) if whence == io.SEEK_SET else offset, whence)
 
 
 def _no_frames() -> MediaError:

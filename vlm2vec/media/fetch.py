@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from vlm2vec.describe import shorten
-from vlm2vec.errors import InputError, LimitError, MediaError
+from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import raise_if_cancelled
 
 __all__ = ["fetch"]
@@ -26,6 +26,8 @@ _CHUNK = 64 * 1024
 # Seconds that a silent server keeps this thread from hearing that it is called off. Connecting, which starts
 # from the beginning after them, gets more.
 _PATIENCE, _CONNECTING = 0.2, 3.0
+# What an answer may have beside its file: headers; and as much as the file again, for the lengths of chunks.
+_MAX_HEADERS = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -50,13 +52,16 @@ def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
         for _ in range(_MAX_REDIRECTS + 1):
             parts = _split(url)
             with _connect(parts, _public_address(parts), end) as sock:
-                response = _request(sock, parts, end)
+                response = _request(sock, parts, end, max_bytes)
                 if response.status not in _REDIRECTS:
                     return _body(response, max_bytes=max_bytes)
                 url = _redirected(url, response.headers.get("Location", ""))
     except TimeoutError:
         raise LimitError(f"the download took longer than {seconds:g} s", fix="Download it first.") from None
-    except (OSError, http.client.HTTPException) as error:
+    except VLM2VecError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
+        # A chunk of negative or endless length is a ValueError or an OverflowError of http.client.
         raise MediaError(
             f"the download failed ({type(error).__name__}: {shorten(str(error), 120)})"
         ) from error
@@ -168,9 +173,9 @@ def _timed(sock: socket.socket, work: Callable[[], T]) -> Callable[[float], T]:
     return limited
 
 
-def _request(sock: socket.socket, parts: SplitResult, end: float) -> http.client.HTTPResponse:
+def _request(sock: socket.socket, parts: SplitResult, end: float, max_bytes: int) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection(str(parts.hostname))
-    connection.sock = _TimedSocket(sock, end)
+    connection.sock = _TimedSocket(sock, end, 2 * max_bytes + _MAX_HEADERS)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     # No Accept-Encoding: a small compressed answer could unpack to a huge one.
     headers = {"Host": parts.netloc, "User-Agent": "vlm2vec", "Accept": "*/*", "Connection": "close"}
@@ -198,32 +203,40 @@ def _body(response: http.client.HTTPResponse, *, max_bytes: int) -> bytes:
 class _TimedSocket:
     """What http.client needs of a socket, each read getting only the time that is left for everything."""
 
-    def __init__(self, sock: socket.socket, end: float) -> None:
+    def __init__(self, sock: socket.socket, end: float, most: int) -> None:
         self._sock = sock
         self._end = end
+        self._most = most
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(_remaining(self._end))
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, self._end))
+        return io.BufferedReader(_TimedReader(self._sock, self._end, self._most))
 
     def close(self) -> None:
         """The owner of the socket closes it."""
 
 
 class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, end: float) -> None:
+    """What comes from a socket, up to a number of bytes: a chunk of length -1 is read to its end at once."""
+
+    def __init__(self, sock: socket.socket, end: float, most: int) -> None:
         self._sock = sock
         self._end = end
+        self._left = most
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         receive = _timed(self._sock, lambda: self._sock.recv_into(buffer))
-        return _until_cancelled(receive, self._end, _PATIENCE)
+        count = _until_cancelled(receive, self._end, _PATIENCE)
+        self._left -= count
+        if self._left < 0:
+            raise LimitError("the server sends more than its file may have", fix="Download it first.")
+        return count
 
 
 def _remaining(end: float) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import MediaError
+from vlm2vec.json_file import read_json
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.sameness import digest, digest_of, file_digest
 
@@ -78,7 +79,7 @@ class Digests:
 def _read(file: Path) -> dict[str, str]:
     """The digests in a file; none where it is damaged: what they are of is read once more."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except ValueError:
         return {}
     # Texts of another form would do worse than end the run: two files with one digest share a vector.

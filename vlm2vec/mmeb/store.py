@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -12,11 +14,15 @@ from tqdm.auto import tqdm
 
 from vlm2vec.atomic_write import Stream, replacing, write_text
 from vlm2vec.errors import MediaError, NonFiniteError, VLM2VecError
+from vlm2vec.json_file import read_json
 from vlm2vec.mmeb.encoders.protocol import Encoder
 from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.task_samples import Samples
 
 __all__ = ["EmbeddingStore", "embed", "vectors_of"]
+
+
+_OF_HEADERS = (SyntaxError, TokenError)  # numpy's header is a text of Python
 
 
 class EmbeddingStore:
@@ -95,16 +101,29 @@ class EmbeddingStore:
 
     def _learn(self, path: Path) -> None:
         try:
-            written = json.loads(path.read_text(encoding="utf-8"))
+            written = read_json(path)
             names, ends = written["names"], written["ends"]
-            whole = len(np.load(path.with_suffix(".npy"), mmap_mode="r")) == (
-                ends[-1] if ends else len(names)
-            )
-        except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
+            block = np.load(path.with_suffix(".npy"), mmap_mode="r")
+            whole = _is_block(names, ends, block)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError, OverflowError, *_OF_HEADERS):
             return  # damaged, or a copy that was cut off: its vectors are made again
         if whole:
             self._ends[path] = ends
             self._entries.update((name, (path, index)) for index, name in enumerate(names))
+
+
+def _is_block(names: Any, ends: Any, block: np.ndarray) -> bool:
+    """Whether these are the names of all vectors in a block, and the places where the tokens of each end."""
+    if not (
+        isinstance(names, list) and isinstance(ends, list) and all(isinstance(name, str) for name in names)
+    ):
+        return False
+    if block.ndim != 2 or block.dtype != np.float32:
+        return False
+    if not ends:
+        return len(block) == len(names)
+    in_order = all(type(end) is int for end in ends) and ends == sorted(ends) and ends[0] >= 0
+    return in_order and len(ends) == len(names) and ends[-1] == len(block)
 
 
 _BLOCK = 256

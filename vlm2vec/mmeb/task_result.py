@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.arguments import is_number, is_whole
 from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.json_file import read_json
 from vlm2vec.sameness import differences
 
 __all__ = ["Failure", "StaleResultError", "TaskResult"]
@@ -89,7 +92,8 @@ class TaskResult:
     def load(cls, path: Path) -> TaskResult | None:
         """The result in a file; `None` where there is none, or none that can be read."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair cannot be shown
             result = cls(
                 **{
                     **found,
@@ -98,9 +102,8 @@ class TaskResult:
                     "failures": tuple(Failure(**failure) for failure in found["failures"]),
                 }
             )
-            described = {"model", "compat"} <= set(result.made_of)
-            whole = described and result.percentage >= 0 and result.task == path.stem
-        except (OSError, ValueError, KeyError, TypeError):
+            whole = result.task == path.stem and _is_whole(result)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
         return result if whole else None
 
@@ -137,3 +140,27 @@ class TaskResult:
     def differs_in(self, made_of: Mapping[str, Any]) -> list[str]:
         """Names of what another run depends on, and this result does not, or not alike."""
         return differences(self.made_of, json.loads(json.dumps(made_of)))
+
+
+def _is_whole(result: TaskResult) -> bool:
+    """Whether all is of the form that is written: tables and pages of it would fail, or show nonsense."""
+    texts = [result.task, result.model, result.metric]
+    for named in (result.revisions, result.versions, result.settings):
+        texts += [*named.keys(), *named.values()]
+    for failure in result.failures:
+        texts += [failure.role, failure.which, failure.error]
+    compat = result.made_of["compat"]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(_is_finite(score) for score in (*result.scores.values(), *result.per_query))
+        and all(isinstance(key, str | int) for keys in result.top for key in keys)
+        and all(is_whole(count, 0) for count in (result.candidates, result.expected_queries))
+        and _is_finite(result.seconds)
+        and 0 <= result.scores[result.metric] <= 1
+        and "model" in result.made_of
+        and (compat is None or isinstance(compat, str))
+    )
+
+
+def _is_finite(value: object) -> bool:
+    return is_number(value) and math.isfinite(float(value))  # type: ignore[arg-type]

@@ -11,8 +11,9 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vlm2vec.arguments import did_you_mean
-from vlm2vec.describe import describe_value
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import ProfileError
+from vlm2vec.json_file import read_json
 from vlm2vec.media.pixels import FrameRules, PixelRules
 
 __all__ = ["CONTROL", "Profile", "PROFILE_FILE"]
@@ -165,9 +166,11 @@ class Profile:
         if not path.is_file():
             return None
         try:
-            return cls._from_dict(json.loads(path.read_text(encoding="utf-8"))["profile"])
+            return cls._from_dict(read_json(path)["profile"])
         except (ValueError, KeyError, TypeError, ProfileError) as error:
-            reason = f"{error.cause}. {error.fix}" if isinstance(error, ProfileError) else str(error)
+            reason = shorten(str(error), 200)
+            if isinstance(error, ProfileError):
+                reason = f"{error.cause}. {error.fix}"
             raise ProfileError(
                 f"{PROFILE_FILE} does not hold a profile ({reason})",
                 fix="Save the model again, or delete the file and name the profile: "

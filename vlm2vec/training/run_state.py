@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.arguments import is_number
 from vlm2vec.atomic_write import replacing
+from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.json_file import read_json
 
 __all__ = ["RunState", "cut_off_checkpoint", "newest_checkpoint"]
 
@@ -33,6 +36,13 @@ class RunState:
     log_temperature: float
     settings: Mapping[str, Any]
 
+    def _check(self) -> None:
+        """Raise TypeError where a value is not of the form that is written."""
+        if not (isinstance(self.sampler, dict) and isinstance(self.settings, dict)):
+            raise TypeError("its sampler or its settings are no mapping")
+        if not is_number(self.log_temperature):
+            raise TypeError("its temperature is no number")
+
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Raise unless a run that goes on has the settings that it began with.
 
@@ -42,7 +52,7 @@ class RunState:
         for name, value in settings.items():
             if name in self.settings and self.settings[name] != value:
                 raise InputError(
-                    f"{name} is {value}, and the run began with {self.settings[name]}",
+                    f"{name} is {value}, and the run began with {shorten(str(self.settings[name]))}",
                     fix="Resume with the settings of the run, or begin another in its own output_dir.",
                 )
 
@@ -61,13 +71,15 @@ class RunState:
             CheckpointError: There is none.
         """
         try:
-            return cls(**json.loads((folder / _NAME).read_text(encoding="utf-8")))
+            found = cls(**read_json(folder / _NAME))
+            found._check()
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
-                f"this is no complete checkpoint of a run ({error})",
+                f"this is no complete checkpoint of a run ({shorten(str(error), 200)})",
                 fix="Resume from a folder named checkpoint-N that fit() has written.",
                 source=str(folder),
             ) from error
+        return found
 
 
 def newest_checkpoint(output_dir: Path) -> Path | None:

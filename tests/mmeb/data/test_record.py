@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.data import check
-from vlm2vec.mmeb.data.record import count_frames, note_counts, noted_counts
+from vlm2vec.mmeb.data.record import Record, count_frames, note_counts, noted_counts
 
 
 def test_only_frames_count(tmp_path: Path) -> None:
@@ -31,7 +34,10 @@ def test_notes_of_several_archives_add_up(tmp_path: Path) -> None:
     assert noted_counts(tmp_path) == {"a": 3, "b/c": 1}
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"a": null}', '{"a": "many"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", '{"a": null}', '{"a": "many"}', '{"a": -1}', '{"a": 1.5}', '{"a": Infinity}', "[" * 100_000],
+)
 def test_a_note_that_is_broken_is_told(tmp_path: Path, text: str) -> None:
     assert noted_counts(tmp_path) == {}
     (tmp_path / "unpacked_frames.json").write_text(text)
@@ -39,3 +45,40 @@ def test_a_note_that_is_broken_is_told(tmp_path: Path, text: str) -> None:
         noted_counts(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         check("MSVD", data_dir=tmp_path)
+
+
+DOWNLOADS: dict[str, Any] = {
+    "repositories": {"a/b": {"commit": "0a", "files": {"x.zip": {"bytes": 3, "commit": "0a"}}}},
+    "tasks": {"MVBench": {"a/b": "0a"}},
+    "archives": {
+        "x.zip": {"complete": True, "content": ["a"], "parts": ["x.zip"], "repo": "a/b", "commit": "0a"}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("repositories", []),
+        ("repositories.a/b", "0a"),
+        ("repositories.a/b.files", None),
+        ("tasks.MVBench", 5),
+        ("archives.x.zip", {}),
+        ("archives.x.zip.complete", "no"),
+        ("archives.x.zip.content", None),
+        ("archives.x.zip.parts", ["../x.zip"]),
+        ("archives.x.zip.parts", ["/x.zip"]),
+    ],
+)
+def test_a_record_of_downloads_of_another_form_is_told(tmp_path: Path, path: str, value: Any) -> None:
+    file = tmp_path / "downloads.json"
+    file.write_text(json.dumps(DOWNLOADS), encoding="utf-8")
+    assert Record.load(tmp_path).unpacked("x.zip", ["a"])
+    place = found = copy.deepcopy(DOWNLOADS)
+    *outer, last = path.replace("x.zip", "x zip").split(".")
+    for key in outer:
+        place = place[key.replace(" ", ".")]
+    place[last.replace(" ", ".")] = value
+    file.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(InputError, match="the record of downloads cannot be read"):
+        Record.load(tmp_path)

@@ -262,6 +262,7 @@ SOURCE = "sources: {pets: {loader: rows, file: pets.jsonl, %s}}"
         ("sources: {a: {loader: mmeb-train}}", 'the loader "mmeb-train" needs "subset"'),
         ("sources: {a: {loader: rows, file: 3}}", '"file" is int 3'),
         ("sources: {a: {loader: rows, file: gone.jsonl}}", "gone.jsonl does not exist"),
+        ("sources: {a: {loader: rows, file: %s}}" % ("x" * 300), "x does not exist"),
         (SOURCE % "wieght: 2", 'unknown key "wieght". Did you mean "weight"?'),
         (SOURCE % "frames: 2", 'unknown key "frames". Did you mean "num_frames"?'),
         (SOURCE % "subset: a", 'unknown key "subset"'),
@@ -269,6 +270,7 @@ SOURCE = "sources: {pets: {loader: rows, file: pets.jsonl, %s}}"
         (SOURCE % "weight: -1", '"weight" is int -1'),
         (SOURCE % "cap: none", '"cap" is text "none"'),
         (SOURCE % "root: gone", "gone does not exist"),
+        (SOURCE % ("root: " + "x" * 300), "x does not exist"),
         (SOURCE % "root: 3", '"root" is int 3'),
     ],
 )

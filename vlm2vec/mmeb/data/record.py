@@ -6,11 +6,14 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from vlm2vec.arguments import whole_number
 from vlm2vec.atomic_write import write_text
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.json_file import read_json
 from vlm2vec.media.frames import is_image_file
 from vlm2vec.mmeb.data.hub import Listing
 from vlm2vec.mmeb.tasks.task import Task
@@ -50,13 +53,28 @@ class Record:
         if not file.is_file():
             return cls(folder)
         try:
-            return cls(folder, **json.loads(file.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            found = cls(folder, **read_json(file))
+            found._check()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"the record of downloads cannot be read ({error})",
                 fix="Remove it: files that are there are kept, archives are unpacked again.",
                 source=str(file),
             ) from error
+        return found
+
+    def _check(self) -> None:
+        """Raise where an entry is not of the form that is written; what it lacks is a `KeyError`."""
+        for known in self.repositories.values():
+            _are_texts([known["commit"], *(each["commit"] for each in known["files"].values())])
+        for commits in self.tasks.values():
+            _are_texts(commits.values())
+        for archive in self.archives.values():
+            _are_texts([archive["repo"], archive["commit"], *archive["parts"], *archive["content"]])
+            if not isinstance(archive["complete"], bool):
+                raise TypeError("an archive is neither complete nor incomplete")
+            if any(PurePath(part).is_absolute() or ".." in PurePath(part).parts for part in archive["parts"]):
+                raise ValueError("the files of an archive lie outside of the folder")
 
     def save(self) -> None:
         """Write it, in one go."""
@@ -113,6 +131,12 @@ class Record:
         }
 
 
+def _are_texts(values: Iterable[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{describe_value(value)} stands in the place of a text")
+
+
 def revisions_of(folder: Path | None, task: Task) -> dict[str, str]:
     """Commits by repository that `download` has noted for the data of a task; empty where it has not.
 
@@ -165,8 +189,11 @@ def noted_counts(data_dir: Path) -> dict[str, int]:
     if not file.is_file():
         return {}
     try:
-        return {str(folder): int(count) for folder, count in json.loads(file.read_text("utf-8")).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        return {
+            str(folder): whole_number("a count", count, minimum=0)
+            for folder, count in read_json(file).items()
+        }
+    except (ValueError, AttributeError) as error:
         raise InputError(
             f"the record of unpacked frames cannot be read ({error})",
             fix="Remove it. Until archives are unpacked again, lost frames are not noticed.",

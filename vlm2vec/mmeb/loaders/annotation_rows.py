@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlm2vec.errors import InputError
+from vlm2vec.json_file import parse_json
 
 __all__ = ["Rows", "read_rows", "check_columns", "encoded"]
 
@@ -88,12 +88,12 @@ def _parquet(files: Sequence[Path], columns: Sequence[str] | None, source: str) 
 
 
 def _json(file: Path) -> list[dict[str, Any]]:
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         if file.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+            rows = [parse_json(line) for line in text.split("\n") if line.strip()]
         else:
-            rows = json.loads(text)
+            rows = parse_json(text)
     except ValueError as error:
         raise InputError(f"this is no JSON ({error})", fix="Download it again.", source=str(file)) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,10 @@ def _plan(name: str, settings: Mapping[str, Any], base: Path, where: str) -> _Pl
     if not isinstance(folder, str):
         raise InputError(f'"root" is {describe_value(folder)}', fix="Give the data folder as text.")
     folder = base / Path(folder).expanduser()
-    if not folder.is_dir():
+    found = False
+    with suppress(OSError):  # a name that is too long for the system
+        found = folder.is_dir()
+    if not found:
         download = f"Download {loader.homepage} there, or set" if loader.homepage else "Set"
         raise InputError(f"the data folder {folder} does not exist", fix=f'{download} "root" or pass root=.')
     return _Planned(source, loader, folder, options)

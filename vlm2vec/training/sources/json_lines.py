@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import InputError
+from vlm2vec.json_file import parse_json
 
 __all__ = ["JsonLines"]
 
@@ -37,7 +38,10 @@ class JsonLines:
     """
 
     def __init__(self, path: Path, *, limit: int | None = None) -> None:
-        if not path.is_file():
+        found = False
+        with suppress(OSError):  # a name that is too long for the system
+            found = path.is_file()
+        if not found:
             raise InputError(
                 f"the file {path} does not exist", fix="Check the file's name and the data folder."
             )
@@ -61,7 +65,7 @@ class JsonLines:
             file.seek(start)
             line = file.readline()
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:  # also of bytes that are not UTF-8
             raise InputError(
                 f"the line at byte {start:,} is no JSON ({error})",

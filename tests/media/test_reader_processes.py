@@ -145,7 +145,8 @@ except KeyboardInterrupt:
     assert pids
     begun = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.stdout.readline() == "interrupted []\n"
+    said = process.stdout.readline()
+    assert said == "interrupted []\n", process.communicate()[1]
     assert time.monotonic() - begun < 1
     assert all_end(pids, 1)
     printed, complaints = process.communicate(timeout=60)

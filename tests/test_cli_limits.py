@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,8 @@ def test_fit_gives_its_limits_to_the_model(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(app, ["fit", str(config), *where, "--decode-seconds", "7"])
     assert isinstance(result.exception, LoadedError), result.output
     assert asked[-1] == Limits(decode_seconds=7)
+
+
+def test_options_need_no_docstrings() -> None:
+    command = [sys.executable, "-OO", "-m", "vlm2vec", "encode", "--help"]
+    assert "--decode-seconds" in subprocess.run(command, check=True, capture_output=True, text=True).stdout

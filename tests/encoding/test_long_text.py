@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vlm2vec import VLM2Vec
@@ -86,6 +86,7 @@ def ids(planner: Planner, text: str, *, plain: bool) -> list[int]:
 
 @settings(max_examples=300, deadline=None)
 @given(text=TEXTS, plain=st.booleans(), end=st.integers(0, 9))
+@example(text="http://a.b/c?d=ehttp://a.b/c?d=ethe the ", plain=True, end=3)  # "he" alone has more tokens
 def test_start_and_end_have_the_tokens_of_the_whole(
     planners: list[Planner], text: str, plain: bool, end: int
 ) -> None:
@@ -102,8 +103,10 @@ def test_start_and_end_have_the_tokens_of_the_whole(
             assert len(whole) >= len(part) > MAX_TOKENS
             assert part[: MAX_TOKENS + 1] == whole[: MAX_TOKENS + 1]
             if plain:
-                kept = len(ids(planner, text[len(text) - end :], plain=True)) if end else 1
-                assert part[-kept:] == whole[-kept:]
+                tail = shortened.text[texts._start(text, plain=True) :]
+                kept = ids(planner, tail, plain=True)
+                assert len(tail) >= end
+                assert part[-len(kept) :] == kept == whole[-len(kept) :]
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,7 +130,7 @@ def test_truncation_gives_what_it_gives_for_the_whole(
             patch.setattr(long_text, "_LOST_END", 400)
             shortened = truncated(Planner(planner.tokenizer, planner.profile, planner.limits, 40), items)
         for one, other in zip(whole, shortened, strict=True):
-            assert other is None or one == other
+            assert one == other
 
 
 def truncated(planner: Planner, items: Sequence[Any]) -> list[list[int] | None]:
@@ -191,6 +194,25 @@ def test_its_shortened_vector_is_that_of_the_whole(
     vector = embedded.encode([text], truncate=True)
     monkeypatch.setattr(long_text, "_SHORT", 10**9)
     assert np.array_equal(embedded.encode([text], truncate=True), vector)
+
+
+# Of digits and signs, which are nowhere to be cut, or of letters alone.
+UNCUT = {"letters": "ACGT" * 40_000, "signs": "|---" * 40_000, "numbers": "1.5,20\n" * 30_000}
+
+
+@pytest.mark.parametrize("name", UNCUT)
+def test_a_text_of_moderate_length_without_a_place_to_cut_is_truncated(
+    embedded: VLM2Vec, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vector = embedded.encode([UNCUT[name]], truncate=True)
+    monkeypatch.setattr(long_text, "_SHORT", 10**9)
+    assert np.array_equal(embedded.encode([UNCUT[name]], truncate=True), vector)
+
+
+def test_one_that_cannot_be_truncated_is_not_told_to_be(embedded: VLM2Vec) -> None:
+    with pytest.raises(ContextLengthError, match="Pass a part of the text") as caught:
+        embedded.encode(["ACGT" * 500_000], truncate=True)
+    assert "truncate" not in str(caught.value)
 
 
 def test_a_text_that_fits_is_tokenised_once(embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:

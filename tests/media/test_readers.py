@@ -108,10 +108,17 @@ def test_settings_reach_the_reader():
         draw(PLAIN, rules=rules, max_pixels=np.int64(50_000)),
         pdf.render_page(Source.from_bytes(PLAIN), 1, rules, max_pixels=50_000),
     )
+    numbers = Limits(decode_seconds=np.float32(30), max_image_pixels=np.int64(10**6), readers=np.int32(2))
+    assert np.array_equal(draw(PLAIN, limits=numbers), draw(PLAIN))
     with pytest.raises(LimitError, match="drawn at 560 x 280 pixels, more than 9,999"):
         draw(PLAIN, limits=Limits(max_image_pixels=9_999))
     with pytest.raises(InputError, match="no page 5"):
         draw(PLAIN, 5)
+
+
+def test_fewer_than_none_are_refused_and_not_waited_for():
+    with pytest.raises(InputError, match="there cannot be -1 readers"):
+        Limits(readers=-1)
 
 
 def test_a_relative_path_means_what_it_means_here(tmp_path, monkeypatch):

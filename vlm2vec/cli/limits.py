@@ -40,7 +40,7 @@ def with_limits(command: Callable[..., Result]) -> Callable[..., Result]:
             annotation=Annotated[
                 types[field.name],
                 typer.Option(
-                    _option(field.name), help=help_of[field.name], rich_help_panel="Limits of one input"
+                    _option(field.name), help=help_of.get(field.name), rich_help_panel="Limits of one input"
                 ),
             ],
         )
@@ -76,7 +76,7 @@ def _option(name: str) -> str:
 
 
 def _help() -> dict[str, str]:
-    """What the dataclass says about each of its fields, to the first full stop."""
+    """What the dataclass says about each of its fields, to the first full stop; nothing under -OO."""
     text = inspect.cleandoc(Limits.__doc__ or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
     return {name: re.split(r"(?<=\.)\s", " ".join(words.split()))[0] for name, words in entries}

@@ -14,6 +14,15 @@ __all__ = ["Grid", "MediaPiece", "Piece", "TextPiece", "within_context"]
 
 Grid: TypeAlias = tuple[int, int, int]
 
+_TOO_LONG = (
+    "Shorten the text, as encode(..., truncate=True) and --truncate of `vlm2vec encode` and "
+    "`vlm2vec search` do, or give fewer pages, frames or max_pixels."
+)
+_UNCUT = (
+    "Pass a part of the text: it is too long to be tokenised in whole, and either it may not be cut, "
+    "being more than a text to embed, or it has no place to, such as a space behind a letter."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
@@ -109,10 +118,10 @@ def within_context(pieces: Sequence[Piece], max_tokens: int, *, truncate: bool) 
         excess -= cut
         shortened[index] = replace(piece, ids=[*piece.ids[: end - cut], *piece.ids[end:]])
     if excess > 0:
-        least = "at least " if any(isinstance(one, TextPiece) and one.is_part for one in pieces) else ""
+        is_part = any(isinstance(one, TextPiece) and one.is_part for one in pieces)
         raise ContextLengthError(
-            f"the input has {least}{total:,} tokens, and the model's context holds {max_tokens:,}",
-            fix="Shorten the text, as encode(..., truncate=True) and --truncate of `vlm2vec encode` and "
-            "`vlm2vec search` do, or give fewer pages, frames or max_pixels.",
+            f"the input has {'at least ' if is_part else ''}{total:,} tokens, "
+            f"and the model's context holds {max_tokens:,}",
+            fix=_UNCUT if is_part and truncate else _TOO_LONG,
         )
     return shortened

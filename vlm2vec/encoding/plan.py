@@ -46,6 +46,9 @@ Prompt: TypeAlias = list[Words | MediaPiece]
 # Texts, and characters but for the last text; their tokens come as Python lists, and that is megabytes.
 _TOKENISED_AT_ONCE = 128, 200_000
 
+# Characters of a text without a place to cut, such as a sequence of genes, that is tokenised to truncate it.
+_TRUNCATED_WHOLE = 2**20
+
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
 _TOKENISING = threading.Lock()
 
@@ -122,7 +125,8 @@ class Planner:
         prompts = [
             _measured_prompt(item, layout, known) for (_, item), layout in zip(items, layouts, strict=True)
         ]
-        pieces = iter(self.pieces([prompt for prompt in prompts if isinstance(prompt, list)]))
+        readable = [prompt for prompt in prompts if isinstance(prompt, list)]
+        pieces = iter(self.pieces(readable, truncate=truncate))
         planned: list[Planned | Failed] = []
         for (index, item), prompt in zip(items, prompts, strict=True):
             if isinstance(item, VLM2VecError):
@@ -142,10 +146,11 @@ class Planner:
                 planned.append(Planned(index, item, tuple(own), tokens, truncate, tuple(prompt)))
         return planned
 
-    def pieces(self, prompts: Sequence[Prompt]) -> list[list[Piece]]:
+    def pieces(self, prompts: Sequence[Prompt], *, truncate: bool) -> list[list[Piece]]:
         """The pieces of each prompt: clips in as many blocks as their grids say, texts tokenised."""
         shown = [unfolded(prompt, self.profile) for prompt in prompts]
-        texts = self._tokenised([part for prompt in shown for part in prompt if isinstance(part, Words)])
+        words = [part for prompt in shown for part in prompt if isinstance(part, Words)]
+        texts = self._tokenised(words, truncate=truncate)
         return [
             [part if isinstance(part, MediaPiece) else texts[part] for part in prompt] for prompt in shown
         ]
@@ -187,7 +192,7 @@ class Planner:
             release(item)
             return error.at(item.index, item.describe()).without_frames()
 
-    def _tokenised(self, words: Iterable[Words]) -> dict[Words, TextPiece]:
+    def _tokenised(self, words: Iterable[Words], *, truncate: bool) -> dict[Words, TextPiece]:
         """Tokens of each text."""
         pieces: dict[Words, TextPiece] = {}
         texts = dict.fromkeys(words)
@@ -197,6 +202,8 @@ class Planner:
                 if isinstance(text, Plain) != plain:
                     continue
                 shortened = self._long_texts.shortened(text)
+                if shortened is None and truncate and plain and len(text.text) <= _TRUNCATED_WHOLE:
+                    shortened = text
                 if shortened is None:
                     pieces[text] = self._too_long
                 else:

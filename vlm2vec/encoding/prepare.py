@@ -194,7 +194,7 @@ class Preparer:
         if not any(unfolds(piece.part, self.planner.profile) for piece in planned.media.values()):
             return [came(piece) if isinstance(piece, MediaPiece) else piece for piece in planned.pieces]
         prompt = [came(part) if isinstance(part, MediaPiece) else part for part in planned.prompt]
-        return self.planner.pieces([prompt])[0]
+        return self.planner.pieces([prompt], truncate=planned.truncate)[0]
 
     def _id(self, token: str) -> int:
         found: int = self.planner.tokenizer.convert_tokens_to_ids(token)

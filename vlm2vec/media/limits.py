@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlm2vec.errors import InputError
+
 __all__ = ["Limits"]
 
 
@@ -23,6 +25,9 @@ class Limits:
         readers: Processes that may read PDFs at the same time; as many as there are cores, from two to four,
             by default. 0 reads them in this process, where no limit of time or memory holds for them.
         reader_memory: Memory that one of them may take, in bytes.
+
+    Raises:
+        InputError: `readers` is negative.
     """
 
     max_image_pixels: int = 64_000_000
@@ -32,3 +37,8 @@ class Limits:
     decode_seconds: float = 20.0
     readers: int | None = None
     reader_memory: int = 2 * 2**30
+
+    def __post_init__(self) -> None:
+        if self.readers is not None and self.readers < 0:
+            what = f"there cannot be {self.readers} readers"
+            raise InputError(what, fix="Let Limits.readers be 0 or more.")

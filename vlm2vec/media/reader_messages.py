@@ -66,8 +66,7 @@ class Request:
         """The request in what JSON can say."""
         # Rules for frames say nothing about pages.
         rules = None if self.rules is None else asdict(replace(self.rules, frames=None))
-        most = None if self.max_pixels is None else int(self.max_pixels)  # perhaps one of numpy's
-        return {**asdict(replace(self, rules=None, max_pixels=most)), "rules": rules}
+        return {**asdict(replace(self, rules=None)), "rules": rules}
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Request:
@@ -108,11 +107,16 @@ class SentFile:
 
 def write_message(pipe: Any, header: Mapping[str, Any], body: bytes | memoryview = b"") -> None:
     """Writes a header and what belongs to it."""
-    text = json.dumps(header).encode("ascii")
+    text = json.dumps(header, default=_plain).encode("ascii")
     for part in (_LENGTHS.pack(len(text), len(body)) + text, body):
         rest = memoryview(part)
         while rest:
             rest = rest[pipe.write(rest) :]
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's or torch's, such as a limit or a page may be, as one of Python's."""
+    return value.item()
 
 
 def read_header(pipe: Any) -> tuple[dict[str, Any], int]:

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import PIL
 import pytest
 from media_making import image_bytes, random_picture
 from picture_making import bmp_of, tiff_of
@@ -46,6 +47,7 @@ def test_a_tiff_that_pillow_does_not_know_is_named_and_not_called_damaged(data, 
     )
 
 
+@pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 crashes later where libtiff refuses to write")
 def test_a_compression_that_this_libtiff_lacks_is_named():
     try:
         data = image_bytes(random_picture(), "TIFF", compression="webp")

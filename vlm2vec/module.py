@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones import encode_forward
-from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.registry import layout_of
 from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import to_device
@@ -30,9 +30,9 @@ from vlm2vec.checkpoints.load import (
     resolve_folder,
 )
 from vlm2vec.compat import dtype_of, init_transformer
-from vlm2vec.encoding.pack import Features, Packed, pad
+from vlm2vec.encoding.pack import Features, Packed, pack, pad
 from vlm2vec.encoding.plan import Planner
-from vlm2vec.encoding.prepare import Preparer
+from vlm2vec.encoding.prepare import Prepared, Preparer
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.errors import ProfileError, VLM2VecWarning
@@ -40,6 +40,7 @@ from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.json_file import read_json
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import PixelRules
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -226,6 +227,12 @@ class InputModule(Transformer):  # type: ignore[misc]
         items = [with_role(with_default_instruction(item, prompt), task) for item in items]
         return pad(self.preparer.prepare_all(items, truncate=truncate))
 
+    def pack(
+        self, batch: Sequence[Prepared], rules: PixelRules, *, pooled_only: bool, share_prefixes: bool
+    ) -> Packed:
+        """A batch as `forward` takes it, as `packed`; see `vlm2vec.encoding.pack.pack`."""
+        return pack(batch, rules, pooled_only=pooled_only, share_prefixes=share_prefixes)
+
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one after the other, and their offsets.
 
@@ -316,7 +323,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
-        write_processor_files(folder, self.profile, LAYOUTS[self.model.config.model_type])
+        write_processor_files(folder, self.profile, layout_of(self.model))
         self.save_config(output_path)
 
 

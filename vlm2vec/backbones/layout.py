@@ -26,6 +26,9 @@ class Layout:
         patch_size: Side of a patch of the vision tower, in pixels.
         merge_size: Patches per side that are merged into one token.
         temporal_patch_size: Frames per patch.
+        image_token: What stands for a picture in the prompt, and in the vocabulary; `None` where none does.
+        video_token: The same for a clip.
+        vision: Names of the parts that make features of pictures and clips; all else is the language model.
     """
 
     model_type: str
@@ -38,3 +41,6 @@ class Layout:
     patch_size: int
     merge_size: int = 2
     temporal_patch_size: int = 2
+    image_token: str | None = "<|image_pad|>"
+    video_token: str | None = "<|video_pad|>"
+    vision: tuple[str, ...] = ("visual",)

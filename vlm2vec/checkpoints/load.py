@@ -219,10 +219,11 @@ def load_tokenizer(
             fix="Download the folder again; it may be incomplete.",
             source=str(folder),
         ) from error
-    for token, expected in (
-        ("<|image_pad|>", config.image_token_id),
-        ("<|video_pad|>", config.video_token_id),
-    ):
+    layout = LAYOUTS[config.model_type]
+    for token, number in ((layout.image_token, "image_token_id"), (layout.video_token, "video_token_id")):
+        if token is None:
+            continue
+        expected = getattr(config, number)
         if (found := tokenizer.convert_tokens_to_ids(token)) != expected:
             raise CheckpointError(
                 f"the tokenizer has {token} at {found}, the model's configuration at {expected}",

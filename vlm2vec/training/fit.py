@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.atomic_write import full_disk_named
+from vlm2vec.backbones.registry import vision_weights
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
@@ -203,7 +204,7 @@ def _learning(model: EmbeddingModel, lora: LoRA | None, chosen: FitSettings) -> 
         torch.manual_seed(chosen.seed)  # on all ranks alike
         add_adapter(network, lora)
     frozen = [
-        weight for weight in network.visual.parameters() if weight.requires_grad and chosen.freeze_vision
+        weight for weight in vision_weights(network) if weight.requires_grad and chosen.freeze_vision
     ]
     for weight in frozen:
         weight.requires_grad_(False)

@@ -24,11 +24,12 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from vlm2vec.backbones.registry import vision_weights
 from vlm2vec.backbones.train_forward import draws
 from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.pack import Packed, pack
+from vlm2vec.encoding.pack import Packed
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import InputError, VLM2VecError
@@ -311,7 +312,10 @@ def _packed(model: Any, ready: Sequence[Prepared]) -> Packed:
     pooling = model[1] if len(model) > 1 else None
     last_only = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
     share = not draws(model[0].model)
-    return pack(ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share)
+    packed: Packed = model[0].pack(
+        ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share
+    )
+    return packed
 
 
 def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
@@ -320,7 +324,7 @@ def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
 
 def _tower_learns(model: Any) -> bool:
     """Whether patches have a graph, which is what takes memory, and are embedded twice."""
-    return any(weight.requires_grad for weight in model[0].model.visual.parameters())
+    return any(weight.requires_grad for weight in vision_weights(model[0].model))
 
 
 def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:

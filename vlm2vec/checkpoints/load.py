@@ -32,7 +32,8 @@ from transformers import (
 
 from vlm2vec import profiles
 from vlm2vec.backbones.layout import Layout
-from vlm2vec.backbones.registry import LAYOUTS, network_of
+from vlm2vec.backbones.registry import LAYOUTS, classes_of
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
@@ -284,13 +285,13 @@ def _config(folder: Path) -> PreTrainedConfig:
             fix=f"This version loads checkpoints on {_networks()}.",
             source=str(folder),
         )
-    network = network_of(config)
+    network = classes_of(config)
     # A configuration may call itself by one name and be of the class of another.
     complaints = ["its configuration is of another class"] if type(config) is not network.config_class else []
     try:
         complaints = complaints or [
             *_other_sizes(config, network.layout),
-            *_other_sections(config.text_config),
+            *([] if isinstance(network.layout, StockLayout) else _other_sections(config.text_config)),
             *network.check(config),
         ]
     except Exception as error:  # a number in the place of a list, or the like
@@ -325,7 +326,7 @@ def _check_layers(folder: Path) -> None:
 def _other_sizes(config: Any, layout: Layout) -> list[str]:
     names = {"merge_size": "spatial_merge_size"}
     vision, sizes = config.vision_config, ("patch_size", "merge_size", "temporal_patch_size")
-    given = {size: getattr(vision, names.get(size, size)) for size in sizes}
+    given = {size: getattr(vision, names.get(size, size), getattr(layout, size)) for size in sizes}
     return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
 
 
@@ -366,12 +367,13 @@ def _count_parameters(folder: Path, config: PreTrainedConfig) -> int:
     """
     held = _count_stored(folder)
     try:
-        layers = config.text_config.num_hidden_layers, config.vision_config.depth
+        vision = config.vision_config
+        layers = config.text_config.num_hidden_layers, getattr(vision, "depth", None) or vision.num_hidden_layers
         if held is not None and sum(layers) > held[0]:
             problem = f"has {sum(layers):,} layers, and the folder {held[0]:,} weights"
         else:
             with torch.device("meta"):
-                count = int(network_of(config).model_class(config).num_parameters())
+                count = int(classes_of(config).model_class(config).num_parameters())
             if held is None or count <= _MOST_INVENTED * held[1]:
                 return count
             problem = f"describes {count:,} parameters, and the folder holds {held[1]:,}"
@@ -396,10 +398,13 @@ def _count_stored(folder: Path) -> tuple[int, int] | None:
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    layout = LAYOUTS[config.model_type]
+    stock = layout if isinstance(layout, StockLayout) else None
+    renamed = {"key_mapping": _NEWER_NAMES} if stock is None else {}
     try:
         with _no_bar_in_logs():
-            network, report = network_of(config).model_class.from_pretrained(
-                folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
+            network, report = classes_of(config).model_class.from_pretrained(
+                folder, config=config, dtype=dtype, output_loading_info=True, **renamed
             )
     except torch.OutOfMemoryError:
         raise
@@ -412,10 +417,11 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     require_complete(
         folder,
         missing=report["missing_keys"],
-        unexpected=set(report["unexpected_keys"]) - _NOT_NEEDED,
+        unexpected=set(report["unexpected_keys"]) - _NOT_NEEDED - set(stock.not_needed if stock else ()),
         misshapen=(str(key) for key in report["mismatched_keys"]),
     )
-    use_packed_attention(network.config)
+    if stock is None:
+        use_packed_attention(network.config)
     return network
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
+from vlm2vec.backbones.registry import LAYOUTS
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Role, Text
 from vlm2vec.profiles import Profile
@@ -109,7 +110,7 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     suffix = profile.suffix if has_media else _suffix_of_text(item.role, profile)
     # Words before its first control token stand in one text with the caller's, which is cut before them.
     words = re.split(CONTROL, suffix, maxsplit=1)[0]
-    closing = profile.closing.format(_kinds(pieces)) + words
+    closing = profile.closing.format(_kinds(pieces, profile.text_beside_media)) + words
     segments.append(Plain(closing, uncut_end=len(closing)))
     return _joined([*segments, *_controls(suffix[len(words) :])])
 
@@ -151,16 +152,21 @@ def _controls(text: str) -> list[Segment]:
     ]
 
 
-def _kinds(pieces: Iterable[Segment]) -> str:
+def _kinds(pieces: Iterable[Segment], text_beside_media: str) -> str:
     """What the parts of an input are, in words: "image and sentence"."""
     found = {
         "sentence" if isinstance(piece, Plain) else "video" if isinstance(piece, Clip) else "image"
         for piece in pieces
     }
-    return " and ".join(kind for kind in ("image", "video", "sentence") if kind in found) or "sentence"
+    kinds = [kind for kind in ("image", "video") if kind in found]
+    if "sentence" in found or not kinds:
+        kinds.append(text_beside_media if kinds else "sentence")
+    return " and ".join(kinds)
 
 
 def _raw(prompt: str, media: list[Media], profile: Profile) -> list[Segment]:
+    own = LAYOUTS[profile.network].image_token if profile.network in LAYOUTS else None
+    prompt = prompt.replace(own or IMAGE_TOKEN, IMAGE_TOKEN)
     # The control tokens around the placeholder of a clip that unfolds are written around each block instead.
     whole = f"{profile.media_start}{VIDEO_TOKEN}{profile.media_end}"
     video = {VIDEO_TOKEN} if profile.clip == "block" else {whole, VIDEO_TOKEN}

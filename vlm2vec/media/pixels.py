@@ -66,6 +66,8 @@ class PixelRules:
             qwen_vl_utils ("utils"), which gives each side a token before it looks at the area.
         resizer: "pillow" is Pillow's bicubic filter, "torch" torch's bicubic kernel for uint8 with antialias,
             as in the fast image processors of transformers.
+        crops: Most tiles of a picture, the small one of the whole not counted, for networks with tiles of
+            the rule "hd" (`vlm2vec.media.tiles`).
         frames: What differs for the frames of clips; with `None` they are sized and resized as pictures, but
             for the rules that spare them.
     """
@@ -83,6 +85,7 @@ class PixelRules:
     sizing: Literal["processor", "utils"] = "processor"
     resizer: Literal["pillow", "torch"] = "pillow"
     frames: FrameRules | None = None
+    crops: int = 4
 
     @property
     def factor(self) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from vlm2vec.arguments import close_match, did_you_mean
 from vlm2vec.errors import CheckpointError, ProfileError
 from vlm2vec.profiles import (
+    e5_v,
     embedded,
     gme_qwen2vl,
     lamra_ret,
@@ -28,6 +29,7 @@ from vlm2vec.profiles import (
     rzenembed,
     ume_r1,
     unime_v2_qwen2vl,
+    vlm2vec_v1_llava_next,
     vlm2vec_v1_qwen2vl,
     vlm2vec_v2,
     vlm2vec_v2_qwen2_5_vl,
@@ -65,6 +67,8 @@ _FAMILIES = (
     lamra_ret_qwen2_5_vl,
     nomic_multimodal,
     vlm2vec_v2_qwen2_5_vl,
+    vlm2vec_v1_llava_next,
+    e5_v,
     embedded,
 )
 

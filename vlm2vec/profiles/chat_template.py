@@ -10,7 +10,9 @@ from vlm2vec.profiles.profile import Profile
 __all__ = ["chat_template"]
 
 
-def chat_template(profile: Profile) -> str:
+def chat_template(
+    profile: Profile, *, image_token: str = "<|image_pad|>", video_token: str = "<|video_pad|>"
+) -> str:
     """A Jinja template that renders messages to this profile's prompt.
 
     The system message is the instruction; the parts of the other messages follow in order. Saved beside the
@@ -19,8 +21,12 @@ def chat_template(profile: Profile) -> str:
     A clip is one block of `<|video_pad|>`. For a profile with `clip="seconds"` the stock processor makes its
     blocks of that; with "images" a template cannot, since it does not know the frames: other software has to
     be given them as pictures. Nor does a template know queries: `query_suffix` is not in it.
+
+    Args:
+        profile: The profile.
+        image_token: What stands for a picture in the vocabulary of the network.
+        video_token: The same for a clip.
     """
-    before, _, after = profile.closing.partition("{}")
     asks_for_media = profile.text_prefix is not None or profile.text_suffix is not None
     by_kind = profile.part_order == "video_image_text"
     return _TEMPLATE.format(
@@ -35,10 +41,10 @@ def chat_template(profile: Profile) -> str:
         of_kind=" if part.type == kind" if by_kind else "",
         end_of_kinds=_END_OF_KINDS if by_kind else "",
         joiner=_quoted(profile.joiner),
-        image=_quoted(f"{profile.media_start}<|image_pad|>{profile.media_end}"),
-        video=_quoted(f"{profile.media_start}<|video_pad|>{profile.media_end}"),
+        image=_quoted(f"{profile.media_start}{image_token}{profile.media_end}"),
+        video=_quoted(f"{profile.media_start}{video_token}{profile.media_end}"),
         default_text=_default_text(profile) if profile.default_text else "",
-        closing=_CLOSING.format(before=_quoted(before), after=_quoted(after)) if profile.closing else "",
+        closing=_closing(profile) if profile.closing else "",
         suffix=_by_media(profile.suffix, profile.text_suffix),
     )
 
@@ -49,6 +55,12 @@ def _quoted(text: str) -> str:
 
 def _by_media(usual: str, of_text: str | None) -> str:
     return _quoted(usual) if of_text is None else f"{_quoted(usual)} if has.media else {_quoted(of_text)}"
+
+
+def _closing(profile: Profile) -> str:
+    before, _, after = profile.closing.partition("{}")
+    text = profile.text_beside_media
+    return _CLOSING.format(before=_quoted(before), after=_quoted(after), text=_quoted(text))
 
 
 def _default_text(profile: Profile) -> str:
@@ -94,7 +106,7 @@ _DEFAULT_TEXT = """\
 
 _CLOSING = """\
 {{%- set kinds = (['image'] if ns.image else []) + (['video'] if ns.video else []) -%}}
-{{%- set kinds = kinds + (['sentence'] if ns.text or not kinds else []) -%}}
+{{%- set kinds = kinds + ([{text} if kinds else 'sentence'] if ns.text or not kinds else []) -%}}
 {{{{- {before} + kinds | join(' and ') + {after} -}}}}"""
 
 _TEMPLATE = """\

@@ -28,8 +28,9 @@ CONTROL = r"<\|[^|]+\|>|<[A-Za-z0-9_]+>"
 _LATER = frozenset(
     (
         *("network", "clip", "part_order", "instruction_rule", "default_text"),
-        *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps"),
-        *("sizing", "resizer", "frames"),
+        *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps", "bos"),
+        *("text_beside_media",),
+        *("sizing", "resizer", "frames", "crops"),
     )
 )
 
@@ -69,6 +70,7 @@ class Profile:
         media_end: Control tokens after a picture or clip.
         closing: Text after the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
             several of these with " and " between them.
+        text_beside_media: What `closing` calls a text beside media, in place of "sentence".
         suffix: Written at the end of every prompt; the last token is the one that is pooled.
         text_suffix: The same for inputs without media; `None` is `suffix`.
         query_suffix: The same for inputs without media that are queries; `None` is `text_suffix`.
@@ -76,6 +78,8 @@ class Profile:
         min_frames: Least frames taken from a file with `fps`.
         fps: Frames per second taken from a file, spread evenly over it; `None` takes `num_frames`.
         untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
+        bos: Where the token stands that the tokenizer begins a text with: nowhere ("none"), before every
+            prompt, raw ones included ("prompt"), or also behind each picture, text or none ("texts").
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
 
@@ -111,6 +115,8 @@ class Profile:
     min_frames: int = 1
     fps: float | None = None
     untimed_fps: float = 2.0
+    bos: Literal["none", "prompt", "texts"] = "none"
+    text_beside_media: str = "sentence"
 
     def __post_init__(self) -> None:
         for part in (self, self.pixels, getattr(self.pixels, "frames", None)):

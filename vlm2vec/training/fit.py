@@ -203,9 +203,7 @@ def _learning(model: EmbeddingModel, lora: LoRA | None, chosen: FitSettings) -> 
     if lora is not None:
         torch.manual_seed(chosen.seed)  # on all ranks alike
         add_adapter(network, lora)
-    frozen = [
-        weight for weight in vision_weights(network) if weight.requires_grad and chosen.freeze_vision
-    ]
+    frozen = [weight for weight in vision_weights(network) if weight.requires_grad and chosen.freeze_vision]
     for weight in frozen:
         weight.requires_grad_(False)
     try:

@@ -87,6 +87,12 @@ FAMILIES: dict[str, Family] = {
         OriginalPrompts(), source=_ORIGINAL, gaps=("frames of V-QA are not squeezed there",)
     ),
     "vlm2vec-v2-qwen2.5vl": Family(OriginalPrompts(), source=_ORIGINAL),
+    # run_eval.sh and the paper (arXiv 2410.05160): `--image_resolution high`. It has no clips.
+    "vlm2vec-v1-llava-next": Family(
+        OriginalPrompts(fixed_size=(1344, 1344)),
+        source="TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd",
+        gaps=("it was scored on images alone",),
+    ),
     # src/model/baseline_backbone/gme/gme_inference.py, `embed`: the instruction stands before the text and
     # not in the system message. Pixels: the processor that src/model/processor.py gives it, 121-134. The
     # middle frame, here and of LamRA: src/model/model.py, 78-86.

@@ -1,0 +1,119 @@
+"""Families on networks without a packed forward give the vectors of their original code, by the public API.
+
+What computed the numbers is said in the README of each `data/golden_*` folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_stock import (
+    DATA,
+    FAMILIES,
+    INPUTS,
+    cases,
+    checkpoint,
+    input_of,
+    model_of,
+    numbers,
+    profile_of,
+    token_ids,
+)
+
+from vlm2vec import VLM2Vec, errors
+
+CASES = [(family, name) for family in FAMILIES for name in cases(family)]
+
+
+def assert_same(vector: np.ndarray, expected: np.ndarray) -> None:
+    assert (vector * expected).sum() >= 0.99999
+    # Clips of LLaVA-OneVision are up to 2.3e-5 off, by the order in which its code rounds.
+    np.testing.assert_allclose(vector, expected, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize(("family", "name"), CASES)
+def test_vectors_and_token_ids_are_those_of_the_original(family: str, name: str) -> None:
+    case, golden = cases(family)[name], numbers(family)
+    vector = model_of(family).encode([input_of(case)], profile=profile_of(family, case))[0]
+    assert_same(vector, golden[f"emb_ref/{name}"].numpy())
+    assert token_ids(family, case) == golden[f"input_ids_ref/{name}"].tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_gives_what_each_input_gives_alone(family: str) -> None:
+    """In any order, in one batch or in several, inputs of one length together."""
+    plain = [case for case in cases(family).values() if not {"resize", "num_crops"} & case.keys()]
+    inputs = [input_of(case) for case in plain] * 2
+    alone = np.stack([numbers(family)[f"emb_ref/{case['id']}"].numpy() for case in plain] * 2)
+    model, order = model_of(family), np.random.default_rng(0).permutation(len(inputs))
+    together = model.encode([inputs[index] for index in order], max_tokens_per_batch=30_000)
+    np.testing.assert_allclose(together, alone[order], rtol=0, atol=3e-5)
+
+
+def test_the_words_of_an_input_make_the_prompt_of_llava_next() -> None:
+    model, golden = model_of("llava_next"), numbers("llava_next")
+    picture = {"image": INPUTS / "img/a_224x168.png", "text": "Represent the given image."}
+    assert_same(model.encode(picture), golden["emb_ref/img_only"].numpy())
+    question = "Represent the given image with the following question:"
+    asked = model.encode(
+        {"image": INPUTS / "img/b_300x410.png", "text": "What is in the image"}, instruction=question
+    )
+    assert_same(asked, golden["emb_ref/img_question"].numpy())
+    assert_same(model.encode("A cat and a dog"), golden["emb_ref/text_short"].numpy())
+
+
+@pytest.mark.parametrize("family", ["llava_next"])
+def test_an_adapter_that_the_original_trained_is_merged(family: str, tmp_path: Path) -> None:
+    """DoRA on the language model and on CLIP's attention, under the names of older software."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(DATA / f"golden_{family}" / "tiny_adapter_dora", folder)
+    model = VLM2Vec(
+        folder, base_model=checkpoint(family), profile=FAMILIES[family], device="cpu", dtype="float32"
+    )
+    for name in ("text_instr", "img_only", "img_question"):
+        vector = model.encode([input_of(cases(family)[name])])[0]
+        assert_same(vector, numbers(family)[f"emb_dora/{name}"].numpy())
+
+
+def test_what_does_not_fit_the_context_is_known_from_features_and_costs_no_other_row() -> None:
+    model = model_of("llava_next")
+    picture = INPUTS / "img/a_224x168.png"
+    inputs = [{"images": [picture] * 3}, "a cat", picture]
+    usual, model.max_seq_length = model.max_seq_length, 1500
+    try:
+        failed: dict[int | None, errors.VLM2VecError] = {}
+        vectors = model.encode(inputs, on_error=failed.__setitem__)
+        assert list(failed) == [0]
+        assert isinstance(failed[0], errors.ContextLengthError)
+        assert "4,107 tokens" in str(failed[0])
+        assert np.isfinite(vectors[1:]).all()
+        long = {"image": picture, "text": "word " * 400}
+        with pytest.raises(errors.ContextLengthError):
+            model.encode(long)
+        assert np.isfinite(model.encode(long, truncate=True)).all()
+    finally:
+        model.max_seq_length = usual
+
+
+def test_a_clip_of_llava_next_is_a_picture_for_each_frame() -> None:
+    model = model_of("llava_next")
+    frames = sorted((INPUTS / "frames/vid5").glob("*.png"))
+    clip = model.encode({"video": frames, "text": "what happens"})
+    prompt = "<|image_pad|>" * len(frames) + " what happens"
+    np.testing.assert_allclose(clip, model.encode({"prompt": prompt, "images": frames}), atol=1e-6)
+
+
+def test_max_pixels_makes_tiles_fewer_and_pages_are_pictures() -> None:
+    model = model_of("llava_next")
+    big = INPUTS / "img/big_1600x1200.png"
+    small = model.encode({"image": big, "max_pixels": 336 * 336})
+    assert float(small @ model.encode(big)) < 0.99999
+    assert np.isfinite(small).all()
+
+
+def test_padded_features_are_refused() -> None:
+    with pytest.raises(errors.InputError, match="one input at a time"):
+        model_of("llava_next").preprocess(["a cat"])

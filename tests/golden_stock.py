@@ -16,7 +16,7 @@ from vlm2vec.profiles import Profile
 
 DATA = GOLDEN.parent
 INPUTS = GOLDEN / "inputs"
-FAMILIES = {"llava_next": "vlm2vec-v1-llava-next"}
+FAMILIES = {"llava_next": "vlm2vec-v1-llava-next", "llava_onevision": "unime-v2-llava-onevision"}
 """Network -> profile of its golden vectors."""
 
 
@@ -37,7 +37,7 @@ def numbers(family: str) -> dict[str, Any]:
 def profile_of(family: str, case: dict[str, Any]) -> Profile:
     """The profile, with the resizing or the crops of a case."""
     profile = profiles.get(FAMILIES[family])
-    changes: dict[str, Any] = {"fixed_size": tuple(case["resize"])} if case.get("resize") else {}
+    changes: dict[str, Any] = {"fixed_size": tuple(case["resize"]) if case.get("resize") else None}
     changes |= {"crops": case["num_crops"]} if case.get("num_crops") else {}
     return replace(profile, pixels=replace(profile.pixels, **changes))
 

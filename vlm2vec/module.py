@@ -33,6 +33,7 @@ from vlm2vec.checkpoints.load import (
     name_embedded_base,
     resolve_folder,
 )
+from vlm2vec.checkpoints.own_template import with_own_template
 from vlm2vec.compat import dtype_of, init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pack, pad
 from vlm2vec.encoding.plan import Planner
@@ -161,6 +162,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         # What an adapter that is trained on this network names as its base: never a path of a cache.
         network.name_or_path = str(name)
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
+        chosen = with_own_template(chosen, tokenizer, folder, layout_of(network))
         check_tokenizer(chosen.control_tokens, tokenizer, source=str(name))
         module = cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
         module.folders = folders_of(folder, base_model, **hub)

@@ -28,6 +28,7 @@ from vlm2vec.profiles import (
     qwen3_vl_embedding,
     rzenembed,
     ume_r1,
+    unime_v2_llava_onevision,
     unime_v2_qwen2vl,
     vlm2vec_v1_llava_next,
     vlm2vec_v1_qwen2vl,
@@ -69,6 +70,7 @@ _FAMILIES = (
     vlm2vec_v2_qwen2_5_vl,
     vlm2vec_v1_llava_next,
     e5_v,
+    unime_v2_llava_onevision,
     embedded,
 )
 

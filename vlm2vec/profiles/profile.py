@@ -29,7 +29,7 @@ _LATER = frozenset(
     (
         *("network", "clip", "part_order", "instruction_rule", "default_text"),
         *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps", "bos"),
-        *("text_beside_media",),
+        *("text_beside_media", "template"),
         *("sizing", "resizer", "frames", "crops"),
     )
 )
@@ -80,6 +80,8 @@ class Profile:
         untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
         bos: Where the token stands that the tokenizer begins a text with: nowhere ("none"), before every
             prompt, raw ones included ("prompt"), or also behind each picture, text or none ("texts").
+        template: Whose words `prefix`, `joiner`, `suffix`, `text_prefix` and `text_suffix` are: "profile", or
+            "checkpoint" for those of the chat template in its folder, which take their place when it is loaded.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
 
@@ -117,6 +119,7 @@ class Profile:
     untimed_fps: float = 2.0
     bos: Literal["none", "prompt", "texts"] = "none"
     text_beside_media: str = "sentence"
+    template: Literal["profile", "checkpoint"] = "profile"
 
     def __post_init__(self) -> None:
         for part in (self, self.pixels, getattr(self.pixels, "frames", None)):

@@ -88,7 +88,9 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
         parts.sort(key=_turn)
     pieces: list[Segment] = [Plain(part.text) if isinstance(part, Text) else part for part in parts]
     has_media = not all(isinstance(piece, Plain) for piece in pieces)
-    segments = _controls(_word(profile.prefix, None if has_media else profile.text_prefix))
+    begins_with_image = bool(pieces) and not isinstance(pieces[0], Plain | Clip)
+    own = profile.image_prefix if begins_with_image else None if has_media else profile.text_prefix
+    segments = _controls(_word(profile.prefix, own))
     instruction, instructed = _instruction(item.instruction or "", profile.instruction_rule), None
     if profile.instruction_slot == "first":
         if instruction := instruction or profile.default_instruction:

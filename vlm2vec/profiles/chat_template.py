@@ -28,11 +28,13 @@ def chat_template(
         video_token: The same for a clip.
     """
     asks_for_media = profile.text_prefix is not None or profile.text_suffix is not None
+    begins_otherwise = profile.image_prefix is not None
     by_kind = profile.part_order == "video_image_text"
     return _TEMPLATE.format(
-        has_media=_HAS_MEDIA if asks_for_media else "",
+        has_media=(_HAS_MEDIA if asks_for_media else "") + (_FIRST if begins_otherwise else ""),
         full_stop=_full_stop() if profile.instruction_rule == "full_stop" else "",
-        prefix=_by_media(profile.prefix, profile.text_prefix),
+        prefix=_by_media(profile.prefix, profile.text_prefix)
+        + (f" if first.kind != 'image' else {_quoted(profile.image_prefix or '')}" if begins_otherwise else ""),
         instruction_first=str(profile.instruction_slot == "first").lower(),
         instruction_joiner=_quoted(profile.instruction_joiner),
         instruction_end=_quoted(profile.instruction_end),
@@ -79,6 +81,16 @@ _HAS_MEDIA = """\
 {%- for message in messages if message.role != 'system' and message.content is not string -%}
 {%- for part in message.content if part.type in ('image', 'video') -%}
 {%- set has.media = true -%}
+{%- endfor -%}
+{%- endfor -%}
+"""
+
+_FIRST = """\
+{%- set first = namespace(kind='') -%}
+{%- for message in messages if message.role != 'system' -%}
+{%- set content = message.content -%}
+{%- for part in [{'type': 'text', 'text': content}] if content is string else content -%}
+{%- set first.kind = first.kind or (part.type if part.type != 'text' or part.text else '') -%}
 {%- endfor -%}
 {%- endfor -%}
 """

@@ -29,7 +29,7 @@ _LATER = frozenset(
     (
         *("network", "clip", "part_order", "instruction_rule", "default_text"),
         *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps", "bos"),
-        *("text_beside_media", "template"),
+        *("text_beside_media", "template", "image_prefix"),
         *("sizing", "resizer", "frames", "crops"),
     )
 )
@@ -66,6 +66,7 @@ class Profile:
         joiner: Written between two parts.
         prefix: Written at the start of every prompt.
         text_prefix: The same for inputs without media; `None` is `prefix`.
+        image_prefix: The same for inputs that begin with a picture or a page; `None` is `prefix`.
         media_start: Control tokens before a picture or clip.
         media_end: Control tokens after a picture or clip.
         closing: Text after the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
@@ -120,6 +121,7 @@ class Profile:
     bos: Literal["none", "prompt", "texts"] = "none"
     text_beside_media: str = "sentence"
     template: Literal["profile", "checkpoint"] = "profile"
+    image_prefix: str | None = None
 
     def __post_init__(self) -> None:
         for part in (self, self.pixels, getattr(self.pixels, "frames", None)):
@@ -136,7 +138,8 @@ class Profile:
             ['<|vision_start|>', '<|vision_end|>', '<|im_end|>']
         """
         words = (
-            *(self.prefix, self.text_prefix, self.instruction_end, self.media_start, self.media_end),
+            *(self.prefix, self.text_prefix, self.image_prefix, self.instruction_end),
+            *(self.media_start, self.media_end),
             *(self.suffix, self.text_suffix, self.query_suffix),
         )
         return list(dict.fromkeys(token for word in words for token in re.findall(CONTROL, word or "")))

@@ -306,6 +306,8 @@ def _squeezed_frame_size(
         return _rounded_size(height, width, side)
     _check_ratio(height, width)
     least, most = (squares * side**2 for squares in _ROUNDED_SQUARES)
+    if rules.frames.rounded_within_budget:
+        least, most = rules.frames.min_pixels, rules.frames.max_pixels
     if max_pixels is not None:
         # fetch_video hands it on to the first resizing too, and knows none below the least area.
         most = min(most, max(max_pixels, rules.frames.min_pixels))

@@ -89,7 +89,8 @@ _FIRST = """\
 {%- set first = namespace(kind='') -%}
 {%- for message in messages if message.role != 'system' -%}
 {%- set content = message.content -%}
-{%- for part in [{'type': 'text', 'text': content}] if content is string else content -%}
+{%- set parts = [{'type': 'text', 'text': content}] if content is string else content -%}
+{%- for part in parts -%}
 {%- set first.kind = first.kind or (part.type if part.type != 'text' or part.text else '') -%}
 {%- endfor -%}
 {%- endfor -%}

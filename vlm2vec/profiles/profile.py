@@ -29,7 +29,7 @@ _LATER = frozenset(
     (
         *("network", "clip", "part_order", "instruction_rule", "default_text"),
         *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps", "bos"),
-        *("text_beside_media", "template", "image_prefix"),
+        *("text_beside_media", "template", "image_prefix", "rounded_within_budget"),
         *("sizing", "resizer", "frames", "crops"),
     )
 )
@@ -156,7 +156,10 @@ class Profile:
             (False, 'images')
         """
         said = asdict(self)
-        for part, values in ((self.pixels, said["pixels"]), (self, said)):
+        parts: list[tuple[Any, dict[str, Any]]] = [(self.pixels, said["pixels"]), (self, said)]
+        if self.pixels.frames is not None:
+            parts.insert(0, (self.pixels.frames, said["pixels"]["frames"]))
+        for part, values in parts:
             for field in fields(part):
                 if field.name in _LATER and getattr(part, field.name) == field.default:
                     del values[field.name]

@@ -5,11 +5,14 @@ What computed the numbers is said in the README of each `data/golden_*` folder.
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_families import qwen2_5_vl_input
 from golden_stock import (
     DATA,
     FAMILIES,
@@ -23,7 +26,10 @@ from golden_stock import (
     token_ids,
 )
 
+from safetensors.torch import load_file
+
 from vlm2vec import VLM2Vec, errors
+from vlm2vec.inputs.parse import parse_input
 
 # Of several pictures in one prompt, transformers 5 given them nested reads each as one tile, and the original cuts
 # them all: so do we.
@@ -116,6 +122,36 @@ def test_max_pixels_makes_tiles_fewer_and_pages_are_pictures() -> None:
     small = model.encode({"image": big, "max_pixels": 336 * 336})
     assert float(small @ model.encode(big)) < 0.99999
     assert np.isfinite(small).all()
+
+
+WEMM = {case["id"]: case for case in json.loads((DATA / "golden_qwen3_5/cases.json").read_text("utf-8"))}
+WEMM_NUMBERS = load_file(DATA / "golden_qwen3_5/golden.safetensors")
+
+
+@functools.cache
+def wemm() -> VLM2Vec:
+    folder = DATA / "golden_qwen3_5/tiny_qwen3_5"
+    return VLM2Vec(folder, profile="wemm", device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("name", WEMM)
+def test_wemm(name: str) -> None:
+    given = qwen2_5_vl_input({"set": "wemm", **WEMM[name]})
+    vector = wemm().encode([given])[0]
+    expected = WEMM_NUMBERS[f"emb/{name}"].numpy()
+    assert (vector * expected).sum() >= 0.99999
+    np.testing.assert_allclose(vector, expected, rtol=0, atol=5e-6)
+    ready = wemm()[0].preparer(parse_input(given))
+    np.testing.assert_array_equal(ready.token_ids, WEMM_NUMBERS[f"input_ids/{name}"])
+    if f"position_ids/{name}" in WEMM_NUMBERS:
+        np.testing.assert_array_equal(ready.positions.T, WEMM_NUMBERS[f"position_ids/{name}"])
+
+
+def test_wemm_gives_each_input_of_a_batch_what_it_gives_alone() -> None:
+    """Its linear layers carry a state along, which no input hands to the next."""
+    inputs = [qwen2_5_vl_input({"set": "wemm", **case}) for case in WEMM.values()] * 2
+    alone = np.stack([WEMM_NUMBERS[f"emb/{name}"].numpy() for name in WEMM] * 2)
+    np.testing.assert_allclose(wemm().encode(inputs), alone, rtol=0, atol=5e-6)
 
 
 def test_padded_features_are_refused() -> None:

@@ -34,6 +34,7 @@ from vlm2vec.profiles import (
     vlm2vec_v1_qwen2vl,
     vlm2vec_v2,
     vlm2vec_v2_qwen2_5_vl,
+    wemm,
 )
 from vlm2vec.profiles.profile import PROFILE_FILE, Profile
 from vlm2vec.profiles.published import Checked, KnownModel, PublishedModel
@@ -71,6 +72,7 @@ _FAMILIES = (
     vlm2vec_v1_llava_next,
     e5_v,
     unime_v2_llava_onevision,
+    wemm,
     embedded,
 )
 

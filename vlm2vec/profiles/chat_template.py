@@ -34,7 +34,11 @@ def chat_template(
         has_media=(_HAS_MEDIA if asks_for_media else "") + (_FIRST if begins_otherwise else ""),
         full_stop=_full_stop() if profile.instruction_rule == "full_stop" else "",
         prefix=_by_media(profile.prefix, profile.text_prefix)
-        + (f" if first.kind != 'image' else {_quoted(profile.image_prefix or '')}" if begins_otherwise else ""),
+        + (
+            f" if first.kind != 'image' else {_quoted(profile.image_prefix or '')}"
+            if begins_otherwise
+            else ""
+        ),
         instruction_first=str(profile.instruction_slot == "first").lower(),
         instruction_joiner=_quoted(profile.instruction_joiner),
         instruction_end=_quoted(profile.instruction_end),

@@ -42,7 +42,6 @@ REFUSALS = (
         _OTHER_NETWORK.format("Phi-3.5-V"),
         _USE_ANOTHER,
     ),
-    Refusal(("tencent/WeMM-Embedding-*",), _OTHER_NETWORK.format("Qwen3.5"), _USE_ANOTHER),
     Refusal(
         ("DeepGlint-AI/UniME-LLaVA-1.6-7B", "DeepGlint-AI/UniME-Phi3.5-V-4.2B"),
         "its published scores were made with another prompt than the one that its card has, and none of the two "

@@ -16,7 +16,11 @@ from vlm2vec.profiles import Profile
 
 DATA = GOLDEN.parent
 INPUTS = GOLDEN / "inputs"
-FAMILIES = {"llava_next": "vlm2vec-v1-llava-next", "llava_onevision": "unime-v2-llava-onevision"}
+FAMILIES = {
+    "llava_next": "vlm2vec-v1-llava-next",
+    "llava_onevision": "unime-v2-llava-onevision",
+    "phi3v": "vlm2vec-v1-phi3v",
+}
 """Network -> profile of its golden vectors."""
 
 

@@ -75,7 +75,7 @@ def test_the_words_of_an_input_make_the_prompt_of_llava_next() -> None:
     assert_same(model.encode("A cat and a dog"), golden["emb_ref/text_short"].numpy())
 
 
-@pytest.mark.parametrize("family", ["llava_next"])
+@pytest.mark.parametrize("family", ["llava_next", "phi3v"])
 def test_an_adapter_that_the_original_trained_is_merged(family: str, tmp_path: Path) -> None:
     """DoRA on the language model and on CLIP's attention, under the names of older software."""
     folder = tmp_path / "adapter"
@@ -106,6 +106,22 @@ def test_what_does_not_fit_the_context_is_known_from_features_and_costs_no_other
         assert np.isfinite(model.encode(long, truncate=True)).all()
     finally:
         model.max_seq_length = usual
+
+
+def test_a_short_text_beside_a_long_one_keeps_its_rotary_factors() -> None:
+    """In the original, a batch takes the factors of its longest row, and this vector moves by 0.1."""
+    names = ("text_longrope", "text_short", "img_only")
+    vectors = model_of("phi3v").encode([input_of(cases("phi3v")[name]) for name in names])
+    for name, vector in zip(names, vectors, strict=True):
+        assert_same(vector, numbers("phi3v")[f"emb_ref/{name}"].numpy())
+
+
+def test_each_text_of_phi_is_begun_anew() -> None:
+    """Between two pictures stands the token that begins a text, and behind a picture at the end."""
+    picture = INPUTS / "img/gray_190x90.png"
+    ids = token_ids("phi3v", {"text": "<|image_1|><|image_2|>", "images": [picture] * 2})
+    assert [number for number in ids if number >= 0] == [1, 1, 1]
+    assert ids[0] == ids[-1] == 1
 
 
 def test_a_clip_of_llava_next_is_a_picture_for_each_frame() -> None:

@@ -13,6 +13,7 @@ from vlm2vec.backbones.qwen3_vl.layout import LAYOUT as QWEN3_VL
 from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.backbones.stock.llava_next import LAYOUT as LLAVA_NEXT
 from vlm2vec.backbones.stock.llava_onevision import LAYOUT as LLAVA_ONEVISION
+from vlm2vec.backbones.stock.phi3_v import LAYOUT as PHI3_V
 from vlm2vec.backbones.stock.qwen3_5 import LAYOUT as QWEN3_5
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ LAYOUTS: dict[str, Layout] = {
     layout.model_type: layout
     for layout in (
         *(QWEN2_VL, QWEN2_5_VL, QWEN3_VL),
-        *(LLAVA_NEXT, LLAVA_ONEVISION, QWEN3_5),
+        *(LLAVA_NEXT, PHI3_V, LLAVA_ONEVISION, QWEN3_5),
     )
 }
 """Networks by the name that `config.json` has for them, which is that of their folder or file too."""

@@ -34,6 +34,7 @@ from vlm2vec import profiles
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
 from vlm2vec.backbones.stock.layout import StockLayout
+from vlm2vec.backbones.stock.network import StockNetwork
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
@@ -272,7 +273,7 @@ def _has_tokenizer(folder: Path) -> bool:
 def _config(folder: Path) -> PreTrainedConfig:
     _check_layers(folder)
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = _read_config(folder)
     except Exception as error:  # each field of a configuration fails in its own way
         raise CheckpointError(
             f"the configuration cannot be read ({_reason(error)})",
@@ -321,6 +322,16 @@ def _check_layers(folder: Path) -> None:
                     fix="Check that config.json is the one that the checkpoint was published with.",
                     source=str(folder),
                 )
+
+
+def _read_config(folder: Path) -> PreTrainedConfig:
+    """The configuration by transformers, or by a class of our own for a network that it has not."""
+    with suppress(OSError, ValueError, AttributeError):
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        layout = LAYOUTS.get(model_type)
+        if isinstance(layout, StockLayout) and not layout.config_class.startswith("transformers."):
+            return StockNetwork(layout).config_class.from_pretrained(folder)
+    return AutoConfig.from_pretrained(folder)
 
 
 def _other_sizes(config: Any, layout: Layout) -> list[str]:

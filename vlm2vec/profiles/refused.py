@@ -38,11 +38,6 @@ _NO_WEIGHTS = "no weights of this model were published"
 
 REFUSALS = (
     Refusal(
-        ("TIGER-Lab/VLM2Vec-Full", "TIGER-Lab/VLM2Vec-LoRA"),
-        _OTHER_NETWORK.format("Phi-3.5-V"),
-        _USE_ANOTHER,
-    ),
-    Refusal(
         ("DeepGlint-AI/UniME-LLaVA-1.6-7B", "DeepGlint-AI/UniME-Phi3.5-V-4.2B"),
         "its published scores were made with another prompt than the one that its card has, and none of the two "
         "is a profile here",

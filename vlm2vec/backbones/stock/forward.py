@@ -109,7 +109,7 @@ def _features(model: PreTrainedModel, medium: StockMedium) -> Tensor:
     patches = medium.pixels.view(len(medium.pixels), _CHANNELS, -1, layout.patch_size**2)
     # Of a still, one of its two equal temporal slices is there.
     patches = patches.expand(-1, -1, layout.temporal_patch_size, -1) if patches.shape[2] == 1 else patches
-    values = normalised(patches.flatten(1), layout).to(model.dtype)
+    values = normalised(patches.flatten(1), layout)
     get = model.get_video_features if medium.is_clip else model.get_image_features
     features: Tensor = torch.cat(list(get(values, grid, return_dict=True).pooler_output))
     return features
@@ -117,7 +117,7 @@ def _features(model: PreTrainedModel, medium: StockMedium) -> Tensor:
 
 def _levels(model: PreTrainedModel, tiles: Tensor) -> Tensor:
     """Tiles as pixel values, `(tiles, 3, side, side)`."""
-    return normalised(tiles.flatten(1), layout_of(model)).view(tiles.shape).to(model.dtype)
+    return normalised(tiles.flatten(1), layout_of(model)).view(tiles.shape)
 
 
 def _embedded(model: PreTrainedModel, row: StockRow) -> Tensor:

@@ -93,6 +93,12 @@ FAMILIES: dict[str, Family] = {
         source="TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd",
         gaps=("it was scored on images alone",),
     ),
+    # The README and run_eval.sh: 4 tiles, which is the profile's.
+    "vlm2vec-v1-phi3v": Family(
+        OriginalPrompts(),
+        source="TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd",
+        gaps=("it was scored on images alone", "texts are cut off at 256 tokens there"),
+    ),
     # src/model/baseline_backbone/gme/gme_inference.py, `embed`: the instruction stands before the text and
     # not in the system message. Pixels: the processor that src/model/processor.py gives it, 121-134. The
     # middle frame, here and of LamRA: src/model/model.py, 78-86.

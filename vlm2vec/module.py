@@ -83,10 +83,11 @@ class InputModule(Transformer):  # type: ignore[misc]
             profile,
             image_token=layout.image_token or IMAGE_TOKEN,
             video_token=layout.video_token or layout.image_token or VIDEO_TOKEN,
+            bos_token="" if profile.bos == "none" else tokenizer.bos_token,
         )
-        # It writes every token, so the tokenizer must append none: that of Qwen3-VL-Embedding does.
+        # It writes every token, so the tokenizer must add none, as that of Qwen3-VL-Embedding does.
         appends = tokenizer.backend_tokenizer.post_processor
-        if profile.bos == "none" and appends is not None and appends.num_special_tokens_to_add(False):
+        if appends is not None and appends.num_special_tokens_to_add(False):
             tokenizer.backend_tokenizer.post_processor = None
         init_transformer(self, network, tokenizer)
         self.profile = profile
@@ -163,7 +164,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         network.name_or_path = str(name)
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
         chosen = with_own_template(chosen, tokenizer, folder, layout_of(network))
-        check_tokenizer(chosen.control_tokens, tokenizer, source=str(name))
+        check_tokenizer(chosen, tokenizer, source=str(name))
         module = cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
         module.folders = folders_of(folder, base_model, **hub)
         return module
@@ -206,11 +207,11 @@ class InputModule(Transformer):  # type: ignore[misc]
         if profile != self._fitting:
             source = str(self.model.name_or_path)
             check_network(profile, self.model.config, source=source)
-            check_tokenizer(profile.control_tokens, self.tokenizer, source=source)
+            check_tokenizer(profile, self.tokenizer, source=source)
             self._fitting = profile
         context = self.model.config.text_config.max_position_embeddings
         max_tokens = min(self.max_seq_length or context, context)
-        start_ids = () if profile.bos == "none" else _start_ids(self.tokenizer)
+        start_ids = () if profile.bos == "none" else (self.tokenizer.bos_token_id,)
         return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens, self._tiling, start_ids))
 
     @property
@@ -370,13 +371,6 @@ class InputModule(Transformer):  # type: ignore[misc]
         self.profile.save(folder)
         write_processor_files(folder, self.profile, layout_of(self.model), tiling=self._tiling)
         self.save_config(output_path)
-
-
-def _start_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """What a tokenizer writes before a text by itself."""
-    bare: list[int] = tokenizer("a", add_special_tokens=False, verbose=False).input_ids
-    whole: list[int] = tokenizer("a", verbose=False).input_ids
-    return tuple(whole[: whole.index(bare[0])])
 
 
 def _fitting(folder: Path) -> list[str]:

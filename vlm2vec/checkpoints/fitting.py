@@ -5,7 +5,7 @@ And whether what stands behind the network in a saved folder makes vectors of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -58,13 +58,11 @@ def check_network(profile: Profile, config: PreTrainedConfig, *, source: str) ->
         )
 
 
-def check_tokenizer(
-    control_tokens: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, source: str
-) -> None:
+def check_tokenizer(profile: Profile, tokenizer: PreTrainedTokenizerBase, *, source: str) -> None:
     """Refuse a tokenizer that does not know a control token as one.
 
     Args:
-        control_tokens: Those that a profile writes.
+        profile: What writes them.
         tokenizer: Of the checkpoint.
         source: What the user calls the checkpoint.
 
@@ -72,7 +70,10 @@ def check_tokenizer(
         CheckpointError: It lacks one.
     """
     known = tokenizer.get_added_vocab()
-    if unknown := [token for token in control_tokens if token not in known]:
+    unknown = [token for token in profile.control_tokens if token not in known]
+    if profile.bos != "none" and tokenizer.bos_token is None:
+        unknown.append("token that begins a text (bos_token)")
+    if unknown:
         raise CheckpointError(
             f"the tokenizer has no {unknown[0]}, which the profile writes",
             fix="Use the tokenizer that the model was trained with, or the profile that it follows.",

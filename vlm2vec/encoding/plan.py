@@ -100,7 +100,7 @@ class Planner:
         max_tokens: What the model's context holds.
         tiling: How pictures are cut into tiles; `None` where into patches. Of a picture in tiles, the number
             of tokens is known from its features alone; planned is how many patches the tower reads.
-        start_ids: What the tokenizer writes before a text, where the profile leaves that to it.
+        start_ids: The token that begins a text, where the profile has one (`bos`).
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -172,7 +172,7 @@ class Planner:
         return [self._started(prompt) for prompt in pieces] if self.start_ids else pieces
 
     def _started(self, pieces: list[Piece]) -> list[Piece]:
-        """The pieces, what the tokenizer writes before a text in front of them, or of each text."""
+        """The pieces, with the token that begins a text before them, or before each text."""
         if not pieces:
             return pieces
         start = TextPiece(self.start_ids, len(self.start_ids))

@@ -8,7 +8,8 @@ Example:
     '1d'
     >>> [known.model.repository for known in profiles.models() if known.checked == "original"]
     ['VLM2Vec/VLM2Vec-V2.0', 'Qwen/Qwen3-VL-Embedding-2B', 'Qwen/Qwen3-VL-Embedding-8B',
-     'nomic-ai/nomic-embed-multimodal-3b', 'nomic-ai/nomic-embed-multimodal-7b']
+     'nomic-ai/nomic-embed-multimodal-3b', 'nomic-ai/nomic-embed-multimodal-7b',
+     'TIGER-Lab/VLM2Vec-LLaVa-Next', 'TIGER-Lab/VLM2Vec-Full', 'TIGER-Lab/VLM2Vec-LoRA']
 """
 
 from __future__ import annotations

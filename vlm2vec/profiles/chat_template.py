@@ -11,7 +11,11 @@ __all__ = ["chat_template"]
 
 
 def chat_template(
-    profile: Profile, *, image_token: str = "<|image_pad|>", video_token: str = "<|video_pad|>"
+    profile: Profile,
+    *,
+    image_token: str = "<|image_pad|>",
+    video_token: str = "<|video_pad|>",
+    bos_token: str = "",
 ) -> str:
     """A Jinja template that renders messages to this profile's prompt.
 
@@ -26,6 +30,7 @@ def chat_template(
         profile: The profile.
         image_token: What stands for a picture in the vocabulary of the network.
         video_token: The same for a clip.
+        bos_token: What begins every prompt, where the profile leaves that to the tokenizer.
     """
     asks_for_media = profile.text_prefix is not None or profile.text_suffix is not None
     begins_otherwise = profile.image_prefix is not None
@@ -33,6 +38,7 @@ def chat_template(
     return _TEMPLATE.format(
         has_media=(_HAS_MEDIA if asks_for_media else "") + (_FIRST if begins_otherwise else ""),
         full_stop=_full_stop() if profile.instruction_rule == "full_stop" else "",
+        bos_token=f"{{{{- {_quoted(bos_token)} -}}}}" if bos_token else "",
         prefix=_by_media(profile.prefix, profile.text_prefix)
         + (
             f" if first.kind != 'image' else {_quoted(profile.image_prefix or '')}"
@@ -139,7 +145,7 @@ _TEMPLATE = """\
 {{%- for message in messages if message.role == 'system' -%}}
 {{%- set ns.instruction = ns.instruction + text_of(message.content) -%}}
 {{%- endfor -%}}
-{full_stop}{has_media}{{{{- {prefix} -}}}}
+{full_stop}{has_media}{bos_token}{{{{- {prefix} -}}}}
 {{%- if {instruction_first} -%}}
 {{%- set instruction = ns.instruction or {default_instruction} -%}}
 {{{{- (instruction + {instruction_joiner} if instruction else '') + {instruction_end} -}}}}

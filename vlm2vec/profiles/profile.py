@@ -79,8 +79,8 @@ class Profile:
         min_frames: Least frames taken from a file with `fps`.
         fps: Frames per second taken from a file, spread evenly over it; `None` takes `num_frames`.
         untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
-        bos: Where the token stands that the tokenizer begins a text with: nowhere ("none"), before every
-            prompt, raw ones included ("prompt"), or also behind each picture, text or none ("texts").
+        bos: Where the tokenizer's `bos_token` stands: nowhere ("none"), before every prompt, raw ones
+            included ("prompt"), or also behind each picture, where the next text begins ("texts").
         template: Whose words `prefix`, `joiner`, `suffix`, `text_prefix` and `text_suffix` are: "profile", or
             "checkpoint" for those of the chat template in its folder, which take their place when it is loaded.
         query_instruction: Default instruction of `encode_query`.

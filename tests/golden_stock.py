@@ -57,9 +57,14 @@ def input_of(case: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def load(family: str) -> VLM2Vec:
+    """A model of its own, which a test may change."""
+    return VLM2Vec(checkpoint(family), profile=FAMILIES[family], device="cpu", dtype="float32")
+
+
 @functools.cache
 def model_of(family: str) -> VLM2Vec:
-    return VLM2Vec(checkpoint(family), profile=FAMILIES[family], device="cpu", dtype="float32")
+    return load(family)
 
 
 def token_ids(family: str, case: dict[str, Any]) -> list[int]:

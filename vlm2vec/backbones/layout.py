@@ -37,6 +37,7 @@ class Layout:
         video_token: The same for a clip.
         adapter_names: How the names of layers in adapters, which are those of the transformers that these
             were trained with, become those of the network: patterns and what replaces them.
+        lora_targets: Names of the linear layers that an adapter changes by default: those that VLM2Vec trains.
         vision: Names of the parts that make features of pictures and clips; all else is the language model.
     """
 
@@ -54,3 +55,4 @@ class Layout:
     video_token: str | None = "<|video_pad|>"
     vision: tuple[str, ...] = ("visual",)
     adapter_names: tuple[tuple[str, str], ...] = _QWEN_NAMES
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")

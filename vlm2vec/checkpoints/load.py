@@ -12,6 +12,10 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -411,7 +415,7 @@ def _count_stored(folder: Path) -> tuple[int, int] | None:
 def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     layout = LAYOUTS[config.model_type]
     stock = layout if isinstance(layout, StockLayout) else None
-    renamed = {"key_mapping": _NEWER_NAMES} if stock is None else {}
+    renamed = {"key_mapping": _NEWER_NAMES if stock is None else _other_names(folder, stock)}
     try:
         with _no_bar_in_logs():
             network, report = classes_of(config).model_class.from_pretrained(
@@ -452,6 +456,18 @@ def _no_bar_in_logs() -> Iterator[None]:
         bars.enable_progress_bar()
         if not downloads_have_bars:
             disable_progress_bars()
+
+
+def _other_names(folder: Path, layout: StockLayout) -> dict[str, str] | None:
+    """Names of weights to be renamed, where a folder has them in place of others."""
+    if not layout.stands_for:
+        return None
+    stored: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with suppress(SafetensorError), safe_open(file, "pt") as weights:
+            stored.update(weights.keys())
+    other = {f"^{re.escape(name)}$": usual for name, usual in layout.stands_for.items() if usual not in stored}
+    return other or None
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:

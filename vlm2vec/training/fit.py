@@ -18,7 +18,8 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.atomic_write import full_disk_named
-from vlm2vec.backbones.registry import vision_weights
+from vlm2vec.backbones.registry import LAYOUTS, layout_of, vision_weights
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
@@ -72,6 +73,9 @@ def fit(
     start = time.perf_counter()
     if settings.pop("smart_batches", None) is not None:
         refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
+    layout = layout_of(model[0].model)
+    if isinstance(layout, StockLayout) and not layout.learns:
+        raise InputError(f"a model on {layout.label} is not trained here", fix=f"Train one on {_trained()}.")
     mixture = Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
@@ -91,7 +95,7 @@ def fit(
     trained_before = has_adapter(model[0].model)
     if trained_before:
         check_adapter(model, chosen.lora)
-    lora = None if trained_before else chosen.adapter(parameters)
+    lora = None if trained_before else chosen.adapter(parameters, layout.lora_targets)
     adapter = trained_before or lora is not None
     if adapter and output_dir is not None and not model[0].model.name_or_path:
         raise InputError(
@@ -165,6 +169,14 @@ def fit(
         output_dir=None if output_dir is None else str(output_dir),
         resumed_at=resumed_at,
     )
+
+
+def _trained() -> str:
+    """What people call the networks that can be trained."""
+    *others, last = (
+        layout.label for layout in LAYOUTS.values() if not isinstance(layout, StockLayout) or layout.learns
+    )
+    return f"{', '.join(others)} or {last}"
 
 
 def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vlm2vec.backbones.layout import Layout
@@ -37,6 +37,7 @@ class StockLayout(Layout):
         learns: Whether it was tried to train it.
         processor_files: What a saved folder tells stock processors of pictures in tiles, by file: what does not
             follow from the rest.
+        stands_for: Names of weights that its checkpoints may have in place of others.
         not_needed: Weights of its checkpoints that no vector depends on.
     """
 
@@ -45,6 +46,7 @@ class StockLayout(Layout):
     tiles: Literal["anyres", "hd"] | None
     learns: bool = False
     processor_files: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    stands_for: Mapping[str, str] = field(default_factory=dict)
     not_needed: tuple[str, ...] = ()
 
     def tiling(self, config: Any) -> Tiling | None:

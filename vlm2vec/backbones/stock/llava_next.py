@@ -23,6 +23,8 @@ LAYOUT = StockLayout(
     video_token=None,
     adapter_names=LLAVA_NAMES,
     vision=("vision_tower", "multi_modal_projector", "image_newline"),
+    # CLIP's attention is among them, as in the original.
+    lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "down_proj", "out_proj"),
     learns=True,
     processor_files=(
         (

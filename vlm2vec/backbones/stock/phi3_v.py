@@ -24,9 +24,16 @@ LAYOUT = StockLayout(
     video_token=None,
     adapter_names=(),
     vision=(_TOWER,),
+    # CLIP's attention is among them, as in the original.
+    lora_targets=(
+        *("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+        *("q_proj", "k_proj", "v_proj", "out_proj"),
+    ),
     learns=True,
     processor_files=(("preprocessor_config.json", {"num_crops": 4, "num_img_tokens": 144}),),
-    # Its code gave the tower the embeddings of tokens too; older transformers saved numbers of patches.
+    # Its code gave the tower the embeddings of tokens too: a file may have them under one name or both. Older
+    # transformers saved numbers of patches.
+    stands_for={f"{_TOWER}.wte.weight": "model.embed_tokens.weight"},
     not_needed=(
         f"{_TOWER}.wte.weight",
         f"{_TOWER}.img_processor.vision_model.embeddings.position_ids",

@@ -25,14 +25,13 @@ from golden_stock import (
     profile_of,
     token_ids,
 )
-
 from safetensors.torch import load_file
 
 from vlm2vec import VLM2Vec, errors
 from vlm2vec.inputs.parse import parse_input
 
-# Of several pictures in one prompt, transformers 5 given them nested reads each as one tile, and the original cuts
-# them all: so do we.
+# Of several pictures in one prompt, transformers 5 given them nested reads each as one tile, and the original
+# cuts them all: so do we.
 CASES = [(family, name) for family in FAMILIES for name in cases(family)]
 
 

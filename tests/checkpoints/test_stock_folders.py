@@ -1,4 +1,4 @@
-"""Folders of networks that run transformers' own forward: saving, what does not fit, other types of weights."""
+"""Folders of networks that run transformers' own forward: saving, what does not fit, half precision."""
 
 from __future__ import annotations
 
@@ -55,6 +55,19 @@ def test_published_names_of_weights_of_phi_are_saved_as_they_were(tmp_path: Path
     published = load_file(checkpoint("phi3v") / "model.safetensors")
     saved = load_file(tmp_path / "model.safetensors")
     assert saved.keys() == published.keys() - {"lm_head.weight"}
+
+
+def test_embeddings_of_phi_may_lie_under_the_name_that_its_tower_had_for_them(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoint("phi3v"), folder)
+    weights = load_file(folder / "model.safetensors")
+    tower = "model.vision_embed_tokens.wte.weight"
+    both = {**weights, tower: weights["model.embed_tokens.weight"].clone()}
+    alone = {name: value for name, value in both.items() if name != "model.embed_tokens.weight"}
+    for stored in (both, alone):
+        save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+        model = VLM2Vec(folder, profile="vlm2vec-v1-phi3v", device="cpu", dtype="float32")
+        np.testing.assert_array_equal(model.encode("a cat"), model_of("phi3v").encode("a cat"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -129,6 +129,7 @@ def test_published_repositories_follow_them() -> None:
         ("zhibinlan/LLaVE-7B", "mm_projector"),
         ("interestFM-UIR-CAFe-7B", "no public weights"),
         ("intfloat/mmE5-mllama-11b-instruct", "cross-attention"),
+        ("haoyu-bu/CAFe-7B", "mm_projector.*no public weights"),
         ("vidore/colpali-v1.3", "MultiVectorEncoder"),
         ("vidore/colqwen2-v1.0", "a vector for each token.*MultiVectorEncoder"),
         ("vidore/colqwen2.5-v0.2", "MultiVectorEncoder"),

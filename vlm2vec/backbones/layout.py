@@ -10,8 +10,8 @@ __all__ = ["CLIP_MEAN", "CLIP_STD", "Layout"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-# Up to transformers 4.51 the language model was `model.layers`, then `model.language_model.layers`; the network
-# here is the inner model itself.
+# Up to transformers 4.51 the language model was `model.layers`, then `model.language_model.layers`; the
+# network here is the inner model itself.
 _QWEN_NAMES = (
     (r"^(?:model\.)?(?:language_model\.)?(?=(?:layers|norm|embed_tokens)\.)", "language_model."),
     (r"^(?:model\.)?visual\.", "visual."),
@@ -37,7 +37,8 @@ class Layout:
         video_token: The same for a clip.
         adapter_names: How the names of layers in adapters, which are those of the transformers that these
             were trained with, become those of the network: patterns and what replaces them.
-        lora_targets: Names of the linear layers that an adapter changes by default: those that VLM2Vec trains.
+        lora_targets: Names of the linear layers that an adapter changes by default: those that VLM2Vec
+            trains.
         vision: Names of the parts that make features of pictures and clips; all else is the language model.
     """
 
@@ -51,8 +52,8 @@ class Layout:
     patch_size: int
     merge_size: int = 2
     temporal_patch_size: int = 2
-    image_token: str | None = "<|image_pad|>"
-    video_token: str | None = "<|video_pad|>"
+    image_token: str | None = "<|image_pad|>"  # noqa: S105
+    video_token: str | None = "<|video_pad|>"  # noqa: S105
     vision: tuple[str, ...] = ("visual",)
     adapter_names: tuple[tuple[str, str], ...] = _QWEN_NAMES
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")

@@ -466,8 +466,8 @@ def _other_names(folder: Path, layout: StockLayout) -> dict[str, str] | None:
     for file in folder.glob("*.safetensors"):
         with suppress(SafetensorError), safe_open(file, "pt") as weights:
             stored.update(weights.keys())
-    other = {f"^{re.escape(name)}$": usual for name, usual in layout.stands_for.items() if usual not in stored}
-    return other or None
+    missing = {name: usual for name, usual in layout.stands_for.items() if usual not in stored}
+    return {f"^{re.escape(name)}$": usual for name, usual in missing.items()} or None
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:

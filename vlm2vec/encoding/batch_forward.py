@@ -51,7 +51,8 @@ class BatchForward:
 
         The vector of an input for which something is not finite is NaN as a whole.
         """
-        packed = self.modules[0].pack(
+        first: Any = self.modules[0]
+        packed = first.pack(
             batch,
             self.rules,
             pooled_only=self._reads_last_tokens_alone,

@@ -74,7 +74,8 @@ class Prepared:
         is_media: `(tokens,)`, whether a token stands for a part of a visual.
         item: What it was made from.
         sized: Where the number of tokens of media is known from their features alone: gives the input with
-            it, for the tokens of each picture of each visual, by digest; till then they are as many as patches.
+            it, for the tokens of each picture of each visual, by digest; till then they are as many as
+            patches.
     """
 
     token_ids: npt.NDArray[np.int64]

@@ -160,7 +160,7 @@ def _kinds(pieces: Iterable[Segment], text_beside_media: str) -> str:
         "sentence" if isinstance(piece, Plain) else "video" if isinstance(piece, Clip) else "image"
         for piece in pieces
     }
-    kinds = [kind for kind in ("image", "video") if kind in found]
+    kinds: list[str] = [kind for kind in ("image", "video") if kind in found]
     if "sentence" in found or not kinds:
         kinds.append(text_beside_media if kinds else "sentence")
     return " and ".join(kinds)

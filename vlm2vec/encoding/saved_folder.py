@@ -103,8 +103,8 @@ def _differences(profile: Profile) -> list[str]:
         found.append("Plain `SentenceTransformer` cannot open it: transformers has no such network.")
     elif stock is not None and profile.pixels.fixed_size is not None:
         found.append(
-            "Its images are squeezed to one size first, which plain `SentenceTransformer` does not do: vectors of "
-            "texts are the same there, vectors of images, videos and pages are not."
+            "Its images are squeezed to one size first, which plain `SentenceTransformer` does not do: "
+            "vectors of texts are the same there, vectors of images, videos and pages are not."
         )
     elif profile.positions == "1d" and stock is None:
         found.append(

@@ -13,8 +13,8 @@ __all__ = ["chat_template"]
 def chat_template(
     profile: Profile,
     *,
-    image_token: str = "<|image_pad|>",
-    video_token: str = "<|video_pad|>",
+    image_token: str = "<|image_pad|>",  # noqa: S107
+    video_token: str = "<|video_pad|>",  # noqa: S107
     bos_token: str = "",
 ) -> str:
     """A Jinja template that renders messages to this profile's prompt.

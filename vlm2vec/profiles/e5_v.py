@@ -1,8 +1,8 @@
 """E5-V on LLaVA-NeXT (Llama-3-8B): the chat prompt of Llama 3, which asks for one word.
 
-Source: the README of royokong/e5-v for texts and pictures alone, and TIGER-AI-Lab/VLM2Vec, which evaluates it,
-for the words on a text beside a medium, and on clips. The blank between the last newlines is part of it. No vector
-was compared; the network is that of `vlm2vec-v1-llava-next`, which was.
+Source: the README of royokong/e5-v for texts and pictures alone, and TIGER-AI-Lab/VLM2Vec, which evaluates
+it, for the words on a text beside a medium, and on clips. The blank between the last newlines is part of it.
+No vector was compared; the network is that of `vlm2vec-v1-llava-next`, which was.
 """
 
 from __future__ import annotations

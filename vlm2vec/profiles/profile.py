@@ -82,7 +82,7 @@ class Profile:
         bos: Where the tokenizer's `bos_token` stands: nowhere ("none"), before every prompt, raw ones
             included ("prompt"), or also behind each picture, where the next text begins ("texts").
         template: Whose words `prefix`, `joiner`, `suffix`, `text_prefix` and `text_suffix` are: "profile", or
-            "checkpoint" for those of the chat template in its folder, which take their place when it is loaded.
+            "checkpoint" for those of the chat template in its folder, which take their place on loading.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
 

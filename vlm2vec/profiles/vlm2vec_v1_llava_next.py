@@ -1,9 +1,10 @@
 """VLM2Vec-V1 on LLaVA-NeXT (Mistral-7B): the bare prompts of VLM2Vec, on tiles of CLIP.
 
-Source: TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd (`src/vlm_backbone/llava_next`, `src/model.py`), checked
-number by number in `tests/test_golden_llava.py`. Its published scores squeeze each picture to 1344x1344 first,
-2,928 tokens; its demo takes pictures as they are, and so does this profile: `mmeb.evaluate` squeezes. Not
-taken over: its modeling gives a text before a picture in one batch the features of a picture that is not there.
+Source: TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd (`src/vlm_backbone/llava_next`, `src/model.py`),
+checked number by number in `tests/test_golden_stock.py`. Its published scores squeeze each picture to
+1344x1344 first, 2,928 tokens; its demo takes pictures as they are, and so does this profile: `mmeb.evaluate`
+squeezes. Not taken over: its modeling gives a text before a picture in one batch the features of a picture
+that is not there.
 """
 
 from __future__ import annotations

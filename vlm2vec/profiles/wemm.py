@@ -1,10 +1,10 @@
 """WeMM-Embedding on Qwen3.5 (2B, 4B and 9B): one turn of the user, and `<embedding>` at its end.
 
-Source: tencent/WeMM-Embedding-2B on the hub (`modeling_wemm_embedding.py`, the embedding one of its three templates)
-and Tencent/WeMM-Embedding, commits 0850d66 and 287b222 (`mmeb_v3_eval/src/model/processor.py` for pixels and
-frames), in single files: prompt and pooled token, written out, computed `tests/data/golden_qwen3_5` with
-transformers 5.2, which it recommends. It has no place for an instruction: one is text in front of the text, with a
-blank between. Not taken over: its evaluation strips texts.
+Source: tencent/WeMM-Embedding-2B on the hub (`modeling_wemm_embedding.py`, the embedding one of its three
+templates) and Tencent/WeMM-Embedding, commits 0850d66 and 287b222 (`mmeb_v3_eval/src/model/processor.py` for
+pixels and frames), in single files: prompt and pooled token, written out, computed
+`tests/data/golden_qwen3_5` with transformers 5.2, which it recommends. It has no place for an instruction:
+one is text in front of the text, with a blank between. Not taken over: its evaluation strips texts.
 """
 
 from __future__ import annotations

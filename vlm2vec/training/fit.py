@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.atomic_write import full_disk_named
+from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, layout_of, vision_weights
 from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
@@ -73,10 +74,7 @@ def fit(
     start = time.perf_counter()
     if settings.pop("smart_batches", None) is not None:
         refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
-    layout = layout_of(model[0].model)
-    if isinstance(layout, StockLayout) and not layout.learns:
-        raise InputError(f"a model on {layout.label} is not trained here", fix=f"Train one on {_trained()}.")
-    mixture = Mixture.of(train)
+    layout, mixture = _check_learns(model), Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
         raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
@@ -171,12 +169,18 @@ def fit(
     )
 
 
-def _trained() -> str:
-    """What people call the networks that can be trained."""
-    *others, last = (
-        layout.label for layout in LAYOUTS.values() if not isinstance(layout, StockLayout) or layout.learns
-    )
-    return f"{', '.join(others)} or {last}"
+def _check_learns(model: EmbeddingModel) -> Layout:
+    """The layout of a model's network, unless it is one whose training was never tried."""
+    layout = layout_of(model[0].model)
+    if isinstance(layout, StockLayout) and not layout.learns:
+        *others, last = (
+            one.label for one in LAYOUTS.values() if not isinstance(one, StockLayout) or one.learns
+        )
+        raise InputError(
+            f"fit does not train models on {layout.label}",
+            fix=f"Train one on {', '.join(others)} or {last}.",
+        )
+    return layout
 
 
 def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:

@@ -193,7 +193,7 @@ def test_results_that_were_kept_of_older_families_still_count(name: str, digest:
     known = FAMILIES.get(name)
     if known is not None:
         assert isinstance(known.prompts, OriginalPrompts)
-        assert set(vars(known.prompts)) == {
+        assert set(known.prompts.as_dict()) == {
             *("medium", "text", "without_token", "frames", "min_pixels", "max_pixels"),
         }
 

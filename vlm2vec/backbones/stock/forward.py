@@ -67,7 +67,7 @@ def media_features(model: PreTrainedModel, medium: StockMedium) -> list[Tensor]:
     """
     if not medium.cuts:
         return [_features(model, medium)]
-    tiles = medium.pixels.split([cut.tiles for cut in medium.cuts])
+    tiles = torch.split(medium.pixels, [cut.tiles for cut in medium.cuts])
     sizes = [torch.tensor([[cut.height, cut.width]]) for cut in medium.cuts]
     return [
         model.get_image_features(_levels(model, part), image_sizes=size, return_dict=True).pooler_output[0]

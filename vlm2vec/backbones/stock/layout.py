@@ -35,8 +35,8 @@ class StockLayout(Layout):
             a picture has is known from its features alone. `None` for the patches of Qwen's networks, with
             their positions.
         learns: Whether it was tried to train it.
-        processor_files: What a saved folder tells stock processors of pictures in tiles, by file: what does not
-            follow from the rest.
+        processor_files: What a saved folder tells stock processors of pictures in tiles, by file: what does
+            not follow from the rest.
         stands_for: Names of weights that its checkpoints may have in place of others.
         not_needed: Weights of its checkpoints that no vector depends on.
     """

@@ -19,7 +19,7 @@ LAYOUT = StockLayout(
     merge_size=1,
     temporal_patch_size=1,
     tiles="anyres",
-    image_token="<image>",
+    image_token="<image>",  # noqa: S106
     video_token=None,
     adapter_names=LLAVA_NAMES,
     vision=("vision_tower", "multi_modal_projector", "image_newline"),
@@ -33,7 +33,8 @@ LAYOUT = StockLayout(
         ),
         (
             "processor_config.json",
-            # Folders of older transformers lack the last of these; its default is not what the network counts.
+            # Folders of older transformers lack the last of these; its default is not what the network
+            # counts.
             {
                 "image_token": "<image>",
                 "patch_size": 14,

@@ -1,7 +1,7 @@
 """Phi-3.5-V of transformers' Phi-3 and CLIP, without the code that its checkpoints bring.
 
-Weights have the names of the published files, and so have adapters. Source of what is between the parts, the order
-of tiles, separators and the merging of four patches: `image_embedding_phi3_v.py` of
+Weights have the names of the published files, and so have adapters. Source of what is between the parts, the
+order of tiles, separators and the merging of four patches: `image_embedding_phi3_v.py` of
 microsoft/Phi-3.5-vision-instruct, and the copy of it in TIGER-AI-Lab/VLM2Vec, branch v1.
 """
 
@@ -110,8 +110,7 @@ class _ImageEmbedding(nn.Module):
         super().__init__()
         vision = config.vision_config
         merged = vision.hidden_size * _MERGED**2
-        self.img_processor = nn.Module()
-        self.img_processor.vision_model = CLIPVisionModel(vision)
+        self.img_processor = nn.ModuleDict({"vision_model": CLIPVisionModel(vision)})
         self.glb_GN = nn.Parameter(torch.zeros(1, 1, merged))
         self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, merged))
         self.img_projection = nn.Sequential(
@@ -124,9 +123,10 @@ class _ImageEmbedding(nn.Module):
         """Tiles of a picture and, after a separator, the whole picture in one."""
         side = tiles.shape[-1]
         rows, columns = height // side, width // side
-        page = tiles.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+        grid = tiles.view(rows, columns, *tiles.shape[1:])
+        page = grid.permute(2, 0, 3, 1, 4).reshape(-1, height, width)
         small = F.interpolate(page[None], size=(side, side), mode="bicubic")
-        states = self.img_processor.vision_model(
+        states = self.img_processor["vision_model"](
             torch.cat([small, tiles]), output_hidden_states=True, return_dict=True
         ).hidden_states[_LAYER][:, 1:]  # (1 + tiles, patches, width), without the token of the class
         parts = [

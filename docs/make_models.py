@@ -47,26 +47,20 @@ original. Published weights are in no test: they are gigabytes.
 STOCK = """
 ## Networks without a packed forward
 
-{stock} run transformers' own forward, one input at a time: vectors are as exact, a picture costs what it costs
-anyway, and short texts cost more. Which of them `fit` trains: {learners}; the others refuse.
+{stock} run transformers' own forward, one input at a time: vectors
+are as exact, a picture costs what it costs anyway, and short texts cost more. `fit` trains {learners},
+and refuses the others.
 
-What a picture of VLM2Vec-V1 on LLaVA-NeXT costs at the shape of its 7B, estimated and not measured: 1344 x 1344
-pixels, five tiles of 577 tokens in CLIP-L (24 layers of 1,024) and {tokens:,} tokens in Mistral-7B (32 layers of
-4,096, 8 of 32 heads for keys and values, 14,336 in the MLP), in bfloat16.
+What a picture of VLM2Vec-V1 on LLaVA-NeXT costs at the shape of its 7B, estimated and not measured:
+1344 x 1344 pixels are five tiles of 577 tokens in CLIP-L (24 layers of 1,024), and {tokens:,} tokens in Mistral-7B (32
+layers of 4,096, 8 of 32 heads for keys and values, 14,336 in the MLP), in bfloat16.
 
 | | arithmetic | stock | packed |
 |---|---|---|---|
-| weights | 2 bytes x {parameters:.2f} billion | {weights:.1f} GB | {weights:.1f} GB |
-| widest of the language model | 2 bytes x tokens x (5 x 4,096 + 2 x 1,024 + 3 x 14,336); packed, the MLP 256 tokens at a time | {wide:.2f} GB | {wide_packed:.2f} GB |
-| states that the tower keeps | 2 bytes x 25 x 2,885 x 1,024; packed would keep one | {kept:.2f} GB | {kept_packed:.2f} GB |
-| products of the tower | 2 x 2,885 x 24 x 12 x 1,024² + 4 x 5 x 577² x 24 x 1,024 | {tower:.1f} TFLOP | {tower:.1f} TFLOP |
-| products of the language model | 2 x tokens x 32 x {layer:.0f} million + 2 x tokens² x 32 x 4,096; packed, the last layer's for one token | {language:.1f} TFLOP | {language_packed:.1f} TFLOP |
-| time at 400 TFLOP/s | all products over 400 | {time:.0f} ms | {time_packed:.0f} ms |
-| one text of 12 tokens | the weights read once at 4.8 TB/s; packed, once for 340 texts that make 4,096 tokens, and their products | {text:.1f} ms | {text_packed:.1f} ms |
-
-So a packed forward would save {saved:.0%} of a picture's time and {less:.2f} GB beside {weights:.0f} GB of weights, and
-nearly all of a short text's. Texts of one length are computed together here, which gives some of that back.
-On a device with 24 GB, the weights and a picture fit; `max_tokens_per_batch` makes no difference to one picture.
+{rows}
+So a packed forward would save {saved:.0%} of a picture's time and {less:.2f} GB beside {weights:.0f} GB of
+weights, and nearly all of the time of a short text. Texts of one length are computed together here,
+which gives some of that back.
 """
 
 REFUSED = """
@@ -118,30 +112,56 @@ def stock() -> str:
     beside_mlp = 5 * hidden + 2 * heads_of_keys
     wide = 2 * tokens * (beside_mlp + 3 * middle)
     wide_packed = 2 * (tokens * beside_mlp + 256 * 3 * middle)
-    kept, kept_packed = (2 * states * tiles * across * 1024 for states in (25, 1))
     networks = [layout for layout in LAYOUTS.values() if isinstance(layout, StockLayout)]
     rate, bandwidth, texts = 400e12, 4.8e12, 340
+    weights, text = 2 * parameters, 2 * parameters / bandwidth
+    rows = (
+        ("weights", f"2 bytes x {parameters / 1e9:.2f} billion", _gigabytes(weights), _gigabytes(weights)),
+        (
+            "widest of the language model",
+            "2 bytes x tokens x (5 x 4,096 + 2 x 1,024 + 3 x 14,336); packed, the MLP has 256 tokens at a "
+            "time",
+            _gigabytes(wide),
+            _gigabytes(wide_packed),
+        ),
+        (
+            "products of the tower",
+            "2 x 2,885 x 24 x 12 x 1,024² + 4 x 5 x 577² x 24 x 1,024",
+            *[f"{tower / 1e12:.1f} TFLOP"] * 2,
+        ),
+        (
+            "products of the language model",
+            f"2 x tokens x 32 x {layer / 1e6:.0f} million + 2 x tokens² x 32 x 4,096; packed, all of the "
+            "last layer but keys and values is for one token",
+            f"{language / 1e12:.1f} TFLOP",
+            f"{packed / 1e12:.1f} TFLOP",
+        ),
+        (
+            "time at 400 TFLOP/s",
+            "all products over 400",
+            *(f"{(tower + each) / rate * 1e3:.0f} ms" for each in (language, packed)),
+        ),
+        (
+            "one text of 12 tokens",
+            f"the weights read once, at 4.8 TB/s; packed, once for the {texts} texts that make 4,096 tokens, "
+            "and their products",
+            f"{text * 1e3:.1f} ms",
+            f"{(text + 2 * 4096 * layers * layer / rate) / texts * 1e3:.1f} ms",
+        ),
+    )
     return STOCK.format(
         stock=_listed(layout.label for layout in networks),
         learners=_listed(layout.label for layout in networks if layout.learns),
         tokens=tokens,
-        parameters=parameters / 1e9,
-        weights=2 * parameters / 1e9,
-        wide=wide / 1e9,
-        wide_packed=wide_packed / 1e9,
-        kept=kept / 1e9,
-        kept_packed=kept_packed / 1e9,
-        tower=tower / 1e12,
-        layer=layer / 1e6,
-        language=language / 1e12,
-        language_packed=packed / 1e12,
-        time=(tower + language) / rate * 1e3,
-        time_packed=(tower + packed) / rate * 1e3,
-        text=2 * parameters / bandwidth * 1e3,
-        text_packed=(2 * parameters / bandwidth + 2 * 4096 * layers * layer / rate) / texts * 1e3,
+        rows="".join(f"| {' | '.join(cells)} |\n" for cells in rows),
         saved=1 - (tower + packed) / (tower + language),
-        less=(wide - wide_packed + kept - kept_packed) / 1e9,
+        less=(wide - wide_packed) / 1e9,
+        weights=weights / 1e9,
     )
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.2f} GB"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -52,8 +52,8 @@ are as exact, a picture costs what it costs anyway, and short texts cost more. `
 and refuses the others.
 
 What a picture of VLM2Vec-V1 on LLaVA-NeXT costs at the shape of its 7B, estimated and not measured:
-1344 x 1344 pixels are five tiles of 577 tokens in CLIP-L (24 layers of 1,024), and {tokens:,} tokens in Mistral-7B (32
-layers of 4,096, 8 of 32 heads for keys and values, 14,336 in the MLP), in bfloat16.
+1344 x 1344 pixels are five tiles of 577 tokens in CLIP-L (24 layers of 1,024), and {tokens:,} tokens in
+Mistral-7B (32 layers of 4,096, 8 of 32 heads for keys and values, 14,336 in the MLP), in bfloat16.
 
 | | arithmetic | stock | packed |
 |---|---|---|---|

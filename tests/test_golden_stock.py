@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from golden_families import qwen2_5_vl_input
 from golden_stock import (
@@ -167,6 +169,33 @@ def test_wemm_gives_each_input_of_a_batch_what_it_gives_alone() -> None:
     inputs = [qwen2_5_vl_input({"set": "wemm", **case}) for case in WEMM.values()] * 2
     alone = np.stack([WEMM_NUMBERS[f"emb/{name}"].numpy() for name in WEMM] * 2)
     np.testing.assert_allclose(wemm().encode(inputs), alone, rtol=0, atol=5e-6)
+
+
+def test_what_a_network_with_tiles_does_not_know_is_refused() -> None:
+    model = model_of("llava_next")
+    for change, said in (({"clip": "block"}, "clip .* LLaVA-NeXT"), ({"positions": "mrope"}, "positions .*")):
+        with pytest.raises(errors.CheckpointError, match=said):
+            model.encode("a cat", profile=replace(model.profile, **change))
+
+
+def test_the_network_s_own_token_in_a_raw_prompt_is_a_picture_too() -> None:
+    model, picture = model_of("llava_next"), INPUTS / "img/a_224x168.png"
+    ours, theirs = (
+        model.encode({"prompt": f"{token} Represent it.", "image": picture})
+        for token in ("<|image_pad|>", "<image>")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(errors.InputError, match="more"):
+        model.encode({"prompt": "<image> Represent it."})
+
+
+def test_a_page_is_drawn_and_cut_as_a_picture(tmp_path: Path) -> None:
+    picture = PIL.Image.open(INPUTS / "img/doc_850x1100.png").convert("RGB")
+    picture.save(tmp_path / "page.pdf")
+    for family in ("llava_next", "phi3v"):
+        page = model_of(family).encode(tmp_path / "page.pdf")
+        assert page @ model_of(family).encode(picture) > 0.9
+        assert np.isfinite(page).all()
 
 
 def test_padded_features_are_refused() -> None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError, VLM2VecError
 from vlm2vec.profiles import Profile
@@ -47,6 +48,17 @@ def check_network(profile: Profile, config: PreTrainedConfig, *, source: str) ->
             fix=f"Choose one of {', '.join(fitting)}, whichever it was trained with.",
             source=source,
         )
+    if isinstance(layout, StockLayout) and layout.tiles is not None:
+        refused = profile.positions != "1d" or (profile.clip == "block" and layout.video_token is None)
+        if refused:
+            wrong_field = "positions" if profile.positions != "1d" else "clip"
+            raise CheckpointError(
+                f"{wrong_field} of the profile {profile.name} is "
+                f'"{getattr(profile, wrong_field)}", which {layout.label} does not know',
+                fix='Give the profile positions="1d"'
+                + ("." if layout.video_token else ', and clip="images" or "seconds".'),
+                source=source,
+            )
     sizes = ("patch_size", "merge_size", "temporal_patch_size")
     wrong = [size for size in sizes if getattr(profile.pixels, size) != getattr(layout, size)]
     if wrong:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 import re
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -432,7 +433,7 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     require_complete(
         folder,
         missing=report["missing_keys"],
-        unexpected=set(report["unexpected_keys"]) - _NOT_NEEDED - set(stock.not_needed if stock else ()),
+        unexpected=(key for key in report["unexpected_keys"] if not _is_not_needed(key, stock)),
         misshapen=(str(key) for key in report["mismatched_keys"]),
     )
     if stock is None:
@@ -456,6 +457,11 @@ def _no_bar_in_logs() -> Iterator[None]:
         bars.enable_progress_bar()
         if not downloads_have_bars:
             disable_progress_bars()
+
+
+def _is_not_needed(key: str, layout: StockLayout | None) -> bool:
+    patterns = () if layout is None else layout.not_needed
+    return key in _NOT_NEEDED or any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def _other_names(folder: Path, layout: StockLayout) -> dict[str, str] | None:

@@ -207,8 +207,8 @@ class Planner:
         Whether media in tiles fit is known later still, and here their texts alone are looked at.
         """
         if self.tiling is not None and any(isinstance(piece, MediaPiece) for piece in pieces):
-            texts = [piece for piece in pieces if isinstance(piece, TextPiece)]
-            within_context(texts, self.max_tokens, truncate=truncate) if texts else None
+            if texts := [piece for piece in pieces if isinstance(piece, TextPiece)]:
+                within_context(texts, self.max_tokens, truncate=truncate)
             return pieces
         try:
             return within_context(pieces, self.max_tokens, truncate=truncate)

@@ -267,7 +267,7 @@ class Preparer:
             return error.without_frames()
         tiles = tiling.frames(pictures) if is_clip else np.concatenate([part for part, _ in cut])
         cuts = tuple(size for _, size in cut)
-        per_picture = tiling.count(cuts[0].height, cuts[0].width, rules, media.max_pixels) if cuts else 1
+        per_picture = tiling.read(cuts[0]) if cuts else 1
         hashed = hashlib.blake2b(repr((cuts, is_clip)).encode(), digest_size=16)
         hashed.update(tiles.data)
         grid = (len(pictures), per_picture * tiling.patches, tiling.patches)

@@ -82,7 +82,10 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """
     if item.prompt is not None:
         media = [part for part in item.parts if not isinstance(part, Text)]
-        return [Control(item.prompt)] if item.bare_tokens and not media else _raw(item.prompt, media, profile)
+        own = _image_token(profile)
+        if item.bare_tokens and not media:
+            return [Control(item.prompt.replace(IMAGE_TOKEN, own))]
+        return _raw(item.prompt.replace(own, IMAGE_TOKEN), media, profile)
     parts = [part for part in item.parts if part != Text("")]
     if profile.part_order == "video_image_text":
         parts.sort(key=_turn)
@@ -115,6 +118,12 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     closing = profile.closing.format(_kinds(pieces, profile.text_beside_media)) + words
     segments.append(Plain(closing, uncut_end=len(closing)))
     return _joined([*segments, *_controls(suffix[len(words) :])])
+
+
+def _image_token(profile: Profile) -> str:
+    """What a picture is in the vocabulary of the network; raw prompts may have it in place of ours."""
+    layout = LAYOUTS.get(profile.network)
+    return (layout.image_token if layout is not None else None) or IMAGE_TOKEN
 
 
 def _turn(part: Part) -> int:
@@ -167,8 +176,6 @@ def _kinds(pieces: Iterable[Segment], text_beside_media: str) -> str:
 
 
 def _raw(prompt: str, media: list[Media], profile: Profile) -> list[Segment]:
-    own = LAYOUTS[profile.network].image_token if profile.network in LAYOUTS else None
-    prompt = prompt.replace(own or IMAGE_TOKEN, IMAGE_TOKEN)
     # The control tokens around the placeholder of a clip that unfolds are written around each block instead.
     whole = f"{profile.media_start}{VIDEO_TOKEN}{profile.media_end}"
     video = {VIDEO_TOKEN} if profile.clip == "block" else {whole, VIDEO_TOKEN}

@@ -81,6 +81,10 @@ class Tiling:
             rows, columns = (length // self.side for length in self._best_grid(height, width))
         return rows * columns + 1
 
+    def read(self, cut: Cut) -> int:
+        """The same of a picture that was cut."""
+        return cut.tiles + 1 if self.rule == "hd" else cut.tiles
+
     def cut(
         self, picture: np.ndarray | Image.Image, rules: PixelRules, max_pixels: int | None = None
     ) -> tuple[np.ndarray, Cut]:

@@ -38,7 +38,7 @@ class StockLayout(Layout):
         processor_files: What a saved folder tells stock processors of pictures in tiles, by file: what does
             not follow from the rest.
         stands_for: Names of weights that its checkpoints may have in place of others.
-        not_needed: Weights of its checkpoints that no vector depends on.
+        not_needed: Patterns of names of weights in its checkpoints that no vector depends on.
     """
 
     config_class: str

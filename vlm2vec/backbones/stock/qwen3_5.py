@@ -19,4 +19,5 @@ LAYOUT = StockLayout(
     video_processor="Qwen3VLVideoProcessor",
     patch_size=16,
     tiles=None,
+    not_needed=("mtp.*",),  # layers that guess tokens ahead
 )

@@ -82,10 +82,10 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """
     if item.prompt is not None:
         media = [part for part in item.parts if not isinstance(part, Text)]
-        own = _image_token(profile)
+        token = _image_token(profile)
         if item.bare_tokens and not media:
-            return [Control(item.prompt.replace(IMAGE_TOKEN, own))]
-        return _raw(item.prompt.replace(own, IMAGE_TOKEN), media, profile)
+            return [Control(item.prompt.replace(IMAGE_TOKEN, token))]
+        return _raw(item.prompt.replace(token, IMAGE_TOKEN), media, profile)
     parts = [part for part in item.parts if part != Text("")]
     if profile.part_order == "video_image_text":
         parts.sort(key=_turn)

@@ -41,7 +41,7 @@ def numbers(family: str) -> dict[str, Any]:
 def profile_of(family: str, case: dict[str, Any]) -> Profile:
     """The profile, with the resizing or the crops of a case."""
     profile = profiles.get(FAMILIES[family])
-    changes: dict[str, Any] = {"fixed_size": tuple(case["resize"]) if case.get("resize") else None}
+    changes: dict[str, Any] = {"fixed_size": tuple(case["resize"])} if case.get("resize") else {}
     changes |= {"crops": case["num_crops"]} if case.get("num_crops") else {}
     return replace(profile, pixels=replace(profile.pixels, **changes))
 

@@ -58,9 +58,7 @@ def test_a_batch_gives_what_each_input_gives_alone(family: str) -> None:
     inputs = [input_of(case) for case in plain] * 2
     alone = np.stack([numbers(family)[f"emb_ref/{case['id']}"].numpy() for case in plain] * 2)
     model, order = model_of(family), np.random.default_rng(0).permutation(len(inputs))
-    together = model.encode(
-        [inputs[index] for index in order], max_tokens_per_batch=30_000, profile=profile_of(family, {})
-    )
+    together = model.encode([inputs[index] for index in order], max_tokens_per_batch=30_000)
     np.testing.assert_allclose(together, alone[order], rtol=0, atol=3e-5)
 
 
@@ -187,6 +185,20 @@ def test_the_network_s_own_token_in_a_raw_prompt_is_a_picture_too() -> None:
     np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(errors.InputError, match="more"):
         model.encode({"prompt": "<image> Represent it."})
+
+
+def test_prompts_of_the_original_s_own_form_are_taken() -> None:
+    """With `<|image_1|>` and `<video>`, as its makers write them."""
+    phi, picture = model_of("phi3v"), INPUTS / "img/a_224x168.png"
+    case = cases("phi3v")["img_only"]
+    vector = phi.encode({"prompt": case["text"], "image": picture})
+    assert_same(vector, numbers("phi3v")["emb_ref/img_only"].numpy())
+    with pytest.raises(errors.InputError, match="numbers its pictures 2, 1"):
+        phi.encode({"prompt": "<|image_2|> <|image_1|> Compare.", "images": [picture] * 2})
+    case = cases("llava_onevision")["video8"]
+    frames = [INPUTS / file for file in case["video"]]
+    vector = model_of("llava_onevision").encode({"prompt": case["text"], "video": frames})
+    assert_same(vector, numbers("llava_onevision")["emb_ref/video8"].numpy())
 
 
 def test_a_page_is_drawn_and_cut_as_a_picture(tmp_path: Path) -> None:

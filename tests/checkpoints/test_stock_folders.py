@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,9 @@ OLDER = """\
 """
 
 
-def test_the_prompt_is_that_of_the_template_in_the_folder(tmp_path: Path) -> None:
+def test_the_prompt_is_that_of_the_template_in_the_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     newer = model_of("llava_onevision").profile
     assert newer.prefix == "<|im_start|>user "
     assert newer.joiner == "\n"
@@ -158,9 +161,15 @@ def test_the_prompt_is_that_of_the_template_in_the_folder(tmp_path: Path) -> Non
         "<|im_start|>user\n",
     )
     assert older.suffix == "<|im_end|>\n<|im_start|>assistant\n"
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(errors.CheckpointError, match="chat template"):
+    (folder / "chat_template.jinja").write_text("{{- 'no picture' -}}", encoding="utf-8")
+    with pytest.raises(errors.CheckpointError, match="does not write one <image>"):
         VLM2Vec(folder, profile="unime-v2-llava-onevision", device="cpu")
+    (folder / "chat_template.jinja").write_text("{{- broken", encoding="utf-8")
+    with pytest.raises(errors.CheckpointError, match="cannot be used"):
+        VLM2Vec(folder, profile="unime-v2-llava-onevision", device="cpu")
+    (folder / "chat_template.jinja").unlink()
+    assert VLM2Vec(folder, profile="unime-v2-llava-onevision", device="cpu").profile.joiner == "\n"
+    assert "has no chat template" in caplog.text
 
 
 def test_words_and_a_picture_make_the_golden_prompts_of_unime_v2() -> None:
@@ -168,14 +177,18 @@ def test_words_and_a_picture_make_the_golden_prompts_of_unime_v2() -> None:
     text = model.encode("A man is crossing the street with a red car parked nearby.")
     assert text @ golden["emb_ref/chat_text"].numpy() >= 0.99999
     pair = {"image": PICTURE, "text": "Find an image caption describing the given image."}
-    assert model.encode(pair) @ golden["emb_ref/chat_image_1344"].numpy() >= 0.99999
+    assert model.encode(pair) @ golden["emb_ref/chat_image"].numpy() >= 0.99999
+    for side in (336, 1344):
+        squeezed = replace(model.profile, pixels=replace(model.profile.pixels, fixed_size=(side, side)))
+        vector = model.encode(pair, profile=squeezed)
+        assert vector @ golden[f"emb_ref/chat_image_{side}"].numpy() >= 0.99999
 
 
 @pytest.mark.parametrize(
     ("family", "said"),
     [
         ("llava_next", "vectors of videos are not."),
-        ("llava_onevision", "vectors of images, videos and pages are not."),
+        ("llava_onevision", "vectors of videos are not."),
         ("phi3v", "cannot open it"),
     ],
 )

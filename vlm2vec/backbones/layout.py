@@ -35,6 +35,8 @@ class Layout:
         temporal_patch_size: Frames per patch.
         image_token: What stands for a picture in the prompt, and in the vocabulary; `None` where none does.
         video_token: The same for a clip.
+        numbered_image: What its makers write for a picture where none stands in the vocabulary: a pattern,
+            the picture's number in it.
         adapter_names: How the names of layers in adapters, which are those of the transformers that these
             were trained with, become those of the network: patterns and what replaces them.
         lora_targets: Names of the linear layers that an adapter changes by default: those that VLM2Vec
@@ -54,6 +56,7 @@ class Layout:
     temporal_patch_size: int = 2
     image_token: str | None = "<|image_pad|>"  # noqa: S105
     video_token: str | None = "<|video_pad|>"  # noqa: S105
+    numbered_image: str | None = None
     vision: tuple[str, ...] = ("visual",)
     adapter_names: tuple[tuple[str, str], ...] = _QWEN_NAMES
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")

@@ -332,7 +332,9 @@ def _read_config(folder: Path) -> PreTrainedConfig:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         layout = LAYOUTS.get(model_type)
         if isinstance(layout, StockLayout) and not layout.config_class.startswith("transformers."):
-            return StockNetwork(layout).config_class.from_pretrained(folder)
+            config_class: Any = StockNetwork(layout).config_class
+            config: PreTrainedConfig = config_class.of_folder(folder)
+            return config
     return AutoConfig.from_pretrained(folder)
 
 

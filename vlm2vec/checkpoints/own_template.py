@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from vlm2vec.profiles import Profile
 
 __all__ = ["with_own_template"]
 
+logger = logging.getLogger(__name__)
+
+_OLDER_FILE = "chat_template.json"  # of processors, up to transformers 4.51
 _TEXT = "\ue000"  # of no language: it stands for the text
 
 
@@ -31,11 +35,18 @@ def with_own_template(
         folder: The checkpoint.
         layout: Of its network.
 
+    Without a template, the profile's own words stay, and the log says so.
+
     Raises:
-        CheckpointError: There is no template, or it writes pictures and texts in some other way.
+        CheckpointError: The template cannot be used, or it writes pictures and texts in some other way.
     """
     if profile.template == "profile":
         return profile
+    if not (folder / _OLDER_FILE).is_file() and not tokenizer.chat_template:
+        logger.warning(
+            "%s has no chat template, which %s follows: the newer one is taken.", folder, profile.name
+        )
+        return replace(profile, template="profile")
     image = layout.image_token or ""
     shown = _rendered(tokenizer, folder, ["image", "text"])
     alone = _rendered(tokenizer, folder, ["text"])
@@ -63,8 +74,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, folder: Path, kinds: Sequence[
     parts: list[dict[str, Any]] = [
         {"type": kind, **({"text": _TEXT} if kind == "text" else {})} for kind in kinds
     ]
-    # Up to transformers 4.51 processors had a file of their own.
-    file = folder / "chat_template.json"
+    file = folder / _OLDER_FILE
     try:
         template = json.loads(file.read_text(encoding="utf-8"))["chat_template"] if file.is_file() else None
         rendered: str = tokenizer.apply_chat_template(

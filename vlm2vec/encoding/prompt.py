@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
+from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Role, Text
@@ -82,10 +83,11 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """
     if item.prompt is not None:
         media = [part for part in item.parts if not isinstance(part, Text)]
-        token = _image_token(profile)
+        layout = LAYOUTS.get(profile.network)
         if item.bare_tokens and not media:
-            return [Control(item.prompt.replace(IMAGE_TOKEN, token))]
-        return _raw(item.prompt.replace(token, IMAGE_TOKEN), media, profile)
+            own = layout.image_token if layout is not None else None
+            return [Control(item.prompt.replace(IMAGE_TOKEN, own or IMAGE_TOKEN))]
+        return _raw(item.prompt if layout is None else _in_our_tokens(item.prompt, layout), media, profile)
     parts = [part for part in item.parts if part != Text("")]
     if profile.part_order == "video_image_text":
         parts.sort(key=_turn)
@@ -120,10 +122,23 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     return _joined([*segments, *_controls(suffix[len(words) :])])
 
 
-def _image_token(profile: Profile) -> str:
-    """What a picture is in the vocabulary of the network; raw prompts may have it in place of ours."""
-    layout = LAYOUTS.get(profile.network)
-    return (layout.image_token if layout is not None else None) or IMAGE_TOKEN
+def _in_our_tokens(prompt: str, layout: Layout) -> str:
+    """A raw prompt in which the network's own placeholders are ours: either may be written.
+
+    Raises:
+        InputError: Its pictures are numbered otherwise than in order.
+    """
+    if layout.numbered_image is not None:
+        numbers = [int(number) for number in re.findall(layout.numbered_image, prompt)]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise InputError(
+                f"the prompt numbers its pictures {', '.join(map(str, numbers))}",
+                fix="Number them 1, 2, ... in the order in which they stand there.",
+            )
+        prompt = re.sub(layout.numbered_image, IMAGE_TOKEN, prompt)
+    for own, ours in ((layout.image_token, IMAGE_TOKEN), (layout.video_token, VIDEO_TOKEN)):
+        prompt = prompt if own is None else prompt.replace(own, ours)
+    return prompt
 
 
 def _turn(part: Part) -> int:

@@ -193,7 +193,7 @@ def test_results_that_were_kept_of_older_families_still_count(name: str, digest:
     known = FAMILIES.get(name)
     if known is not None:
         assert isinstance(known.prompts, OriginalPrompts)
-        assert set(known.prompts.as_dict()) == {
+        assert set(vars(known.prompts)) == {
             *("medium", "text", "without_token", "frames", "min_pixels", "max_pixels"),
         }
 
@@ -201,8 +201,8 @@ def test_results_that_were_kept_of_older_families_still_count(name: str, digest:
 def test_pictures_of_version_1_have_the_pixels_of_its_published_scores() -> None:
     squeezed = encoder_with("vlm2vec-v1-llava-next")
     assert squeezed.profile.pixels.fixed_size == (1344, 1344)
-    known = FAMILIES["vlm2vec-v1-llava-next"].prompts
-    assert known.as_dict()["fixed_size"] == (1344, 1344)  # results are known by it
+    assert squeezed.profile.as_dict()["pixels"]["fixed_size"] == (1344, 1344)  # results are known by it
+    assert encoder_with("unime-v2-llava-onevision").profile.pixels.fixed_size == (1344, 1344)
     assert squeezed.described()["pixels"] == "1,344 x 1,344 of a picture"
     as_it_is = encoder_with("vlm2vec-v1-llava-next", prompts="profile")
     assert as_it_is.profile.pixels.fixed_size is None

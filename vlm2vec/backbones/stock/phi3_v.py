@@ -22,6 +22,7 @@ LAYOUT = StockLayout(
     tiles="hd",
     image_token=None,
     video_token=None,
+    numbered_image=r"<\|image_(\d+)\|>",
     adapter_names=(),
     vision=(_TOWER,),
     # CLIP's attention is among them, as in the original.

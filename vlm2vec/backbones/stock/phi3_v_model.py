@@ -7,9 +7,14 @@ microsoft/Phi-3.5-vision-instruct, and the copy of it in TIGER-AI-Lab/VLM2Vec, b
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import CLIPVisionConfig, CLIPVisionModel, Phi3Config, Phi3Model, PreTrainedModel
@@ -19,7 +24,9 @@ __all__ = ["Phi3VConfig", "Phi3VModel"]
 
 _MERGED = 2  # patches along each side of a token
 _LAYER = -2  # of CLIP, whose states are the features of patches
-# openai/clip-vit-large-patch14-336, whose sizes are constants in the original.
+_TOWER = "model.vision_embed_tokens.img_processor.vision_model."
+_HEAD = 64  # channels of a head of CLIP's
+# openai/clip-vit-large-patch14-336, whose sizes are constants in the original, and in no published file.
 _CLIP = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -35,7 +42,7 @@ _CLIP = {
 class Phi3VConfig(Phi3Config):  # type: ignore[misc]
     """The configuration of Phi-3 with the tower of Phi-3.5-V: that of its makers, all on one level.
 
-    `vision_config`, which theirs has not, says where the tower is of other sizes than CLIP's.
+    Theirs has no `vision_config`: it says where the tower is of other sizes than CLIP's.
     """
 
     model_type = "phi3_v"
@@ -48,6 +55,14 @@ class Phi3VConfig(Phi3Config):  # type: ignore[misc]
             length = settings.get("original_max_position_embeddings")
             settings["rope_scaling"] = {"original_max_position_embeddings": length, **rotary}
         super().__init__(**settings)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Phi3VConfig:
+        """The configuration in a folder; where it has no sizes of the tower, its weights do."""
+        config: Phi3VConfig = cls.from_pretrained(folder)
+        if "vision_config" not in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+            config.vision_config = CLIPVisionConfig(**{**_CLIP, **_tower_sizes(folder)})
+        return config
 
     @property
     def text_config(self) -> Phi3VConfig:
@@ -101,6 +116,29 @@ class Phi3VModel(PreTrainedModel):  # type: ignore[misc]
         height, width = image_sizes[0].tolist()
         features = self.model.vision_embed_tokens(pixel_values, height, width)
         return BaseModelOutputWithPooling(pooler_output=[features])
+
+
+def _tower_sizes(folder: Path) -> dict[str, int]:
+    """Sizes of the tower by the shapes of its weights; nothing where they are not found."""
+    shapes: dict[str, list[int]] = {}
+    for file in folder.glob("*.safetensors"):
+        with suppress(SafetensorError), safe_open(file, "pt") as weights:
+            of_tower = [key for key in weights.keys() if key.startswith(_TOWER)]  # noqa: SIM118
+            shapes |= {key.removeprefix(_TOWER): weights.get_slice(key).get_shape() for key in of_tower}
+    try:
+        hidden, _, patch, _ = shapes["embeddings.patch_embedding.weight"]
+        places, _ = shapes["embeddings.position_embedding.weight"]
+        middle, _ = shapes["encoder.layers.0.mlp.fc1.weight"]
+    except KeyError:
+        return {}
+    return {
+        "hidden_size": hidden,
+        "intermediate_size": middle,
+        "num_hidden_layers": sum(key.endswith("layer_norm1.weight") for key in shapes),
+        "num_attention_heads": max(2, hidden // _HEAD),
+        "image_size": patch * isqrt(places - 1),
+        "patch_size": patch,
+    }
 
 
 class _ImageEmbedding(nn.Module):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.mmeb.encoders.protocol import Role
@@ -24,7 +24,6 @@ class OriginalPrompts:
         frames: Frames of a clip that it looks at: all that the task gives, or the middle one, as a picture.
         min_pixels: Least area of a picture; `None` where it is the profile's.
         max_pixels: Greatest area of a picture; `None` where it is the profile's.
-        fixed_size: Height and width that each picture is squeezed to; `None` where it is the profile's.
     """
 
     medium: str = "{text}"
@@ -33,14 +32,6 @@ class OriginalPrompts:
     frames: Literal["all", "middle"] = "all"
     min_pixels: int | None = None
     max_pixels: int | None = None
-    fixed_size: tuple[int, int] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Its fields, as kept results are known by: one that came later only where it says something."""
-        said = asdict(self)
-        if self.fixed_size is None:
-            del said["fixed_size"]
-        return said
 
     def prompt(self, content: Content, role: Role, token: str) -> str:
         """The prompt of a sample.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from vlm2vec.mmeb.encoders.protocol import Role
 from vlm2vec.mmeb.samples import Content
@@ -26,10 +26,6 @@ class ProfilePrompts:
     instructions: Literal["both", "query", "none"] = "both"
     instruction_end: str = ""
     frames: Literal["all", "middle"] | int = "all"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Its fields, as kept results are known by."""
-        return asdict(self)
 
     def words(self, content: Content, role: Role) -> dict[str, str]:
         """Text and instruction of a sample, as `encode` takes them.

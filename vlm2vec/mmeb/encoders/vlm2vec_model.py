@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,8 +80,8 @@ class VLM2VecEncoder:
         prompts, pixels = self._family.prompts, self.model.profile.pixels
         if isinstance(prompts, OriginalPrompts) and prompts.min_pixels and prompts.max_pixels:
             pixels = replace(pixels, min_pixels=prompts.min_pixels, max_pixels=prompts.max_pixels)
-        if isinstance(prompts, OriginalPrompts) and prompts.fixed_size:
-            pixels = replace(pixels, fixed_size=prompts.fixed_size)
+        if self._family.fixed_size is not None:
+            pixels = replace(pixels, fixed_size=self._family.fixed_size)
         return replace(self.model.profile, pixels=pixels)
 
     def identity(self) -> Mapping[str, Any]:
@@ -90,7 +90,7 @@ class VLM2VecEncoder:
         return {
             "weights": weights_digest(self.model.state_dict()),
             "profile": self.profile.as_dict(),
-            "prompts": "profile" if prompts == ProfilePrompts() else prompts.as_dict(),
+            "prompts": "profile" if prompts == ProfilePrompts() else asdict(prompts),
             "frames": self.frames,
             "dtype": str(next(self.model.parameters()).dtype),
             "truncate_dim": self.model.truncate_dim,

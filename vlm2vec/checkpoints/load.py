@@ -383,7 +383,10 @@ def _count_parameters(folder: Path, config: PreTrainedConfig) -> int:
     held = _count_stored(folder)
     try:
         vision = config.vision_config
-        layers = config.text_config.num_hidden_layers, getattr(vision, "depth", None) or vision.num_hidden_layers
+        layers = (
+            config.text_config.num_hidden_layers,
+            getattr(vision, "depth", None) or vision.num_hidden_layers,
+        )
         if held is not None and sum(layers) > held[0]:
             problem = f"has {sum(layers):,} layers, and the folder {held[0]:,} weights"
         else:

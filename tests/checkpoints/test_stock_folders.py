@@ -23,11 +23,15 @@ PICTURE = INPUTS / "img/a_224x168.png"
 MIXED = ["a cat and a dog", {"image": PICTURE, "text": "what is this"}, PICTURE]
 
 
+PROFILES = {**FAMILIES, "qwen3_5": "wemm"}
+CHECKPOINTS = {
+    **{family: checkpoint(family) for family in FAMILIES},
+    "qwen3_5": DATA / "golden_qwen3_5/tiny_qwen3_5",
+}
+
+
 def load(family: str, **settings: object) -> VLM2Vec:
-    if family == "qwen3_5":
-        folder = DATA / "golden_qwen3_5/tiny_qwen3_5"
-        return VLM2Vec(folder, profile="wemm", device="cpu", **settings)
-    return VLM2Vec(checkpoint(family), profile=FAMILIES[family], device="cpu", **settings)
+    return VLM2Vec(CHECKPOINTS[family], profile=PROFILES[family], device="cpu", **settings)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "qwen3_5"])
@@ -83,6 +87,44 @@ def test_weights_that_are_missing_or_too_many_are_an_error(family: str, tmp_path
     save_file({**weights, "model.surplus": weights[key].clone()}, folder / "model.safetensors")
     with pytest.raises(errors.CheckpointError, match="1 unexpected"):
         VLM2Vec(folder, profile=FAMILIES[family], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "value", "cause"),
+    [
+        ("llava_next", "text_config.num_hidden_layers", 2**31 - 1, "num_hidden_layers above 10,000"),
+        ("llava_next", "vision_config.num_hidden_layers", 5_000, "has 5,00. layers, and the folder"),
+        ("llava_next", "text_config.vocab_size", 2**40, "describes .* parameters, and the folder holds"),
+        ("llava_next", "vision_config", 5, "configuration cannot be read"),
+        ("llava_next", "image_grid_pinpoints", [], "image_grid_pinpoints is missing"),
+        ("llava_next", "image_grid_pinpoints.0.1", 0, "image_grid_pinpoints has 336 by 0"),
+        ("llava_next", "image_grid_pinpoints.0.1", 500, "image_grid_pinpoints has 336 by 500"),
+        ("llava_next", "image_grid_pinpoints.0.1", 336 * 2**40, "image_grid_pinpoints has"),
+        ("llava_next", "image_grid_pinpoints.0.1", {"a": 1}, "the configuration"),
+        ("llava_next", "image_grid_pinpoints.0", 336, "the configuration"),
+        ("llava_next", "vision_feature_layer", 129, "vision_feature_layer is 129, of 3 layers"),
+        ("llava_onevision", "vision_aspect_ratio", "square", "vision_aspect_ratio is square"),
+        ("phi3v", "num_hidden_layers", 2**31 - 1, "num_hidden_layers above 10,000"),
+        ("phi3v", "vocab_size", 2**40, "describes .* parameters, and the folder holds"),
+        ("phi3v", "vision_config", {"image_size": 98}, "image_size is 98"),
+        ("phi3v", "rope_scaling", "su", "the configuration"),
+        ("qwen3_5", "vision_config.depth", 5_000, "has 5,00. layers, and the folder"),
+        ("qwen3_5", "text_config.rope_parameters.mrope_section", [2, 2, 9], "rotary sections are"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_an_error(
+    family: str, path: str, value: object, cause: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(CHECKPOINTS[family], tmp_path / "model"))
+    file = folder / "config.json"
+    content = place = json.loads(file.read_text(encoding="utf-8"))
+    *outer, last = (int(key) if key.isdigit() else key for key in path.split("."))
+    for key in outer:
+        place = place[key]
+    place[last] = value
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(errors.CheckpointError, match=cause):
+        VLM2Vec(folder, profile=PROFILES[family], device="cpu")
 
 
 def test_a_profile_of_another_network_is_an_error() -> None:

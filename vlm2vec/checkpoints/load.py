@@ -294,7 +294,7 @@ def _config(folder: Path) -> PreTrainedConfig:
     try:
         complaints = complaints or [
             *_other_sizes(config, network.layout),
-            *([] if isinstance(network.layout, StockLayout) else _other_sections(config.text_config)),
+            *_other_sections(config.text_config, network.layout),
             *network.check(config),
         ]
     except Exception as error:  # a number in the place of a list, or the like
@@ -328,13 +328,13 @@ def _check_layers(folder: Path) -> None:
 
 def _read_config(folder: Path) -> PreTrainedConfig:
     """The configuration by transformers, or by a class of our own for a network that it has not."""
-    with suppress(OSError, ValueError, AttributeError):
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-        layout = LAYOUTS.get(model_type)
-        if isinstance(layout, StockLayout) and not layout.config_class.startswith("transformers."):
-            config_class: Any = StockNetwork(layout).config_class
-            config: PreTrainedConfig = config_class.of_folder(folder)
-            return config
+    content = read_json(folder / "config.json")
+    model_type = content.get("model_type") if isinstance(content, dict) else None
+    layout = LAYOUTS.get(model_type) if isinstance(model_type, str) else None
+    if isinstance(layout, StockLayout) and not layout.config_class.startswith("transformers."):
+        config_class: Any = StockNetwork(layout).config_class
+        config: PreTrainedConfig = config_class.of_folder(folder)
+        return config
     return AutoConfig.from_pretrained(folder)
 
 
@@ -345,12 +345,16 @@ def _other_sizes(config: Any, layout: Layout) -> list[str]:
     return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
 
 
-def _other_sections(config: Any) -> list[str]:
+def _other_sections(config: Any, layout: Layout) -> list[str]:
     """Rotary sections of a language model that are not those of its heads."""
-    sections = config.rope_parameters["mrope_section"]
+    rotary = config.rope_parameters
+    if isinstance(layout, StockLayout) and "mrope_section" not in (rotary or {}):
+        return []  # its positions have one axis, or its own code knows the sections
+    sections = rotary["mrope_section"]
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = int(size * rotary.get("partial_rotary_factor", 1.0))
     fit = len(sections) == 3 and all(section > 0 for section in sections) and 2 * sum(sections) == size
-    return [] if fit else [f"rotary sections are {sections}, and heads have {size} components"]
+    return [] if fit else [f"rotary sections are {sections}, and heads turn {size} components"]
 
 
 def _reason(error: Exception) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from vlm2vec.backbones.layout import Layout
+from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
+from vlm2vec.json_file import read_json
 from vlm2vec.profiles import Profile
 
 __all__ = ["with_own_template"]
@@ -50,15 +50,15 @@ def with_own_template(
     image = layout.image_token or ""
     shown = _rendered(tokenizer, folder, ["image", "text"])
     alone = _rendered(tokenizer, folder, ["text"])
-    before, _, rest = shown.partition(image)
-    between, _, after = rest.partition(_TEXT)
-    text_before, _, text_after = alone.partition(_TEXT)
     if shown.count(image) != 1 or shown.count(_TEXT) != 1 or alone.count(_TEXT) != 1:
         raise CheckpointError(
             f"its chat template does not write one {image} for a picture and then the text",
             fix="Name a Profile with its prompt: VLM2Vec(path, profile=...).",
             source=str(folder),
         )
+    before, _, rest = shown.partition(image)
+    between, _, after = rest.partition(_TEXT)
+    text_before, _, text_after = alone.partition(_TEXT)
     return replace(
         profile,
         template="profile",
@@ -76,15 +76,15 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, folder: Path, kinds: Sequence[
     ]
     file = folder / _OLDER_FILE
     try:
-        template = json.loads(file.read_text(encoding="utf-8"))["chat_template"] if file.is_file() else None
+        template = read_json(file)["chat_template"] if file.is_file() else None
         rendered: str = tokenizer.apply_chat_template(
             [{"role": "user", "content": parts}],
             chat_template=template,
             tokenize=False,
             add_generation_prompt=True,
         )
-    except (ValueError, KeyError, TypeError, TemplateError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # a template is a program, and fails in its own way
+        reason = f"{type(error).__name__}: {shorten(str(error), 300)}"
         raise CheckpointError(
             f"its chat template, which its profile asks for, cannot be used ({reason})",
             fix="Put the chat_template.jinja that it was published with into the folder.",

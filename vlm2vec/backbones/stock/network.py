@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,10 +13,14 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from vlm2vec.backbones.stock.layout import StockLayout
+from vlm2vec.media.tiles import Tiling
 
 __all__ = ["StockNetwork", "say_slower"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_TILES = 100  # of a picture; published are up to 36
+_LAYER = -2  # whose states are the features where a configuration does not say it
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,33 @@ class StockNetwork:
     def check(self, config: Any) -> Sequence[str]:
         """What of a configuration cannot be computed, in words."""
         tiling = self.layout.tiling(config)
-        if tiling is None or tiling.rule == "hd" or tiling.grids:
-            return []
+        return [] if tiling is None else [*_other_grids(tiling), *_other_features(tiling, config)]
+
+
+def _other_grids(tiling: Tiling) -> list[str]:
+    """Grids that pictures cannot be cut into."""
+    if tiling.rule == "hd":
+        odd = tiling.patches < 1 or tiling.patches % 2  # two by two of them are merged
+        return [f"image_size is {tiling.side}"] if odd else []
+    if not tiling.grids:
         return ["image_grid_pinpoints is missing"]
+    for height, width in tiling.grids:
+        whole = all(length > 0 and length % tiling.side == 0 for length in (height, width))
+        if not whole or (height // tiling.side) * (width // tiling.side) > _MOST_TILES:
+            return [f"image_grid_pinpoints has {height} by {width}, and image_size is {tiling.side}"]
+    return []
+
+
+def _other_features(tiling: Tiling, config: Any) -> list[str]:
+    """Features that the vision tower does not have, or that cannot be laid out."""
+    layers, given = config.vision_config.num_hidden_layers, getattr(config, "vision_feature_layer", _LAYER)
+    chosen = given if isinstance(given, list | tuple) else [given]
+    if not chosen or not all(-layers - 1 <= layer <= layers for layer in chosen):
+        return [f"vision_feature_layer is {given}, of {layers} layers"]
+    ratio = getattr(config, "vision_aspect_ratio", None)
+    if ratio is not None and not re.fullmatch("anyres_max_[1-9][0-9]{0,2}", ratio):
+        return [f"vision_aspect_ratio is {ratio}"]
+    return []
 
 
 @cache

@@ -21,6 +21,13 @@ NETWORKS = {
     "qwen2_vl": (DATA / "golden" / "tiny_qwen2vl", "vlm2vec-v2"),
     "qwen2_5_vl": (DATA / "golden_qwen2_5_vl" / "tiny_qwen2_5_vl", "nomic-multimodal"),
     "qwen3_vl": (DATA / "golden_qwen3_vl" / "tiny_qwen3vl", "qwen3-vl-embedding"),
+    "llava_next": (DATA / "golden_llava_next" / "tiny_llava_next", "vlm2vec-v1-llava-next"),
+    "phi3_v": (DATA / "golden_phi3v" / "tiny_phi3v", "vlm2vec-v1-phi3v"),
+    "llava_onevision": (
+        DATA / "golden_llava_onevision" / "tiny_llava_onevision",
+        "unime-v2-llava-onevision",
+    ),
+    "qwen3_5": (DATA / "golden_qwen3_5" / "tiny_qwen3_5", "wemm"),
 }
 """A small random checkpoint of each network."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones import encode_forward
-from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.registry import layout_of
+from vlm2vec.backbones.stock import forward as stock_forward
+from vlm2vec.backbones.stock.layout import StockLayout
+from vlm2vec.backbones.stock.network import say_slower
 from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import to_device
@@ -29,17 +33,21 @@ from vlm2vec.checkpoints.load import (
     name_embedded_base,
     resolve_folder,
 )
+from vlm2vec.checkpoints.own_template import with_own_template
 from vlm2vec.compat import dtype_of, init_transformer
-from vlm2vec.encoding.pack import Features, Packed, pad
+from vlm2vec.encoding.pack import Features, Packed, pack, pad
 from vlm2vec.encoding.plan import Planner
-from vlm2vec.encoding.prepare import Preparer
-from vlm2vec.encoding.prompt import with_default_instruction, with_role
+from vlm2vec.encoding.prepare import Prepared, Preparer
+from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import write_processor_files
-from vlm2vec.errors import ProfileError, VLM2VecWarning
+from vlm2vec.encoding.unpacked import Unpacked
+from vlm2vec.errors import InputError, ProfileError, VLM2VecWarning
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.json_file import read_json
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.tiles import Tiling
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -70,8 +78,14 @@ class InputModule(Transformer):  # type: ignore[misc]
         allow_urls: bool = False,
     ) -> None:
         # The prompts this model was trained with, for whoever opens a saved folder with other software.
-        tokenizer.chat_template = chat_template(profile)
-        # It writes every token, so the tokenizer must append none: that of Qwen3-VL-Embedding does.
+        layout = layout_of(network)
+        tokenizer.chat_template = chat_template(
+            profile,
+            image_token=layout.image_token or IMAGE_TOKEN,
+            video_token=layout.video_token or layout.image_token or VIDEO_TOKEN,
+            bos_token="" if profile.bos == "none" else tokenizer.bos_token,
+        )
+        # It writes every token, so the tokenizer must add none, as that of Qwen3-VL-Embedding does.
         appends = tokenizer.backend_tokenizer.post_processor
         if appends is not None and appends.num_special_tokens_to_add(False):
             tokenizer.backend_tokenizer.post_processor = None
@@ -144,10 +158,13 @@ class InputModule(Transformer):  # type: ignore[misc]
         network = load_network(
             folder, base_model=base_model, profile=chosen, dtype=dtype, device=device, **hub
         )
+        if isinstance(layout := layout_of(network), StockLayout):
+            say_slower(layout.label)
         # What an adapter that is trained on this network names as its base: never a path of a cache.
         network.name_or_path = str(name)
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
-        check_tokenizer(chosen.control_tokens, tokenizer, source=str(name))
+        chosen = with_own_template(chosen, tokenizer, folder, layout_of(network))
+        check_tokenizer(chosen, tokenizer, source=str(name))
         module = cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
         module.folders = folders_of(folder, base_model, **hub)
         return module
@@ -190,11 +207,18 @@ class InputModule(Transformer):  # type: ignore[misc]
         if profile != self._fitting:
             source = str(self.model.name_or_path)
             check_network(profile, self.model.config, source=source)
-            check_tokenizer(profile.control_tokens, self.tokenizer, source=source)
+            check_tokenizer(profile, self.tokenizer, source=source)
             self._fitting = profile
         context = self.model.config.text_config.max_position_embeddings
         max_tokens = min(self.max_seq_length or context, context)
-        return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens))
+        start_ids = () if profile.bos == "none" else (self.tokenizer.bos_token_id,)
+        return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens, self._tiling, start_ids))
+
+    @property
+    def _tiling(self) -> Tiling | None:
+        """How the network takes pictures, where it takes them in tiles."""
+        layout = layout_of(self.model)
+        return layout.tiling(self.model.config) if isinstance(layout, StockLayout) else None
 
     def preprocess(
         self,
@@ -218,6 +242,11 @@ class InputModule(Transformer):  # type: ignore[misc]
         """
         if not inputs:
             return {}
+        if isinstance(layout := layout_of(self.model), StockLayout):
+            raise InputError(
+                f"{layout.label} runs one input at a time, and has no padded features",
+                fix="Call encode, or train it with fit.",
+            )
         if prompt is not None:
             check_text(prompt, "the prompt")
         items = [
@@ -225,6 +254,14 @@ class InputModule(Transformer):  # type: ignore[misc]
         ]
         items = [with_role(with_default_instruction(item, prompt), task) for item in items]
         return pad(self.preparer.prepare_all(items, truncate=truncate))
+
+    def pack(
+        self, batch: Sequence[Prepared], rules: PixelRules, *, pooled_only: bool, share_prefixes: bool
+    ) -> Packed | Unpacked:
+        """A batch as `forward` takes it, as `packed`; see `vlm2vec.encoding.pack.pack`."""
+        if isinstance(layout := layout_of(self.model), StockLayout):
+            return Unpacked(batch, pooled_only, has_positions=layout.tiles is None)
+        return pack(batch, rules, pooled_only=pooled_only, share_prefixes=share_prefixes)
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one after the other, and their offsets.
@@ -246,7 +283,9 @@ class InputModule(Transformer):  # type: ignore[misc]
         return features
 
     @torch.no_grad()
-    def _encode(self, packed: Packed, products: Products) -> tuple[Tensor, Tensor]:
+    def _encode(self, packed: Packed | Unpacked, products: Products) -> tuple[Tensor, Tensor]:
+        if isinstance(packed, Unpacked):
+            return self._alone(packed)
         media = (
             None
             if packed.vision is None
@@ -255,7 +294,21 @@ class InputModule(Transformer):  # type: ignore[misc]
         states = encode_forward.language_states(self.model, packed.language, media, products=products)
         return states.index_select(0, packed.rows), packed.offsets
 
-    def _learn(self, packed: Packed, media: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _alone(self, batch: Unpacked) -> tuple[Tensor, Tensor]:
+        """States of inputs one by one, by transformers' own forward."""
+        features = {
+            digest: stock_forward.media_features(self.model, to_device(medium, self.model.device))
+            for digest, medium in batch.media.items()
+        }
+        states = stock_forward.language_states(self.model, batch.rows(features, self.model.device))
+        if batch.pooled_only:
+            states = [of_input[-1:] for of_input in states]
+        offsets = torch.tensor([0, *accumulate(map(len, states))], dtype=torch.int32)
+        return torch.cat(states), offsets.to(self.model.device)
+
+    def _learn(self, packed: Packed | Unpacked, media: Tensor | None) -> tuple[Tensor, Tensor]:
+        if isinstance(packed, Unpacked):
+            return self._alone(packed)
         states = language_states(
             self.model, packed.language, self.media_of(packed) if media is None else media
         )
@@ -316,7 +369,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)
-        write_processor_files(folder, self.profile, LAYOUTS[self.model.config.model_type])
+        write_processor_files(folder, self.profile, layout_of(self.model), tiling=self._tiling)
         self.save_config(output_path)
 
 

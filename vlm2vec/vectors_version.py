@@ -13,6 +13,10 @@ VECTORS_VERSION: Mapping[str, int] = MappingProxyType(
         "qwen2_vl": 1,
         "qwen2_5_vl": 1,
         "qwen3_vl": 1,
+        "llava_next": 1,
+        "phi3_v": 1,
+        "llava_onevision": 1,
+        "qwen3_5": 1,
         # readers, by the kind of what they read
         "text": 1,
         "image": 1,

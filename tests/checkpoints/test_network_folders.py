@@ -172,11 +172,12 @@ def test_a_configuration_with_other_patches_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_not_known_is_an_error_that_lists_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava_next"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mllama"}))
     with pytest.raises(errors.CheckpointError) as caught:
         load(tmp_path, "vlm2vec-v2")
-    assert "this is a 'llava_next' model" in str(caught.value)
-    assert "checkpoints on Qwen2-VL, Qwen2.5-VL and Qwen3-VL" in str(caught.value)
+    assert "this is a 'mllama' model" in str(caught.value)
+    networks = "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, LLaVA-NeXT, Phi-3.5-V, LLaVA-OneVision and Qwen3.5"
+    assert f"checkpoints on {networks}" in str(caught.value)
 
 
 def test_a_tokenizer_without_a_token_that_is_pooled_is_an_error() -> None:

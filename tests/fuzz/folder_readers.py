@@ -16,10 +16,16 @@ from .media_readers import check_vectors
 from .mutations import damaged, damaged_json
 from .reader import Case, Reader
 
-__all__ = ["adapter", "checkpoint"]
+__all__ = ["adapter", "checkpoint", "stock_checkpoint"]
 
 _TESTS = Path(__file__).parents[1]
 _GOLDEN, _SAVED = _TESTS / "data" / "golden", _TESTS / "freeze" / "saved" / "model"
+_STOCK = {  # small networks that run transformers' own forward, and their profiles
+    "golden_llava_next/tiny_llava_next": "vlm2vec-v1-llava-next",
+    "golden_llava_onevision/tiny_llava_onevision": "unime-v2-llava-onevision",
+    "golden_phi3v/tiny_phi3v": "vlm2vec-v1-phi3v",
+    "golden_qwen3_5/tiny_qwen3_5": "wemm",
+}
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _SECONDS = 10.0
 
@@ -65,6 +71,17 @@ def _checkpoints() -> list[Case]:
     return [_files(_SAVED), _files(_GOLDEN / "tiny_qwen2vl")]
 
 
+def _stock_checkpoints() -> list[Case]:
+    from vlm2vec import profiles
+    from vlm2vec.profiles import PROFILE_FILE
+
+    named = {path: {"profile": profiles.get(name).as_dict()} for path, name in _STOCK.items()}
+    return [
+        {**_files(_TESTS / "data" / path), PROFILE_FILE: json.dumps(profile).encode()}
+        for path, profile in named.items()
+    ]
+
+
 def _damage(case: Case, rng: Random, seeds: Sequence[Case]) -> Case:
     """One file damaged, seldom one that is lost or empty; small files more often than tokenizers."""
     heavy = ("tokenizer.json", "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja")
@@ -98,6 +115,17 @@ def _start_checkpoint() -> Callable[[Path], None]:
     return read
 
 
+def _start_stock_checkpoint() -> Callable[[Path], None]:
+    from vlm2vec import VLM2Vec
+
+    picture = np.random.default_rng(7).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+    def read(folder: Path) -> None:
+        check_vectors(VLM2Vec(folder, device="cpu").encode(["a cat", picture]), 2)
+
+    return read
+
+
 def _start_adapter() -> Callable[[Path], None]:
     from vlm2vec import VLM2Vec
 
@@ -111,3 +139,4 @@ def _start_adapter() -> Callable[[Path], None]:
 
 adapter = Reader(_adapters, _damage, _start_adapter, _SECONDS, 8)
 checkpoint = Reader(_checkpoints, _damage, _start_checkpoint, _SECONDS, 20)
+stock_checkpoint = Reader(_stock_checkpoints, _damage, _start_stock_checkpoint, _SECONDS, 10)

@@ -17,6 +17,7 @@ READERS: Mapping[str, Reader] = {
     "fetch": fetch_reader.fetch,
     "adapter": folder_readers.adapter,
     "checkpoint": folder_readers.checkpoint,
+    "stock_checkpoint": folder_readers.stock_checkpoint,
     "results": record_readers.results,
     "records": record_readers.records,
 }

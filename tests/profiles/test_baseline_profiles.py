@@ -124,9 +124,12 @@ def test_published_repositories_follow_them() -> None:
 @pytest.mark.parametrize(
     ("repository", "said"),
     [
-        ("TIGER-Lab/VLM2Vec-LLaVa-Next", "LLaVA-NeXT"),
-        ("TIGER-Lab/VLM2Vec-Full", r"Phi-3\.5-V"),
-        ("tencent/WeMM-Embedding-2B", r"Qwen3\.5"),
+        ("BAAI/BGE-VL-MLLM-S1", "<instruct>"),
+        ("DeepGlint-AI/UniME-LLaVA-1.6-7B", "another prompt"),
+        ("zhibinlan/LLaVE-7B", "mm_projector"),
+        ("interestFM-UIR-CAFe-7B", "no public weights"),
+        ("intfloat/mmE5-mllama-11b-instruct", "cross-attention"),
+        ("haoyu-bu/CAFe-7B", "mm_projector.*no public weights"),
         ("vidore/colpali-v1.3", "MultiVectorEncoder"),
         ("vidore/colqwen2-v1.0", "a vector for each token.*MultiVectorEncoder"),
         ("vidore/colqwen2.5-v0.2", "MultiVectorEncoder"),

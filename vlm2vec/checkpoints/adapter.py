@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from vlm2vec.backbones.registry import layout_of
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete
 from vlm2vec.compat import flag_adapters
 from vlm2vec.describe import shorten
@@ -50,11 +51,7 @@ __all__ = [
 _WEIGHTS = "adapter_model.safetensors"
 _PICKLED = "adapter_model.bin"
 
-# Adapters are saved with the module names of the transformers they were trained with. Up to 4.51 the language
-# model was `model.layers`, then `model.language_model.layers`; the network here is the inner model itself.
 _PREFIX = "base_model.model."
-_LANGUAGE = re.compile(r"^(?:model\.)?(?:language_model\.)?(?=(?:layers|norm|embed_tokens)\.)")
-_VISION = re.compile(r"^(?:model\.)?visual\.")
 
 
 def has_adapter(network: nn.Module) -> bool:
@@ -104,7 +101,7 @@ def load_adapter(network: PreTrainedModel, folder: Path, name: str = "default") 
             the network is as it was.
         InputError: There is an adapter of that name, or none can have it.
     """
-    config = _read_config(folder)
+    config = _read_config(folder, network)
     config.inference_mode = True
     try:
         with _undone_on_error(network, config, name):
@@ -142,7 +139,7 @@ def load_adapter_weights(network: PreTrainedModel, folder: Path, name: str = "de
     weights = _read_weights(folder)
     try:
         report = set_peft_model_state_dict(
-            network, {_renamed(key): value for key, value in weights.items()}, adapter_name=name
+            network, {_renamed(key, network): value for key, value in weights.items()}, adapter_name=name
         )
     except torch.OutOfMemoryError:
         raise
@@ -314,11 +311,12 @@ def _peft_layers(network: nn.Module) -> list[tuple[str, Any]]:
     return found
 
 
-def _read_config(folder: Path) -> PeftConfig:
+def _read_config(folder: Path, network: PreTrainedModel | None = None) -> PeftConfig:
+    """The configuration of a LoRA adapter, its layers named as those of the network, where that is given."""
     try:
         config = PeftConfig.from_pretrained(str(folder))
-        if config.peft_type == "LORA":
-            _rename_layers(config)
+        if network is not None and config.peft_type == "LORA":
+            _rename_layers(config, network)
     except Exception as error:  # peft has no error of its own for a file that is damaged
         raise _unreadable(error, folder) from error
     if config.peft_type != "LORA":
@@ -334,14 +332,15 @@ def _read_config(folder: Path) -> PeftConfig:
     return config
 
 
-def _rename_layers(config: Any) -> None:
+def _rename_layers(config: Any, network: PreTrainedModel) -> None:
     """Layers are named by the network that the adapter was trained in, and may be by their whole path."""
     for field in ("target_modules", "exclude_modules"):
         names = getattr(config, field)
         if isinstance(names, (list, set)):
-            setattr(config, field, type(names)(map(_renamed, names)))
+            setattr(config, field, type(names)(_renamed(name, network) for name in names))
     for field in ("rank_pattern", "alpha_pattern"):
-        setattr(config, field, {_renamed(key): value for key, value in getattr(config, field).items()})
+        patterns = getattr(config, field).items()
+        setattr(config, field, {_renamed(key, network): value for key, value in patterns})
 
 
 def _materialise(network: PreTrainedModel) -> None:
@@ -372,9 +371,11 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     )
 
 
-def _renamed(key: str) -> str:
+def _renamed(key: str, network: PreTrainedModel) -> str:
     key = key.removeprefix(_PREFIX)
-    return _VISION.sub("visual.", _LANGUAGE.sub("language_model.", key))
+    for pattern, name in layout_of(network).adapter_names:
+        key = re.sub(pattern, name, key)
+    return key
 
 
 def _is_of_adapter(key: str) -> bool:

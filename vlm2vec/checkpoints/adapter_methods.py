@@ -146,8 +146,8 @@ class AdapterMethods:
 
     def _require_seen(self, name: str) -> None:
         """Take an adapter away that encoding would ignore: it reads the weights of the patch projection."""
-        layer = self._network.visual.patch_embed.proj
-        if isinstance(layer, BaseTunerLayer):
+        visual = getattr(self._network, "visual", None)
+        if visual is not None and isinstance(visual.patch_embed.proj, BaseTunerLayer):
             adapter.remove_adapter(self._network, name)
             raise InputError(
                 "the adapter changes visual.patch_embed.proj, whose adapters have to be merged",

@@ -5,7 +5,7 @@ And whether what stands behind the network in a saved folder makes vectors of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
 from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError, VLM2VecError
 from vlm2vec.profiles import Profile
@@ -47,6 +48,17 @@ def check_network(profile: Profile, config: PreTrainedConfig, *, source: str) ->
             fix=f"Choose one of {', '.join(fitting)}, whichever it was trained with.",
             source=source,
         )
+    if isinstance(layout, StockLayout) and layout.tiles is not None:
+        refused = profile.positions != "1d" or (profile.clip == "block" and layout.video_token is None)
+        if refused:
+            wrong_field = "positions" if profile.positions != "1d" else "clip"
+            raise CheckpointError(
+                f"{wrong_field} of the profile {profile.name} is "
+                f'"{getattr(profile, wrong_field)}", which {layout.label} does not know',
+                fix='Give the profile positions="1d"'
+                + ("." if layout.video_token else ', and clip="images" or "seconds".'),
+                source=source,
+            )
     sizes = ("patch_size", "merge_size", "temporal_patch_size")
     wrong = [size for size in sizes if getattr(profile.pixels, size) != getattr(layout, size)]
     if wrong:
@@ -58,13 +70,11 @@ def check_network(profile: Profile, config: PreTrainedConfig, *, source: str) ->
         )
 
 
-def check_tokenizer(
-    control_tokens: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, source: str
-) -> None:
+def check_tokenizer(profile: Profile, tokenizer: PreTrainedTokenizerBase, *, source: str) -> None:
     """Refuse a tokenizer that does not know a control token as one.
 
     Args:
-        control_tokens: Those that a profile writes.
+        profile: What writes them.
         tokenizer: Of the checkpoint.
         source: What the user calls the checkpoint.
 
@@ -72,7 +82,10 @@ def check_tokenizer(
         CheckpointError: It lacks one.
     """
     known = tokenizer.get_added_vocab()
-    if unknown := [token for token in control_tokens if token not in known]:
+    unknown = [token for token in profile.control_tokens if token not in known]
+    if profile.bos != "none" and tokenizer.bos_token is None:
+        unknown.append("token that begins a text (bos_token)")
+    if unknown:
         raise CheckpointError(
             f"the tokenizer has no {unknown[0]}, which the profile writes",
             fix="Use the tokenizer that the model was trained with, or the profile that it follows.",

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ from transformers import (
 
 from vlm2vec import profiles
 from vlm2vec.backbones.layout import Layout
-from vlm2vec.backbones.registry import LAYOUTS, network_of
+from vlm2vec.backbones.registry import LAYOUTS, classes_of
+from vlm2vec.backbones.stock.layout import StockLayout
+from vlm2vec.backbones.stock.network import StockNetwork
 from vlm2vec.blocks.attention import use_packed_attention
 from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
@@ -219,10 +223,11 @@ def load_tokenizer(
             fix="Download the folder again; it may be incomplete.",
             source=str(folder),
         ) from error
-    for token, expected in (
-        ("<|image_pad|>", config.image_token_id),
-        ("<|video_pad|>", config.video_token_id),
-    ):
+    layout = LAYOUTS[config.model_type]
+    for token, number in ((layout.image_token, "image_token_id"), (layout.video_token, "video_token_id")):
+        if token is None:
+            continue
+        expected = getattr(config, number)
         if (found := tokenizer.convert_tokens_to_ids(token)) != expected:
             raise CheckpointError(
                 f"the tokenizer has {token} at {found}, the model's configuration at {expected}",
@@ -270,7 +275,7 @@ def _has_tokenizer(folder: Path) -> bool:
 def _config(folder: Path) -> PreTrainedConfig:
     _check_layers(folder)
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = _read_config(folder)
     except Exception as error:  # each field of a configuration fails in its own way
         raise CheckpointError(
             f"the configuration cannot be read ({_reason(error)})",
@@ -283,13 +288,13 @@ def _config(folder: Path) -> PreTrainedConfig:
             fix=f"This version loads checkpoints on {_networks()}.",
             source=str(folder),
         )
-    network = network_of(config)
+    network = classes_of(config)
     # A configuration may call itself by one name and be of the class of another.
     complaints = ["its configuration is of another class"] if type(config) is not network.config_class else []
     try:
         complaints = complaints or [
             *_other_sizes(config, network.layout),
-            *_other_sections(config.text_config),
+            *_other_sections(config.text_config, network.layout),
             *network.check(config),
         ]
     except Exception as error:  # a number in the place of a list, or the like
@@ -321,19 +326,35 @@ def _check_layers(folder: Path) -> None:
                 )
 
 
+def _read_config(folder: Path) -> PreTrainedConfig:
+    """The configuration by transformers, or by a class of our own for a network that it has not."""
+    content = read_json(folder / "config.json")
+    model_type = content.get("model_type") if isinstance(content, dict) else None
+    layout = LAYOUTS.get(model_type) if isinstance(model_type, str) else None
+    if isinstance(layout, StockLayout) and not layout.config_class.startswith("transformers."):
+        config_class: Any = StockNetwork(layout).config_class
+        config: PreTrainedConfig = config_class.of_folder(folder)
+        return config
+    return AutoConfig.from_pretrained(folder)
+
+
 def _other_sizes(config: Any, layout: Layout) -> list[str]:
     names = {"merge_size": "spatial_merge_size"}
     vision, sizes = config.vision_config, ("patch_size", "merge_size", "temporal_patch_size")
-    given = {size: getattr(vision, names.get(size, size)) for size in sizes}
+    given = {size: getattr(vision, names.get(size, size), getattr(layout, size)) for size in sizes}
     return [f"{size} is {value}" for size, value in given.items() if value != getattr(layout, size)]
 
 
-def _other_sections(config: Any) -> list[str]:
+def _other_sections(config: Any, layout: Layout) -> list[str]:
     """Rotary sections of a language model that are not those of its heads."""
-    sections = config.rope_parameters["mrope_section"]
+    rotary = config.rope_parameters
+    if isinstance(layout, StockLayout) and "mrope_section" not in (rotary or {}):
+        return []  # its positions have one axis, or its own code knows the sections
+    sections = rotary["mrope_section"]
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = int(size * rotary.get("partial_rotary_factor", 1.0))
     fit = len(sections) == 3 and all(section > 0 for section in sections) and 2 * sum(sections) == size
-    return [] if fit else [f"rotary sections are {sections}, and heads have {size} components"]
+    return [] if fit else [f"rotary sections are {sections}, and heads turn {size} components"]
 
 
 def _reason(error: Exception) -> str:
@@ -365,12 +386,16 @@ def _count_parameters(folder: Path, config: PreTrainedConfig) -> int:
     """
     held = _count_stored(folder)
     try:
-        layers = config.text_config.num_hidden_layers, config.vision_config.depth
+        vision = config.vision_config
+        layers = (
+            config.text_config.num_hidden_layers,
+            getattr(vision, "depth", None) or vision.num_hidden_layers,
+        )
         if held is not None and sum(layers) > held[0]:
             problem = f"has {sum(layers):,} layers, and the folder {held[0]:,} weights"
         else:
             with torch.device("meta"):
-                count = int(network_of(config).model_class(config).num_parameters())
+                count = int(classes_of(config).model_class(config).num_parameters())
             if held is None or count <= _MOST_INVENTED * held[1]:
                 return count
             problem = f"describes {count:,} parameters, and the folder holds {held[1]:,}"
@@ -395,10 +420,13 @@ def _count_stored(folder: Path) -> tuple[int, int] | None:
 
 
 def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    layout = LAYOUTS[config.model_type]
+    stock = layout if isinstance(layout, StockLayout) else None
+    renamed = {"key_mapping": _NEWER_NAMES if stock is None else _other_names(folder, stock)}
     try:
         with _no_bar_in_logs():
-            network, report = network_of(config).model_class.from_pretrained(
-                folder, config=config, dtype=dtype, key_mapping=_NEWER_NAMES, output_loading_info=True
+            network, report = classes_of(config).model_class.from_pretrained(
+                folder, config=config, dtype=dtype, output_loading_info=True, **renamed
             )
     except torch.OutOfMemoryError:
         raise
@@ -411,10 +439,11 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     require_complete(
         folder,
         missing=report["missing_keys"],
-        unexpected=set(report["unexpected_keys"]) - _NOT_NEEDED,
+        unexpected=(key for key in report["unexpected_keys"] if not _is_not_needed(key, stock)),
         misshapen=(str(key) for key in report["mismatched_keys"]),
     )
-    use_packed_attention(network.config)
+    if stock is None:
+        use_packed_attention(network.config)
     return network
 
 
@@ -434,6 +463,23 @@ def _no_bar_in_logs() -> Iterator[None]:
         bars.enable_progress_bar()
         if not downloads_have_bars:
             disable_progress_bars()
+
+
+def _is_not_needed(key: str, layout: StockLayout | None) -> bool:
+    patterns = () if layout is None else layout.not_needed
+    return key in _NOT_NEEDED or any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def _other_names(folder: Path, layout: StockLayout) -> dict[str, str] | None:
+    """Names of weights to be renamed, where a folder has them in place of others."""
+    if not layout.stands_for:
+        return None
+    stored: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with suppress(SafetensorError), safe_open(file, "pt") as weights:
+            stored.update(weights.keys())
+    missing = {name: usual for name, usual in layout.stands_for.items() if usual not in stored}
+    return {f"^{re.escape(name)}$": usual for name, usual in missing.items()} or None
 
 
 def _base_of_adapter(folder: Path, base_model: str | Path | None, hub: dict[str, Any]) -> Path:

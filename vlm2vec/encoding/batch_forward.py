@@ -12,7 +12,6 @@ from sentence_transformers.util import truncate_embeddings
 from torch import Tensor, nn
 
 from vlm2vec.blocks.device import to_device
-from vlm2vec.encoding.pack import pack
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import NonFiniteError
@@ -52,7 +51,8 @@ class BatchForward:
 
         The vector of an input for which something is not finite is NaN as a whole.
         """
-        packed = pack(
+        first: Any = self.modules[0]
+        packed = first.pack(
             batch,
             self.rules,
             pooled_only=self._reads_last_tokens_alone,
@@ -69,7 +69,7 @@ class BatchForward:
             vectors = nn.functional.normalize(vectors, dim=1)
         started: dict[str, Any] = {"items": [prepared.item for prepared in batch]}
         if self.output_value != "sentence_embedding":
-            tokens = output["token_embeddings"][0].split(packed.offsets.diff().tolist())
+            tokens = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
             finite &= torch.stack([states.isfinite().all() for states in tokens])
             started["tokens"] = tokens
         # Marked in the vectors, so that they are all that is fetched, and nothing is waited for twice.

@@ -156,16 +156,21 @@ class Engine:
         indices = [index for index, _ in batch]
         try:
             return [(indices, self.forward([ready for _, ready in batch]))]
+        except VLM2VecError as error:  # one input of the batch is larger than was known before its features
+            if len(batch) == 1:
+                return [(indices, error.without_frames())]
+            reason = None
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
             reason = str(error).partition("\n")[0]
-        # Out here nothing refers to the failed pass and its tensors any more.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if len(batch) == 1:
-            return [(indices, _too_large(batch[0][1], reason))]
-        self.budget.failed(cost)
+        if reason is not None:
+            # Out here nothing refers to the failed pass and its tensors any more.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if len(batch) == 1:
+                return [(indices, _too_large(batch[0][1], reason))]
+            self.budget.failed(cost)
         half = len(batch) // 2
         parts = batch[:half], batch[half:]
         costs = (min(cost, sum(ready.cost for _, ready in part)) for part in parts)

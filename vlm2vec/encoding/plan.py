@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
+from vlm2vec.backbones.layout import Layout
+from vlm2vec.backbones.registry import LAYOUTS
 from vlm2vec.encoding.clips import (
     Words,
     frames_per_step,
@@ -33,8 +35,10 @@ from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
 from vlm2vec.media.documents import page_size_in_pixels
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.probe import image_size
 from vlm2vec.media.resize import frame_size, target_size
+from vlm2vec.media.tiles import Tiling
 from vlm2vec.media.video import clip_shape
 from vlm2vec.profiles import Profile
 from vlm2vec.sameness import media_key
@@ -97,12 +101,17 @@ class Planner:
         profile: Prompt layout and pixel rules.
         limits: What one input may cost.
         max_tokens: What the model's context holds.
+        tiling: How pictures are cut into tiles; `None` where into patches. Of a picture in tiles, the number
+            of tokens is known from its features alone; planned is how many patches the tower reads.
+        start_ids: The token that begins a text, where the profile has one (`bos`).
     """
 
     tokenizer: PreTrainedTokenizerBase
     profile: Profile
     limits: Limits
     max_tokens: int
+    tiling: Tiling | None = None
+    start_ids: Sequence[int] = ()
 
     def plan(
         self,
@@ -146,14 +155,38 @@ class Planner:
                 planned.append(Planned(index, item, tuple(own), tokens, truncate, tuple(prompt)))
         return planned
 
+    @property
+    def page_rules(self) -> PixelRules:
+        """Pixel rules by which a page is drawn; where pictures are cut into tiles, any size will do."""
+        rules = self.profile.pixels
+        return rules if self.tiling is None else replace(rules, patch_size=1, merge_size=1, min_pixels=1)
+
+    @property
+    def layout(self) -> Layout:
+        """What is known of the network without torch."""
+        return LAYOUTS[self.profile.network]
+
     def pieces(self, prompts: Sequence[Prompt], *, truncate: bool) -> list[list[Piece]]:
         """The pieces of each prompt: clips in as many blocks as their grids say, texts tokenised."""
         shown = [unfolded(prompt, self.profile) for prompt in prompts]
         words = [part for prompt in shown for part in prompt if isinstance(part, Words)]
         texts = self._tokenised(words, truncate=truncate)
-        return [
+        pieces = [
             [part if isinstance(part, MediaPiece) else texts[part] for part in prompt] for prompt in shown
         ]
+        return [self._started(prompt) for prompt in pieces] if self.start_ids else pieces
+
+    def _started(self, pieces: list[Piece]) -> list[Piece]:
+        """The pieces, with the token that begins a text before them, or before each text."""
+        if not pieces:
+            return pieces
+        start = TextPiece(self.start_ids, len(self.start_ids))
+        started: list[Piece] = [start]
+        for piece in pieces:
+            started.append(piece)
+            if self.profile.bos == "texts" and isinstance(piece, MediaPiece):
+                started.append(start)
+        return started
 
     def _known(
         self,
@@ -174,7 +207,14 @@ class Planner:
         return {id(piece.part): pieces[piece.key] for piece in media}
 
     def _shown(self, pieces: list[Piece], *, truncate: bool) -> list[Piece]:
-        """The pieces within the context; whether a video file fits is known only when it is decoded."""
+        """The pieces within the context; whether a video file fits is known only when it is decoded.
+
+        Whether media in tiles fit is known later still, and here their texts alone are looked at.
+        """
+        if self.tiling is not None and any(isinstance(piece, MediaPiece) for piece in pieces):
+            if texts := [piece for piece in pieces if isinstance(piece, TextPiece)]:
+                within_context(texts, self.max_tokens, truncate=truncate)
+            return pieces
         try:
             return within_context(pieces, self.max_tokens, truncate=truncate)
         except ContextLengthError:
@@ -244,24 +284,31 @@ class Planner:
         return ids
 
     def _measured(self, piece: MediaPiece) -> MediaPiece | VLM2VecError:
-        rules = self.profile.pixels
+        rules, tiling = self.profile.pixels, self.tiling
         try:
             time, (height, width), times = self._shape(piece.part)
         except VLM2VecError as error:
             return error.without_frames()
+        if tiling is not None:
+            is_block = isinstance(piece.part, Clip) and self.profile.clip == "block"
+            tiles = 1 if is_block else tiling.count(height, width, rules, piece.part.max_pixels)
+            return piece.measured((time, tiles * tiling.patches, tiling.patches), times, rules.merge_size)
         return piece.measured(
             (time, height // rules.patch_size, width // rules.patch_size), times, rules.merge_size
         )
 
     def _shape(self, media: Media) -> tuple[int, tuple[int, int], tuple[float, ...]]:
-        """Time steps, height and width in pixels, and the seconds of its frames."""
-        rules, limits = self.profile.pixels, self.limits
+        """Time steps, height and width in pixels, and the seconds of its frames.
+
+        A size is that for the vision tower, or where pictures are cut into tiles that of what is cut.
+        """
+        rules, limits, tiling = self.profile.pixels, self.limits, self.tiling
         if isinstance(media, Document):
             assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
             size = page_size_in_pixels(
                 media.content,
                 media.pages[0],
-                rules,
+                self.page_rules,
                 max_pixels=media.max_pixels,
                 password=media.password,
                 limits=limits,
@@ -269,6 +316,8 @@ class Planner:
             return 1, size, ()
         if isinstance(media, Image):
             size = image_size(media.content, limits=limits)
+            if tiling is not None:
+                return 1, tiling.size(*size, rules, media.max_pixels), ()
             return 1, target_size(*size, rules, max_pixels=media.max_pixels), ()
         timed = needs_times(self.profile)
         shape = clip_shape(
@@ -278,6 +327,9 @@ class Planner:
             frame_rate=media.frame_rate,
             timed=timed,
         )
+        if tiling is not None:
+            size = tiling.size(shape.height, shape.width, rules, media.max_pixels)
+            return shape.frames, size, shape.times if timed else ()
         size = frame_size(
             shape.height,
             shape.width,

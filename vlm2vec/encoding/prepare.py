@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +16,7 @@ from vlm2vec.encoding.clips import is_sized_as_file, needs_times, sampling_of, t
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.plan import Failed, Planned, Planner
 from vlm2vec.encoding.positions import Span, token_positions
-from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, Media, unfolds
+from vlm2vec.encoding.prompt import Media, unfolds
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import fetched, release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
@@ -23,6 +26,7 @@ from vlm2vec.media.image import load_picture
 from vlm2vec.media.patches import patchify
 from vlm2vec.media.resize import FrameFit, fit
 from vlm2vec.media.source import Source
+from vlm2vec.media.tiles import Cut, Tiling
 from vlm2vec.media.video import read_frames
 
 __all__ = ["Prepared", "Preparer", "Visual"]
@@ -34,13 +38,14 @@ class Visual:
 
     Attributes:
         patches: uint8, `(t * h * w, 3 * patch_size**2)` of a still, whose temporal slices are equal, and
-            `(t * h * w, 3 * temporal_patch_size * patch_size**2)` of a clip.
+            `(t * h * w, 3 * temporal_patch_size * patch_size**2)` of a clip; or tiles `(n, 3, side, side)`.
         grid: Patches in time, height and width.
         is_clip: Whether it stands at a `<|video_pad|>`. A clip that is shown as pictures does not: it is as
             many stills of one size, one after the other.
         digest: Equal for equal patches at equal places, wherever they came from.
         times: Seconds of each frame of a clip; empty where there is no clock, or nobody asks for it.
         ticks: How far apart two time steps are in its positions, where they tell time.
+        cuts: The pictures that tiles were cut from, in order; none of a clip or of patches.
     """
 
     patches: npt.NDArray[np.uint8]
@@ -49,6 +54,7 @@ class Visual:
     digest: bytes
     times: tuple[float, ...] = ()
     ticks: int = 0
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def grids(self) -> list[tuple[int, int, int]]:
@@ -67,6 +73,9 @@ class Prepared:
         visuals: In order of appearance.
         is_media: `(tokens,)`, whether a token stands for a part of a visual.
         item: What it was made from.
+        sized: Where the number of tokens of media is known from their features alone: gives the input with
+            it, for the tokens of each picture of each visual, by digest; till then they are as many as
+            patches.
     """
 
     token_ids: npt.NDArray[np.int64]
@@ -74,11 +83,12 @@ class Prepared:
     visuals: tuple[Visual, ...]
     is_media: npt.NDArray[np.bool_]
     item: Input
+    sized: Callable[[Mapping[bytes, Sequence[int]]], Prepared] | None = None
 
     @property
     def cost(self) -> int:
         """Tokens and patches."""
-        return len(self.token_ids) + sum(len(visual.patches) for visual in self.visuals)
+        return len(self.token_ids) + sum(prod(visual.grid) for visual in self.visuals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +131,8 @@ class Preparer:
     def decode(self, media: Media) -> Visual | VLM2VecError:
         """The patches of a medium, or what is wrong with it."""
         profile = self.planner.profile
+        if self.planner.tiling is not None:
+            return self._decode_tiles(media, self.planner.tiling)
         is_clip = isinstance(media, Clip) and profile.clip != "images"
         # Of the two temporal slices of a still, which are equal, one.
         rules = profile.pixels if is_clip else replace(profile.pixels, temporal_patch_size=1)
@@ -149,24 +161,58 @@ class Preparer:
             return error.at(planned.item.index, planned.item.describe())
 
     def _laid_out(self, planned: Planned, visuals: Mapping[Hashable, Visual | VLM2VecError]) -> Prepared:
-        profile, seen = self.planner.profile, dict[Hashable, Visual]()
+        seen = dict[Hashable, Visual]()
         for key in planned.media:
             visual = visuals[key]
             if isinstance(visual, VLM2VecError):
                 raise visual.copy() from visual.__cause__
             seen[key] = visual
-        merge = profile.pixels.merge_size
         pieces = self._pieces(planned, seen)
+        if self.planner.tiling is not None and seen:
+            prepared = self._joined(planned, pieces, seen)
+            return replace(prepared, sized=partial(self._sized, planned, pieces, seen))
         pieces = within_context(pieces, self.planner.max_tokens, truncate=planned.truncate)
-        pads = {False: self._id(IMAGE_TOKEN), True: self._id(VIDEO_TOKEN)}
+        return self._joined(planned, pieces, seen)
+
+    def _sized(
+        self,
+        planned: Planned,
+        pieces: Sequence[Piece],
+        seen: Mapping[Hashable, Visual],
+        counts: Mapping[bytes, Sequence[int]],
+    ) -> Prepared:
+        """An input, when it is known how many tokens each picture of its media has."""
+
+        def sized(piece: Piece) -> Piece:
+            if isinstance(piece, TextPiece):
+                return piece
+            of_pictures = counts[seen[piece.key].digest]
+            return replace(piece, tokens=sum(of_pictures) if piece.step is None else of_pictures[piece.step])
+
+        try:
+            pieces = within_context(
+                [sized(piece) for piece in pieces], self.planner.max_tokens, truncate=planned.truncate
+            )
+        except VLM2VecError as error:
+            raise error.at(planned.item.index, planned.item.describe()) from None
+        return self._joined(planned, pieces, seen)
+
+    def _joined(self, planned: Planned, pieces: Sequence[Piece], seen: Mapping[Hashable, Visual]) -> Prepared:
+        """The tokens of the pieces and their positions."""
+        profile, layout = self.planner.profile, self.planner.layout
+        merge = profile.pixels.merge_size
+        pads = {False: self._id(layout.image_token), True: self._id(layout.video_token)}
         ids = [
             piece.ids
             if isinstance(piece, TextPiece)
             else np.full(piece.tokens, pads[seen[piece.key].is_clip])
             for piece in pieces
         ]
+        has_grid = self.planner.tiling is None
         spans: list[Span] = [
-            piece.tokens if isinstance(piece, TextPiece) else (*piece.span(merge), seen[piece.key].ticks)
+            (*piece.span(merge), seen[piece.key].ticks)
+            if isinstance(piece, MediaPiece) and has_grid
+            else piece.tokens
             for piece in pieces
         ]
         return Prepared(
@@ -196,9 +242,36 @@ class Preparer:
         prompt = [came(part) if isinstance(part, MediaPiece) else part for part in planned.prompt]
         return self.planner.pieces([prompt], truncate=planned.truncate)[0]
 
-    def _id(self, token: str) -> int:
+    def _id(self, token: str | None) -> int:
+        if token is None:
+            return -1
         found: int = self.planner.tokenizer.convert_tokens_to_ids(token)
         return found
+
+    def _decode_tiles(self, media: Media, tiling: Tiling) -> Visual | VLM2VecError:
+        """The tiles of a medium, or what is wrong with it."""
+        rules, limits = self.planner.profile.pixels, self.planner.limits
+        is_clip = isinstance(media, Clip) and self.planner.profile.clip == "block"
+        times: tuple[float, ...] = ()
+        try:
+            if isinstance(media, Clip):
+                frames = self._sampled(media)
+                pictures: Sequence[Any] = frames.frames
+                times = tuple(frames.times) if needs_times(self.planner.profile) else ()
+            elif isinstance(media, Image):
+                pictures = [load_picture(media.content, alpha=rules.alpha, limits=limits)]
+            else:
+                pictures = [self._page(media)]
+            cut = [] if is_clip else [tiling.cut(picture, rules, media.max_pixels) for picture in pictures]
+        except VLM2VecError as error:
+            return error.without_frames()
+        tiles = tiling.frames(pictures) if is_clip else np.concatenate([part for part, _ in cut])
+        cuts = tuple(size for _, size in cut)
+        per_picture = tiling.read(cuts[0]) if cuts else 1
+        hashed = hashlib.blake2b(repr((cuts, is_clip)).encode(), digest_size=16)
+        hashed.update(tiles.data)
+        grid = (len(pictures), per_picture * tiling.patches, tiling.patches)
+        return Visual(tiles, grid, is_clip, hashed.digest(), times, cuts=cuts)
 
     def _picture(self, media: Image | Document) -> npt.NDArray[np.uint8]:
         """The pixels of a picture or page, `(1, H, W, 3)`."""
@@ -206,28 +279,37 @@ class Preparer:
         if isinstance(media, Image):
             picture = load_picture(media.content, alpha=rules.alpha, limits=limits)
             return fit(picture, rules, max_pixels=media.max_pixels)[None]
+        return self._page(media)[None]
+
+    def _page(self, media: Document) -> npt.NDArray[np.uint8]:
+        """The pixels of a page, `(H, W, 3)`."""
         assert isinstance(media.pages, tuple)  # noqa: S101  # expand_documents makes it one
-        page = render_page(
+        return render_page(
             media.content,
             media.pages[0],
-            rules,
+            self.planner.page_rules,
             max_pixels=media.max_pixels,
             password=media.password,
-            limits=limits,
+            limits=self.planner.limits,
         )
-        return page[None]
 
     def _frames(self, clip: Clip) -> tuple[npt.NDArray[np.uint8], tuple[float, ...]]:
         """The pixels of a clip, `(frames, H, W, 3)`, and where they are asked for its seconds."""
+        profile = self.planner.profile
+        of_file = is_sized_as_file(clip, profile)
+        fitted = FrameFit(profile.pixels, of_file=of_file, max_pixels=clip.max_pixels)
+        frames = self._sampled(clip, fit=fitted)
+        return np.stack(frames.frames), tuple(frames.times) if needs_times(profile) else ()
+
+    def _sampled(self, clip: Clip, **fit: FrameFit) -> Frames:
+        """The frames of a clip that are shown, as they are, or with `fit` resized as they come."""
         profile, limits = self.planner.profile, self.planner.limits
         read: Callable[..., Frames] = read_frames if isinstance(clip.content, Source) else sample_frames
-        of_file = is_sized_as_file(clip, profile)
-        frames = read(
+        return read(
             clip.content,
             sampling_of(clip, profile),
             alpha=profile.pixels.alpha,
             limits=limits,
             frame_rate=clip.frame_rate,
-            fit=FrameFit(profile.pixels, of_file=of_file, max_pixels=clip.max_pixels),
+            **fit,
         )
-        return np.stack(frames.frames), tuple(frames.times) if needs_times(profile) else ()

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
+from vlm2vec.backbones.layout import Layout
+from vlm2vec.backbones.registry import LAYOUTS
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Role, Text
 from vlm2vec.profiles import Profile
@@ -81,13 +83,19 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     """
     if item.prompt is not None:
         media = [part for part in item.parts if not isinstance(part, Text)]
-        return [Control(item.prompt)] if item.bare_tokens and not media else _raw(item.prompt, media, profile)
+        layout = LAYOUTS.get(profile.network)
+        if item.bare_tokens and not media:
+            own = layout.image_token if layout is not None else None
+            return [Control(item.prompt.replace(IMAGE_TOKEN, own or IMAGE_TOKEN))]
+        return _raw(item.prompt if layout is None else _in_our_tokens(item.prompt, layout), media, profile)
     parts = [part for part in item.parts if part != Text("")]
     if profile.part_order == "video_image_text":
         parts.sort(key=_turn)
     pieces: list[Segment] = [Plain(part.text) if isinstance(part, Text) else part for part in parts]
     has_media = not all(isinstance(piece, Plain) for piece in pieces)
-    segments = _controls(_word(profile.prefix, None if has_media else profile.text_prefix))
+    begins_with_image = bool(pieces) and not isinstance(pieces[0], Plain | Clip)
+    own = profile.image_prefix if begins_with_image else None if has_media else profile.text_prefix
+    segments = _controls(_word(profile.prefix, own))
     instruction, instructed = _instruction(item.instruction or "", profile.instruction_rule), None
     if profile.instruction_slot == "first":
         if instruction := instruction or profile.default_instruction:
@@ -109,9 +117,28 @@ def lay_out(item: Input, profile: Profile) -> list[Segment]:
     suffix = profile.suffix if has_media else _suffix_of_text(item.role, profile)
     # Words before its first control token stand in one text with the caller's, which is cut before them.
     words = re.split(CONTROL, suffix, maxsplit=1)[0]
-    closing = profile.closing.format(_kinds(pieces)) + words
+    closing = profile.closing.format(_kinds(pieces, profile.text_beside_media)) + words
     segments.append(Plain(closing, uncut_end=len(closing)))
     return _joined([*segments, *_controls(suffix[len(words) :])])
+
+
+def _in_our_tokens(prompt: str, layout: Layout) -> str:
+    """A raw prompt in which the network's own placeholders are ours: either may be written.
+
+    Raises:
+        InputError: Its pictures are numbered otherwise than in order.
+    """
+    if layout.numbered_image is not None:
+        numbers = [int(number) for number in re.findall(layout.numbered_image, prompt)]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise InputError(
+                f"the prompt numbers its pictures {', '.join(map(str, numbers))}",
+                fix="Number them 1, 2, ... in the order in which they stand there.",
+            )
+        prompt = re.sub(layout.numbered_image, IMAGE_TOKEN, prompt)
+    for own, ours in ((layout.image_token, IMAGE_TOKEN), (layout.video_token, VIDEO_TOKEN)):
+        prompt = prompt if own is None else prompt.replace(own, ours)
+    return prompt
 
 
 def _turn(part: Part) -> int:
@@ -151,13 +178,16 @@ def _controls(text: str) -> list[Segment]:
     ]
 
 
-def _kinds(pieces: Iterable[Segment]) -> str:
+def _kinds(pieces: Iterable[Segment], text_beside_media: str) -> str:
     """What the parts of an input are, in words: "image and sentence"."""
     found = {
         "sentence" if isinstance(piece, Plain) else "video" if isinstance(piece, Clip) else "image"
         for piece in pieces
     }
-    return " and ".join(kind for kind in ("image", "video", "sentence") if kind in found) or "sentence"
+    kinds: list[str] = [kind for kind in ("image", "video") if kind in found]
+    if "sentence" in found or not kinds:
+        kinds.append(text_beside_media if kinds else "sentence")
+    return " and ".join(kinds)
 
 
 def _raw(prompt: str, media: list[Media], profile: Profile) -> list[Segment]:

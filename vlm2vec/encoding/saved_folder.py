@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from vlm2vec.backbones.layout import Layout
+from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.stock.layout import StockLayout
+from vlm2vec.media.tiles import Tiling
 from vlm2vec.profiles import Profile
 
 __all__ = ["card_note", "write_processor_files"]
 
 
-def write_processor_files(folder: Path, profile: Profile, layout: Layout) -> None:
-    """Write the stock processor's settings for this profile: pixel budget, means, class names."""
+def write_processor_files(
+    folder: Path, profile: Profile, layout: Layout, *, tiling: Tiling | None = None
+) -> None:
+    """Write the stock processor's settings for this profile: pixel budget, means, class names.
+
+    Args:
+        folder: Of the model.
+        profile: Of the model.
+        layout: Of its network.
+        tiling: How its pictures are cut into tiles, if they are.
+    """
+    files = _patch_files(profile, layout) if tiling is None else _tile_files(layout, tiling)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _tile_files(layout: Layout, tiling: Tiling) -> dict[str, dict[str, Any]]:
+    """What stock processors of pictures in tiles read, by file."""
+    assert isinstance(layout, StockLayout)  # noqa: S101  # no other has tiles
+    files = {name: {**said, "processor_class": layout.processor} for name, said in layout.processor_files}
+    pixels = {"image_mean": list(layout.mean), "image_std": list(layout.std), "do_convert_rgb": True}
+    grids = {"image_grid_pinpoints": [list(grid) for grid in tiling.grids]} if tiling.grids else {}
+    files["preprocessor_config.json"] |= pixels | grids | {"image_processor_type": layout.image_processor}
+    return files
+
+
+def _patch_files(profile: Profile, layout: Layout) -> dict[str, dict[str, Any]]:
+    """What stock processors of pictures in patches read, by file."""
     rules, frames = profile.pixels, profile.pixels.frames
     budget = {"shortest_edge": rules.min_pixels, "longest_edge": rules.max_pixels}
     of_clips = budget
@@ -29,7 +59,7 @@ def write_processor_files(folder: Path, profile: Profile, layout: Layout) -> Non
         "merge_size": rules.merge_size,
         "temporal_patch_size": rules.temporal_patch_size,
     }
-    files = {
+    return {
         "preprocessor_config.json": {
             **settings,
             "size": budget,
@@ -43,8 +73,6 @@ def write_processor_files(folder: Path, profile: Profile, layout: Layout) -> Non
             "processor_class": layout.processor,
         },
     }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def card_note(profile: Profile) -> str:
@@ -69,7 +97,16 @@ def card_note(profile: Profile) -> str:
 def _differences(profile: Profile) -> list[str]:
     """What plain sentence-transformers cannot express, in sentences."""
     found = []
-    if profile.positions == "1d":
+    layout = LAYOUTS.get(profile.network)
+    stock = layout if isinstance(layout, StockLayout) else None
+    if stock is not None and not stock.model_class.startswith("transformers."):
+        found.append("Plain `SentenceTransformer` cannot open it: transformers has no such network.")
+    elif stock is not None and profile.pixels.fixed_size is not None:
+        found.append(
+            "Its images are squeezed to one size first, which plain `SentenceTransformer` does not do: "
+            "vectors of texts are the same there, vectors of images, videos and pages are not."
+        )
+    elif profile.positions == "1d" and stock is None:
         found.append(
             "Its media tokens have 1-D positions, which plain `SentenceTransformer` cannot express: vectors "
             "of texts are the same there, vectors of images, videos and pages are not."

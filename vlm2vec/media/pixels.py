@@ -28,6 +28,8 @@ class FrameRules:
         total_pixels_of_files: The same of a video file or an animation.
         rounded_to: Frames given as pictures are first resized, with Pillow, to multiples of this many pixels,
             4 to 16,384 squares of that side. Not applied to frames of a file.
+        rounded_within_budget: Whether `min_pixels` and `max_pixels` bound that first size too, in place of so
+            many squares: where a family passes both on to qwen_vl_utils, which takes them for either.
         resizer: "pillow" is Pillow's bicubic filter; "float32" is torch's in float32 with antialias, clamped
             and rounded, as qwen_vl_utils resizes clips.
     """
@@ -38,6 +40,7 @@ class FrameRules:
     total_pixels_of_files: int | None = None
     rounded_to: int | None = None
     resizer: Literal["pillow", "float32"] = "pillow"
+    rounded_within_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class PixelRules:
             qwen_vl_utils ("utils"), which gives each side a token before it looks at the area.
         resizer: "pillow" is Pillow's bicubic filter, "torch" torch's bicubic kernel for uint8 with antialias,
             as in the fast image processors of transformers.
+        crops: Most tiles of a picture, the small one of the whole not counted, for networks with tiles of
+            the rule "hd" (`vlm2vec.media.tiles`).
         frames: What differs for the frames of clips; with `None` they are sized and resized as pictures, but
             for the rules that spare them.
     """
@@ -83,6 +88,7 @@ class PixelRules:
     sizing: Literal["processor", "utils"] = "processor"
     resizer: Literal["pillow", "torch"] = "pillow"
     frames: FrameRules | None = None
+    crops: int = 4
 
     @property
     def factor(self) -> int:

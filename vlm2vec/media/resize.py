@@ -193,8 +193,14 @@ class FrameFit:
         return frame_size(*self._first, self._rules, count=self._count or count, **self._settings)
 
 
-def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarray:
-    """Resizes with Pillow's bicubic filter, on uint8, to the same pixels under any version of Pillow.
+def resize(
+    image: np.ndarray | Image.Image,
+    height: int,
+    width: int,
+    *,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> np.ndarray:
+    """Resizes with a filter of Pillow's, on uint8, to the same pixels under any version of Pillow.
 
     Rows and columns are two passes with rounding between, so their order shows in the last level. Pillow
     12 always squeezes the width first, Pillow 13 the height where that takes away more; so here, always.
@@ -203,6 +209,7 @@ def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarr
         image: Picture of shape (H, W, 3), uint8, or a PIL image in RGB.
         height: New height, in pixels.
         width: New width, in pixels.
+        resample: The filter.
 
     Returns:
         Picture of shape (height, width, 3), uint8; an array of that size is given back as it is.
@@ -215,7 +222,7 @@ def resize(image: np.ndarray | Image.Image, height: int, width: int) -> np.ndarr
     between = (columns, height) if height_first else (width, rows)
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     for size in (between, (width, height)):
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
+        picture = picture.resize(size, resample)
     return np.asarray(picture)
 
 
@@ -299,6 +306,8 @@ def _squeezed_frame_size(
         return _rounded_size(height, width, side)
     _check_ratio(height, width)
     least, most = (squares * side**2 for squares in _ROUNDED_SQUARES)
+    if rules.frames.rounded_within_budget:
+        least, most = rules.frames.min_pixels, rules.frames.max_pixels
     if max_pixels is not None:
         # fetch_video hands it on to the first resizing too, and knows none below the least area.
         most = min(most, max(max_pixels, rules.frames.min_pixels))

@@ -8,7 +8,8 @@ Example:
     '1d'
     >>> [known.model.repository for known in profiles.models() if known.checked == "original"]
     ['VLM2Vec/VLM2Vec-V2.0', 'Qwen/Qwen3-VL-Embedding-2B', 'Qwen/Qwen3-VL-Embedding-8B',
-     'nomic-ai/nomic-embed-multimodal-3b', 'nomic-ai/nomic-embed-multimodal-7b']
+     'nomic-ai/nomic-embed-multimodal-3b', 'nomic-ai/nomic-embed-multimodal-7b',
+     'TIGER-Lab/VLM2Vec-LLaVa-Next', 'TIGER-Lab/VLM2Vec-Full', 'TIGER-Lab/VLM2Vec-LoRA']
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from vlm2vec.arguments import close_match, did_you_mean
 from vlm2vec.errors import CheckpointError, ProfileError
 from vlm2vec.profiles import (
+    e5_v,
     embedded,
     gme_qwen2vl,
     lamra_ret,
@@ -27,10 +29,14 @@ from vlm2vec.profiles import (
     qwen3_vl_embedding,
     rzenembed,
     ume_r1,
+    unime_v2_llava_onevision,
     unime_v2_qwen2vl,
+    vlm2vec_v1_llava_next,
+    vlm2vec_v1_phi3v,
     vlm2vec_v1_qwen2vl,
     vlm2vec_v2,
     vlm2vec_v2_qwen2_5_vl,
+    wemm,
 )
 from vlm2vec.profiles.profile import PROFILE_FILE, Profile
 from vlm2vec.profiles.published import Checked, KnownModel, PublishedModel
@@ -65,6 +71,11 @@ _FAMILIES = (
     lamra_ret_qwen2_5_vl,
     nomic_multimodal,
     vlm2vec_v2_qwen2_5_vl,
+    vlm2vec_v1_llava_next,
+    vlm2vec_v1_phi3v,
+    e5_v,
+    unime_v2_llava_onevision,
+    wemm,
     embedded,
 )
 

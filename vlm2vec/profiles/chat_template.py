@@ -10,7 +10,13 @@ from vlm2vec.profiles.profile import Profile
 __all__ = ["chat_template"]
 
 
-def chat_template(profile: Profile) -> str:
+def chat_template(
+    profile: Profile,
+    *,
+    image_token: str = "<|image_pad|>",  # noqa: S107
+    video_token: str = "<|video_pad|>",  # noqa: S107
+    bos_token: str = "",
+) -> str:
     """A Jinja template that renders messages to this profile's prompt.
 
     The system message is the instruction; the parts of the other messages follow in order. Saved beside the
@@ -19,14 +25,26 @@ def chat_template(profile: Profile) -> str:
     A clip is one block of `<|video_pad|>`. For a profile with `clip="seconds"` the stock processor makes its
     blocks of that; with "images" a template cannot, since it does not know the frames: other software has to
     be given them as pictures. Nor does a template know queries: `query_suffix` is not in it.
+
+    Args:
+        profile: The profile.
+        image_token: What stands for a picture in the vocabulary of the network.
+        video_token: The same for a clip.
+        bos_token: What begins every prompt, where the profile leaves that to the tokenizer.
     """
-    before, _, after = profile.closing.partition("{}")
     asks_for_media = profile.text_prefix is not None or profile.text_suffix is not None
+    begins_otherwise = profile.image_prefix is not None
     by_kind = profile.part_order == "video_image_text"
     return _TEMPLATE.format(
-        has_media=_HAS_MEDIA if asks_for_media else "",
+        has_media=(_HAS_MEDIA if asks_for_media else "") + (_FIRST if begins_otherwise else ""),
         full_stop=_full_stop() if profile.instruction_rule == "full_stop" else "",
-        prefix=_by_media(profile.prefix, profile.text_prefix),
+        bos_token=f"{{{{- {_quoted(bos_token)} -}}}}" if bos_token else "",
+        prefix=_by_media(profile.prefix, profile.text_prefix)
+        + (
+            f" if first.kind != 'image' else {_quoted(profile.image_prefix or '')}"
+            if begins_otherwise
+            else ""
+        ),
         instruction_first=str(profile.instruction_slot == "first").lower(),
         instruction_joiner=_quoted(profile.instruction_joiner),
         instruction_end=_quoted(profile.instruction_end),
@@ -35,10 +53,10 @@ def chat_template(profile: Profile) -> str:
         of_kind=" if part.type == kind" if by_kind else "",
         end_of_kinds=_END_OF_KINDS if by_kind else "",
         joiner=_quoted(profile.joiner),
-        image=_quoted(f"{profile.media_start}<|image_pad|>{profile.media_end}"),
-        video=_quoted(f"{profile.media_start}<|video_pad|>{profile.media_end}"),
+        image=_quoted(f"{profile.media_start}{image_token}{profile.media_end}"),
+        video=_quoted(f"{profile.media_start}{video_token}{profile.media_end}"),
         default_text=_default_text(profile) if profile.default_text else "",
-        closing=_CLOSING.format(before=_quoted(before), after=_quoted(after)) if profile.closing else "",
+        closing=_closing(profile) if profile.closing else "",
         suffix=_by_media(profile.suffix, profile.text_suffix),
     )
 
@@ -49,6 +67,12 @@ def _quoted(text: str) -> str:
 
 def _by_media(usual: str, of_text: str | None) -> str:
     return _quoted(usual) if of_text is None else f"{_quoted(usual)} if has.media else {_quoted(of_text)}"
+
+
+def _closing(profile: Profile) -> str:
+    before, _, after = profile.closing.partition("{}")
+    text = profile.text_beside_media
+    return _CLOSING.format(before=_quoted(before), after=_quoted(after), text=_quoted(text))
 
 
 def _default_text(profile: Profile) -> str:
@@ -67,6 +91,17 @@ _HAS_MEDIA = """\
 {%- for message in messages if message.role != 'system' and message.content is not string -%}
 {%- for part in message.content if part.type in ('image', 'video') -%}
 {%- set has.media = true -%}
+{%- endfor -%}
+{%- endfor -%}
+"""
+
+_FIRST = """\
+{%- set first = namespace(kind='') -%}
+{%- for message in messages if message.role != 'system' -%}
+{%- set content = message.content -%}
+{%- set parts = [{'type': 'text', 'text': content}] if content is string else content -%}
+{%- for part in parts -%}
+{%- set first.kind = first.kind or (part.type if part.type != 'text' or part.text else '') -%}
 {%- endfor -%}
 {%- endfor -%}
 """
@@ -94,7 +129,7 @@ _DEFAULT_TEXT = """\
 
 _CLOSING = """\
 {{%- set kinds = (['image'] if ns.image else []) + (['video'] if ns.video else []) -%}}
-{{%- set kinds = kinds + (['sentence'] if ns.text or not kinds else []) -%}}
+{{%- set kinds = kinds + ([{text} if kinds else 'sentence'] if ns.text or not kinds else []) -%}}
 {{{{- {before} + kinds | join(' and ') + {after} -}}}}"""
 
 _TEMPLATE = """\
@@ -110,7 +145,7 @@ _TEMPLATE = """\
 {{%- for message in messages if message.role == 'system' -%}}
 {{%- set ns.instruction = ns.instruction + text_of(message.content) -%}}
 {{%- endfor -%}}
-{full_stop}{has_media}{{{{- {prefix} -}}}}
+{full_stop}{has_media}{bos_token}{{{{- {prefix} -}}}}
 {{%- if {instruction_first} -%}}
 {{%- set instruction = ns.instruction or {default_instruction} -%}}
 {{{{- (instruction + {instruction_joiner} if instruction else '') + {instruction_end} -}}}}

@@ -28,8 +28,9 @@ CONTROL = r"<\|[^|]+\|>|<[A-Za-z0-9_]+>"
 _LATER = frozenset(
     (
         *("network", "clip", "part_order", "instruction_rule", "default_text"),
-        *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps"),
-        *("sizing", "resizer", "frames"),
+        *("text_prefix", "text_suffix", "query_suffix", "min_frames", "fps", "untimed_fps", "bos"),
+        *("text_beside_media", "template", "image_prefix", "rounded_within_budget"),
+        *("sizing", "resizer", "frames", "crops"),
     )
 )
 
@@ -65,10 +66,12 @@ class Profile:
         joiner: Written between two parts.
         prefix: Written at the start of every prompt.
         text_prefix: The same for inputs without media; `None` is `prefix`.
+        image_prefix: The same for inputs that begin with a picture or a page; `None` is `prefix`.
         media_start: Control tokens before a picture or clip.
         media_end: Control tokens after a picture or clip.
         closing: Text after the parts; `{}` in it stands for what they are: "image", "video", "sentence", and
             several of these with " and " between them.
+        text_beside_media: What `closing` calls a text beside media, in place of "sentence".
         suffix: Written at the end of every prompt; the last token is the one that is pooled.
         text_suffix: The same for inputs without media; `None` is `suffix`.
         query_suffix: The same for inputs without media that are queries; `None` is `text_suffix`.
@@ -76,6 +79,10 @@ class Profile:
         min_frames: Least frames taken from a file with `fps`.
         fps: Frames per second taken from a file, spread evenly over it; `None` takes `num_frames`.
         untimed_fps: Frames per second that a clip given as pictures counts as, where it does not say.
+        bos: Where the tokenizer's `bos_token` stands: nowhere ("none"), before every prompt, raw ones
+            included ("prompt"), or also behind each picture, where the next text begins ("texts").
+        template: Whose words `prefix`, `joiner`, `suffix`, `text_prefix` and `text_suffix` are: "profile", or
+            "checkpoint" for those of the chat template in its folder, which take their place on loading.
         query_instruction: Default instruction of `encode_query`.
         document_instruction: Default instruction of `encode_document`.
 
@@ -111,6 +118,10 @@ class Profile:
     min_frames: int = 1
     fps: float | None = None
     untimed_fps: float = 2.0
+    bos: Literal["none", "prompt", "texts"] = "none"
+    text_beside_media: str = "sentence"
+    template: Literal["profile", "checkpoint"] = "profile"
+    image_prefix: str | None = None
 
     def __post_init__(self) -> None:
         for part in (self, self.pixels, getattr(self.pixels, "frames", None)):
@@ -127,7 +138,8 @@ class Profile:
             ['<|vision_start|>', '<|vision_end|>', '<|im_end|>']
         """
         words = (
-            *(self.prefix, self.text_prefix, self.instruction_end, self.media_start, self.media_end),
+            *(self.prefix, self.text_prefix, self.image_prefix, self.instruction_end),
+            *(self.media_start, self.media_end),
             *(self.suffix, self.text_suffix, self.query_suffix),
         )
         return list(dict.fromkeys(token for word in words for token in re.findall(CONTROL, word or "")))
@@ -144,7 +156,10 @@ class Profile:
             (False, 'images')
         """
         said = asdict(self)
-        for part, values in ((self.pixels, said["pixels"]), (self, said)):
+        parts: list[tuple[Any, dict[str, Any]]] = [(self.pixels, said["pixels"]), (self, said)]
+        if self.pixels.frames is not None:
+            parts.insert(0, (self.pixels.frames, said["pixels"]["frames"]))
+        for part, values in parts:
             for field in fields(part):
                 if field.name in _LATER and getattr(part, field.name) == field.default:
                     del values[field.name]

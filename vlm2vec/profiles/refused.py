@@ -23,8 +23,14 @@ class Refusal:
     fix: str
 
 
-_OTHER_NETWORK = (
-    "this is a checkpoint on {}, and this version loads those on Qwen2-VL, Qwen2.5-VL and Qwen3-VL"
+_OTHER_NETWORK = "this is a checkpoint on {}, and this version has no such network"
+_NAME_A_PROFILE = (
+    "Load a folder of it with a Profile of your own that has its prompt (docs/add_a_family.md), or use one "
+    "of the repositories that vlm2vec.profiles.models() lists."
+)
+_FIRST_LLAVA = (
+    "{} is on LLaVA-OneVision in the layout of the first LLaVA (`model.mm_projector`), whose weights are not "
+    "renamed here, and {}"
 )
 _USE_ANOTHER = "Use one of the repositories that vlm2vec.profiles.models() lists."
 _LATE = (
@@ -35,23 +41,35 @@ _MANY_VECTORS = "this model gives a vector for each token, and this package one 
 _NO_WEIGHTS = "no weights of this model were published"
 
 REFUSALS = (
-    Refusal(("TIGER-Lab/VLM2Vec-LLaVa-Next",), _OTHER_NETWORK.format("LLaVA-NeXT"), _USE_ANOTHER),
     Refusal(
-        ("TIGER-Lab/VLM2Vec-Full", "TIGER-Lab/VLM2Vec-LoRA", "DeepGlint-AI/UniME-Phi3.5-V-4.2B"),
-        _OTHER_NETWORK.format("Phi-3.5-V"),
+        ("DeepGlint-AI/UniME-LLaVA-1.6-7B", "DeepGlint-AI/UniME-Phi3.5-V-4.2B"),
+        "its published scores were made with another prompt than the one of its card, and neither is a "
+        "profile here",
+        _NAME_A_PROFILE,
+    ),
+    Refusal(
+        ("BGE-VL", "BAAI/BGE-VL-MLLM-*", "BAAI/BGE-VL-v1.5-*"),
+        "BGE-VL is LLaVA-NeXT with code of its own, whose prompts (`<instruct>`, `<query>`) and pictures of "
+        "512 x 512 pixels are no profile here",
+        _NAME_A_PROFILE,
+    ),
+    Refusal(
+        ("CAFe", "interestFM-UIR-CAFe-7B", "*/*CAFe-7B"),
+        _FIRST_LLAVA.format("CAFe", "no public weights of it are known"),
         _USE_ANOTHER,
     ),
     Refusal(
-        ("DeepGlint-AI/UniME-LLaVA-1.6-7B", "BAAI/BGE-VL-MLLM-*", "BAAI/BGE-VL-v1.5-*", "royokong/e5-v"),
-        _OTHER_NETWORK.format("LLaVA-NeXT"),
-        _USE_ANOTHER,
+        ("LLaVE", "zhibinlan/LLaVE-*"),
+        _FIRST_LLAVA.format("LLaVE", "its prompt is no profile"),
+        "Convert it with transformers' script for LLaVA-OneVision, and load that with a Profile that has its "
+        "prompt. " + _USE_ANOTHER,
     ),
     Refusal(
-        ("TianchengGu/UniME-V2-LLaVA-OneVision-8B",), _OTHER_NETWORK.format("LLaVA-OneVision"), _USE_ANOTHER
+        ("mmE5", "intfloat/mmE5-mllama-11b-instruct"),
+        "mmE5 is on Llama-3.2-Vision, which looks at pictures by cross-attention: it has no image features "
+        "that stand among the tokens, and a forward for that is missing here",
+        "Load it with sentence-transformers, for which its repository has files. " + _USE_ANOTHER,
     ),
-    Refusal(("zhibinlan/LLaVE-*",), _OTHER_NETWORK.format("LLaVA"), _USE_ANOTHER),
-    Refusal(("intfloat/mmE5-mllama-11b-instruct",), _OTHER_NETWORK.format("Llama-3.2-Vision"), _USE_ANOTHER),
-    Refusal(("tencent/WeMM-Embedding-*",), _OTHER_NETWORK.format("Qwen3.5"), _USE_ANOTHER),
     Refusal(("vidore/colpali*",), _OTHER_NETWORK.format("PaliGemma"), _LATE),
     Refusal(("vidore/colqwen*", "nomic-ai/colnomic-*"), _MANY_VECTORS, _LATE),
     Refusal(

@@ -18,6 +18,9 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 from transformers import PreTrainedModel
 
 from vlm2vec.atomic_write import full_disk_named
+from vlm2vec.backbones.layout import Layout
+from vlm2vec.backbones.registry import LAYOUTS, layout_of, vision_weights
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
@@ -71,7 +74,7 @@ def fit(
     start = time.perf_counter()
     if settings.pop("smart_batches", None) is not None:
         refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
-    mixture = Mixture.of(train)
+    layout, mixture = _check_learns(model), Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
     if resume and output_dir is None:
         raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
@@ -90,7 +93,7 @@ def fit(
     trained_before = has_adapter(model[0].model)
     if trained_before:
         check_adapter(model, chosen.lora)
-    lora = None if trained_before else chosen.adapter(parameters)
+    lora = None if trained_before else chosen.adapter(parameters, layout.lora_targets)
     adapter = trained_before or lora is not None
     if adapter and output_dir is not None and not model[0].model.name_or_path:
         raise InputError(
@@ -166,6 +169,20 @@ def fit(
     )
 
 
+def _check_learns(model: EmbeddingModel) -> Layout:
+    """The layout of a model's network, unless it is one whose training was never tried."""
+    layout = layout_of(model[0].model)
+    if isinstance(layout, StockLayout) and not layout.learns:
+        *others, last = (
+            one.label for one in LAYOUTS.values() if not isinstance(one, StockLayout) or one.learns
+        )
+        raise InputError(
+            f"fit does not train models on {layout.label}",
+            fix=f"Train one on {', '.join(others)} or {last}.",
+        )
+    return layout
+
+
 def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
     """Make the batch after a checkpoint the next one, and return the checkpoint's step."""
     run = RunState.load(checkpoint)
@@ -202,9 +219,7 @@ def _learning(model: EmbeddingModel, lora: LoRA | None, chosen: FitSettings) -> 
     if lora is not None:
         torch.manual_seed(chosen.seed)  # on all ranks alike
         add_adapter(network, lora)
-    frozen = [
-        weight for weight in network.visual.parameters() if weight.requires_grad and chosen.freeze_vision
-    ]
+    frozen = [weight for weight in vision_weights(network) if weight.requires_grad and chosen.freeze_vision]
     for weight in frozen:
         weight.requires_grad_(False)
     try:

@@ -210,11 +210,11 @@ class FitSettings:
         """Steps up to the highest learning rate, of so many."""
         return int(self.warmup_steps * steps if self.warmup_steps < 1 else self.warmup_steps)
 
-    def adapter(self, parameters: int) -> LoRA | None:
-        """The adapter to add to a network of so many parameters."""
+    def adapter(self, parameters: int, targets: tuple[str, ...]) -> LoRA | None:
+        """The adapter to add to a network of so many parameters, by default to these layers."""
         wanted = parameters >= LARGE if self.lora is None else self.lora
         if isinstance(wanted, bool):
-            return LoRA() if wanted else None
+            return LoRA(target_modules=targets) if wanted else None
         return LoRA.of(wanted)
 
     def highest_learning_rate(self, parameters: int, *, adapter: bool) -> float:

@@ -198,6 +198,18 @@ def test_results_that_were_kept_of_older_families_still_count(name: str, digest:
         }
 
 
+def test_pictures_of_version_1_have_the_pixels_of_its_published_scores() -> None:
+    squeezed = encoder_with("vlm2vec-v1-llava-next")
+    assert squeezed.profile.pixels.fixed_size == (1344, 1344)
+    assert squeezed.profile.as_dict()["pixels"]["fixed_size"] == (1344, 1344)  # results are known by it
+    assert encoder_with("unime-v2-llava-onevision").profile.pixels.fixed_size == (1344, 1344)
+    assert squeezed.described()["pixels"] == "1,344 x 1,344 of a picture"
+    as_it_is = encoder_with("vlm2vec-v1-llava-next", prompts="profile")
+    assert as_it_is.profile.pixels.fixed_size is None
+    assert as_it_is.described()["pixels"] == "a picture as it is, in tiles"
+    assert encoder_with("vlm2vec-v1-phi3v").described()["pixels"] == "a picture as it is, in tiles, at most 4"
+
+
 @pytest.mark.parametrize("name", profiles.names())
 def test_a_report_says_how_each_family_is_run(name: str) -> None:
     encoder = encoder_with(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vlm2vec import profiles
-from vlm2vec.media.pixels import PixelRules
+from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.mmeb.encoders.families import FAMILIES, Family
 from vlm2vec.mmeb.encoders.original_prompts import OriginalPrompts
 from vlm2vec.profiles import Profile
@@ -38,7 +39,7 @@ def described(profile: Profile, family: Family, frames: str | int, *, published:
         "profile": profile.name,
         "prompts": _prompts(profile, family, published=published),
         "frames": _FRAMES.get(str(frames), f"at most {frames} of a clip, spread evenly"),
-        "pixels": _pixels(profile.pixels),
+        "pixels": _pixels(profile),
         "checked": _CHECKED[profiles.checked(profile.name)] if known else "not known: a profile of its own",
     }
     if published and family.gaps:
@@ -60,10 +61,14 @@ def _prompts(profile: Profile, family: Family, *, published: bool) -> str:
     return "of the profile"
 
 
-def _pixels(rules: PixelRules) -> str:
+def _pixels(profile: Profile) -> str:
+    rules, layout = profile.pixels, LAYOUTS.get(profile.network)
     if rules.fixed_size is not None:
         height, width = rules.fixed_size
         return f"{height:,} x {width:,} of a picture"
+    if isinstance(layout, StockLayout) and layout.tiles is not None:
+        most = f", at most {rules.crops}" if layout.tiles == "hd" else ""
+        return f"a picture as it is, in tiles{most}"
     said = f"{rules.min_pixels:,} to {rules.max_pixels:,} of a picture"
     if rules.frames is None:
         return said

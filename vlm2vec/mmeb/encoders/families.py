@@ -25,6 +25,7 @@ class Family:
         rewording: How the end of an instruction changes in tasks of videos and documents: the first of these
             ends that it has is replaced. Instructions of images are in the data, and stay.
         tasks: By task, `options` that differ.
+        fixed_size: Height and width that each picture is squeezed to, where its profile takes it as it is.
     """
 
     prompts: OriginalPrompts | ProfilePrompts = field(default_factory=ProfilePrompts)
@@ -32,6 +33,7 @@ class Family:
     gaps: tuple[str, ...] = ()
     rewording: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fixed_size: tuple[int, int] | None = None
 
     def changes(self, task: Task) -> dict[str, Any]:
         """What `Task.changed` takes to make it the task that these models were scored on; {} for nothing.
@@ -87,6 +89,19 @@ FAMILIES: dict[str, Family] = {
         OriginalPrompts(), source=_ORIGINAL, gaps=("frames of V-QA are not squeezed there",)
     ),
     "vlm2vec-v2-qwen2.5vl": Family(OriginalPrompts(), source=_ORIGINAL),
+    # run_eval.sh and the paper (arXiv 2410.05160): `--image_resolution high`. It has no clips.
+    "vlm2vec-v1-llava-next": Family(
+        OriginalPrompts(),
+        source="TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd",
+        gaps=("it was scored on images alone",),
+        fixed_size=(1344, 1344),
+    ),
+    # The README and run_eval.sh: 4 tiles, which is the profile's.
+    "vlm2vec-v1-phi3v": Family(
+        OriginalPrompts(),
+        source="TIGER-AI-Lab/VLM2Vec, branch v1, commit 28fdbdd",
+        gaps=("it was scored on images alone", "texts are cut off at 256 tokens there"),
+    ),
     # src/model/baseline_backbone/gme/gme_inference.py, `embed`: the instruction stands before the text and
     # not in the system message. Pixels: the processor that src/model/processor.py gives it, 121-134. The
     # middle frame, here and of LamRA: src/model/model.py, 78-86.
@@ -139,6 +154,8 @@ FAMILIES: dict[str, Family] = {
             "texts are cut off at 4,096 tokens there",
         ),
     ),
+    # Embedding/eval.py squeezes pictures; how it joins instruction and text was not read for this network.
+    "unime-v2-llava-onevision": Family(fixed_size=(1344, 1344)),
     # README of 360CVGroup/RzenEmbed: instructions end in ": " before a text. The code that made its scores is
     # not public.
     "rzenembed": Family(ProfilePrompts(instruction_end=" ")),

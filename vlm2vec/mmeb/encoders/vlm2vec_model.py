@@ -80,6 +80,8 @@ class VLM2VecEncoder:
         prompts, pixels = self._family.prompts, self.model.profile.pixels
         if isinstance(prompts, OriginalPrompts) and prompts.min_pixels and prompts.max_pixels:
             pixels = replace(pixels, min_pixels=prompts.min_pixels, max_pixels=prompts.max_pixels)
+        if self._family.fixed_size is not None:
+            pixels = replace(pixels, fixed_size=self._family.fixed_size)
         return replace(self.model.profile, pixels=pixels)
 
     def identity(self) -> Mapping[str, Any]:

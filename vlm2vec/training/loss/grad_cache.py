@@ -24,13 +24,16 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from vlm2vec.backbones.registry import layout_of, vision_weights
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.backbones.train_forward import draws
 from vlm2vec.blocks.device import to_device
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
-from vlm2vec.encoding.pack import Packed, pack
+from vlm2vec.encoding.pack import Packed
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared
+from vlm2vec.encoding.unpacked import Unpacked
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import fetched
 from vlm2vec.inputs.parts import Input
@@ -156,7 +159,9 @@ class GradCacheLoss(nn.Module):
                 if learns and left > kept:
                     twice.append(chunk)
                 left -= chunk.batch.cost
-            again = bool(twice) and _tower_learns(self.model)
+            # Without a packed batch, a chunk is decoded twice whatever learns.
+            is_stock = isinstance(layout_of(self.model[0].model), StockLayout)
+            again = bool(twice) and (is_stock or _tower_learns(self.model))
             decoded = _decoded(chunks, workers, self.model, again=again)
             for number, (chunk, ready) in enumerate(decoded, start=1):
                 with torch.set_grad_enabled(learns and number > len(twice)):
@@ -224,8 +229,12 @@ class _Chunk:
         self._random = _random_state(model.device)
         return _vectors(model, features)
 
-    def _remember(self, model: Any, packed: Packed, features: dict[str, Any], file: TensorFile) -> None:
+    def _remember(
+        self, model: Any, packed: Packed | Unpacked, features: dict[str, Any], file: TensorFile
+    ) -> None:
         """Keep what spares the second time the decoding, and a frozen tower its second run."""
+        if isinstance(packed, Unpacked):
+            return
         if packed.vision is not None:
             if _tower_learns(model):
                 return
@@ -306,12 +315,15 @@ def _decoded(
         yield chunk, ready
 
 
-def _packed(model: Any, ready: Sequence[Prepared]) -> Packed:
+def _packed(model: Any, ready: Sequence[Prepared]) -> Packed | Unpacked:
     """A batch, prefixes that inputs share once, unless each is to have masks of its own."""
     pooling = model[1] if len(model) > 1 else None
     last_only = isinstance(pooling, Pooling) and pooling.pooling_mode == "lasttoken"
     share = not draws(model[0].model)
-    return pack(ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share)
+    packed: Packed | Unpacked = model[0].pack(
+        ready, model[0].profile.pixels, pooled_only=last_only, share_prefixes=share
+    )
+    return packed
 
 
 def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
@@ -320,7 +332,7 @@ def _vectors(model: Any, features: dict[str, Any]) -> Tensor:
 
 def _tower_learns(model: Any) -> bool:
     """Whether patches have a graph, which is what takes memory, and are embedded twice."""
-    return any(weight.requires_grad for weight in model[0].model.visual.parameters())
+    return any(weight.requires_grad for weight in vision_weights(model[0].model))
 
 
 def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, positives: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Example:
     >>> from vlm2vec.training import recipes
     >>> recipes.names()
-    ['image-small', 'vlm2vec-v1', 'vlm2vec-v2-paper', 'vlm2vec-v2-released']
+    ['image-small', 'vlm2vec-v1', 'vlm2vec-v1-llava-next', 'vlm2vec-v1-phi3v', 'vlm2vec-v2-paper',
+     'vlm2vec-v2-released']
     >>> recipes.path("vlm2vec-v1").name
     'vlm2vec-v1.yaml'
 """

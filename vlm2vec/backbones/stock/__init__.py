@@ -1,0 +1,1 @@
+"""Networks that run transformers' own forward, a file each, and that forward."""

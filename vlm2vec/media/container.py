@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from vlm2vec.errors import LimitError, MediaError
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.mp4 import check_sample_counts
 from vlm2vec.media.sampling import SamplingRule
 from vlm2vec.media.source import Source
 
@@ -271,9 +272,13 @@ class ClipFile:
         self._has_decoded = False
         self._file = self._source.open()
         try:
+            check_sample_counts(self._file)
             self.container: Any = av.open(
                 _Nameless(self._file), options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER_BYTES
             )
+        except MediaError:
+            self._file.close()
+            raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._file.close()
             raise MediaError(

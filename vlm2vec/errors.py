@@ -20,6 +20,8 @@ __all__ = [
     "CheckpointError",
     "TrainingError",
     "ProfileError",
+    "VectorsMismatchError",
+    "IndexMismatchError",
     "VLM2VecWarning",
 ]
 
@@ -129,6 +131,14 @@ class TrainingError(VLM2VecError):
 
 class ProfileError(CheckpointError):
     """A checkpoint does not say which profile it follows, or names one that does not exist."""
+
+
+class VectorsMismatchError(VLM2VecError):
+    """Vectors that are kept are of another model or of other settings than those that should join them."""
+
+
+class IndexMismatchError(VectorsMismatchError):
+    """An index has vectors of another model or of other settings."""
 
 
 class VLM2VecWarning(UserWarning):

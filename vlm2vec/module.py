@@ -23,7 +23,13 @@ from vlm2vec.blocks.device import to_device
 from vlm2vec.blocks.linear import AUTO, Products
 from vlm2vec.checkpoints.adapter import has_adapter, remove_adapter_files, save_adapter
 from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
-from vlm2vec.checkpoints.load import load_network, load_tokenizer, name_embedded_base, resolve_folder
+from vlm2vec.checkpoints.load import (
+    folders_of,
+    load_network,
+    load_tokenizer,
+    name_embedded_base,
+    resolve_folder,
+)
 from vlm2vec.compat import dtype_of, init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pad
 from vlm2vec.encoding.plan import Planner
@@ -49,6 +55,9 @@ class InputModule(Transformer):  # type: ignore[misc]
         profile: Prompt layout, positions and pixel rules.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be a URL.
+
+    Attributes:
+        folders: What it was loaded from: of an adapter, its base behind it; nothing where it was not loaded.
     """
 
     def __init__(
@@ -73,6 +82,14 @@ class InputModule(Transformer):  # type: ignore[misc]
             raise TypeError(f"limits is a vlm2vec.Limits, not {type(limits).__name__}.")
         self.limits = limits or Limits()
         self.allow_urls = allow_urls
+        self.folders: tuple[Path, ...] = ()
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of the repository that it was loaded from; `None` where that is not known."""
+        if not self.folders or self.folders[0].parent.name != "snapshots":
+            return None
+        return self.folders[0].name
 
     @classmethod
     def from_checkpoint(
@@ -131,7 +148,9 @@ class InputModule(Transformer):  # type: ignore[misc]
         network.name_or_path = str(name)
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
         check_tokenizer(chosen.control_tokens, tokenizer, source=str(name))
-        return cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
+        module = cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
+        module.folders = folders_of(folder, base_model, **hub)
+        return module
 
     @classmethod
     def load(

@@ -2,8 +2,8 @@
 
 `first_of_each` compares inputs by content, and reads files that look alike: equal work is done once.
 `media_key` knows a file by its path and state, and is asked for each medium of a batch. `identity` knows it
-by its path alone, and is asked for millions of training rows. `digest` and `file_digest` are of content, for
-what is kept between runs.
+by its path alone, and is asked for millions of training rows. `digest`, `file_digest`, `digest_of` and
+`weights_digest` are of content, for what is kept between runs, and `differences` names what is another now.
 
 Taking two things for the same would give a wrong vector, missing that they are the same costs only time. So
 what cannot be known without decoding it, or cannot be read, is the same as itself alone.
@@ -12,10 +12,11 @@ what cannot be known without decoding it, or cannot be read, is the same as itse
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import weakref
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,16 @@ from vlm2vec.media.image import decoding_errors, load_image
 from vlm2vec.media.pixels import Alpha
 from vlm2vec.media.source import Source
 
-__all__ = ["digest", "file_digest", "first_of_each", "identity", "media_key"]
+__all__ = [
+    "differences",
+    "digest",
+    "digest_of",
+    "file_digest",
+    "first_of_each",
+    "identity",
+    "media_key",
+    "weights_digest",
+]
 
 Content: TypeAlias = "Frame | tuple[Frame, ...]"
 
@@ -140,6 +150,45 @@ def file_digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return digest(iter(lambda: file.read(_BLOCK), b""))
+
+
+def digest_of(value: Any) -> str:
+    """Digest of plain values: numbers, texts, and lists and dicts of them.
+
+    Example:
+        >>> digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return digest([text.encode()])
+
+
+def weights_digest(tensors: Mapping[str, Any]) -> str:
+    """Digest of a `state_dict`: names, types and every element."""
+    import torch
+
+    parts = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        parts.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        parts.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return parts.hexdigest()
+
+
+def differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Names of the plain values that are not equal, those of a dict in a dict with a dot between.
+
+    Example:
+        >>> differences({"seed": 1, "pixels": {"max": 4}}, {"seed": 1, "pixels": {"max": 9}})
+        ['pixels.max']
+    """
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return [] if before == now else [name]
+    return [
+        difference
+        for key in dict.fromkeys([*before, *now])
+        for difference in differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    ]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from vlm2vec.profiles import Profile
 
 __all__ = [
     "EMBEDDED_MODEL",
+    "folders_of",
     "load_network",
     "load_tokenizer",
     "name_embedded_base",
@@ -124,14 +125,7 @@ def load_network(
         raise CheckpointError(
             "base_model is given, and this is no adapter", fix="Leave it out.", source=str(folder)
         )
-    adapters: list[Path] = []
-    while (folder / ADAPTER_CONFIG).is_file():
-        if folder.resolve() in {adapter.resolve() for adapter in adapters}:
-            raise CheckpointError(
-                "the adapter names itself as its base", fix="Name another base_model.", source=str(folder)
-            )
-        adapters.append(folder)
-        folder, base_model = _base_of_adapter(folder, base_model, hub), None
+    *adapters, folder = folders_of(folder, base_model, **hub)
     config = _config(folder)
     if profile is not None:
         check_network(profile, config, source=str(folder))
@@ -154,6 +148,28 @@ def load_network(
     for parameter in network.parameters():
         parameter.data = parameter.data.to(dtype)
     return network
+
+
+def folders_of(folder: Path, base_model: str | Path | None = None, **hub: Any) -> tuple[Path, ...]:
+    """The folder of a checkpoint; of an adapter, that of its base behind it, which may be an adapter too.
+
+    Args:
+        folder: The checkpoint.
+        base_model: As `load_network`.
+        hub: As `resolve_folder`, for a base model on the hub.
+
+    Raises:
+        CheckpointError: A base is not there, or is the adapter itself.
+    """
+    folders = [folder]
+    while (folder / ADAPTER_CONFIG).is_file():
+        folder, base_model = _base_of_adapter(folder, base_model, hub), None
+        if folder.resolve() in {known.resolve() for known in folders}:
+            raise CheckpointError(
+                "the adapter names itself as its base", fix="Name another base_model.", source=str(folder)
+            )
+        folders.append(folder)
+    return tuple(folders)
 
 
 def load_tokenizer(

@@ -1,45 +1,20 @@
-"""Digests: equal while a sample or a model's weights are what they were."""
+"""Digests of samples: equal while a sample is what it was."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.samples import Content
-from vlm2vec.sameness import digest, file_digest
+from vlm2vec.sameness import digest, digest_of, file_digest
 
-__all__ = ["Digests", "digest_of", "weights_digest"]
+__all__ = ["Digests"]
 
 _DIGEST = re.compile("[0-9a-f]{32}")
-
-
-def digest_of(value: Any) -> str:
-    """Digest of plain values: numbers, texts, and lists and dicts of them.
-
-    Example:
-        >>> digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
-        True
-    """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return digest([text.encode()])
-
-
-def weights_digest(tensors: Mapping[str, Any]) -> str:
-    """Digest of a `state_dict`: names, types and every element."""
-    import torch
-
-    parts = hashlib.blake2b(digest_size=16)
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        parts.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        parts.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return parts.hexdigest()
 
 
 class Digests:

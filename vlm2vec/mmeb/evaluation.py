@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from vlm2vec.errors import InputError
-from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.loaders import DataFolder
 from vlm2vec.mmeb.mini import write_mini
@@ -18,6 +17,7 @@ from vlm2vec.mmeb.processes import Processes, spread
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.run import Run
 from vlm2vec.mmeb.tasks import list_tasks
+from vlm2vec.sameness import digest_of
 
 __all__ = ["evaluate"]
 

@@ -15,13 +15,13 @@ from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import summarize
 from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
 from vlm2vec.mmeb.comparison import Comparison, compare
-from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.own_scores import OwnScores, own_scores
 from vlm2vec.mmeb.plots import plot_averages, plot_tasks
 from vlm2vec.mmeb.published import published
 from vlm2vec.mmeb.score_table import score_table
 from vlm2vec.mmeb.task_result import StaleResultError, TaskResult
 from vlm2vec.mmeb.tasks import Task, get_task, list_tasks
+from vlm2vec.sameness import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.mmeb.data.record import revisions_of
-from vlm2vec.mmeb.digests import Digests, digest_of
+from vlm2vec.mmeb.digests import Digests
 from vlm2vec.mmeb.encoders import Described, Encoder
 from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.metrics import mean_scores, query_scores
@@ -25,6 +25,7 @@ from vlm2vec.mmeb.store import EmbeddingStore, embed, vectors_of
 from vlm2vec.mmeb.task_result import Failure, TaskResult
 from vlm2vec.mmeb.task_samples import Samples, TaskSamples, task_samples
 from vlm2vec.mmeb.tasks import Task
+from vlm2vec.sameness import digest_of
 
 __all__ = ["Run"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.sameness import differences
 
 __all__ = ["Failure", "StaleResultError", "TaskResult"]
 
@@ -135,14 +136,4 @@ class TaskResult:
 
     def differs_in(self, made_of: Mapping[str, Any]) -> list[str]:
         """Names of what another run depends on, and this result does not, or not alike."""
-        return _differences(self.made_of, json.loads(json.dumps(made_of)))
-
-
-def _differences(first: Any, second: Any, name: str = "") -> list[str]:
-    if not (isinstance(first, Mapping) and isinstance(second, Mapping)):
-        return [] if first == second else [name]
-    return [
-        difference
-        for key in dict.fromkeys([*first, *second])
-        for difference in _differences(first.get(key), second.get(key), f"{name}.{key}" if name else key)
-    ]
+        return differences(self.made_of, json.loads(json.dumps(made_of)))

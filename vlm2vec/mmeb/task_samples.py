@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlm2vec.errors import MediaError
-from vlm2vec.mmeb.digests import Digests, digest_of
+from vlm2vec.mmeb.digests import Digests
 from vlm2vec.mmeb.encoders.protocol import Role
 from vlm2vec.mmeb.loaders.data_folder import MissingDataError
 from vlm2vec.mmeb.processes import Processes
 from vlm2vec.mmeb.samples import Content, Key, Query, TaskData
+from vlm2vec.sameness import digest_of
 
 __all__ = ["Samples", "TaskSamples", "task_samples"]
 

@@ -16,7 +16,6 @@ from vlm2vec.encoding.prompt import Control, Plain, lay_out
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Clip
-from vlm2vec.mmeb.digests import digest_of
 from vlm2vec.mmeb.encoders import Described
 from vlm2vec.mmeb.encoders.families import FAMILIES
 from vlm2vec.mmeb.encoders.original_prompts import OriginalPrompts
@@ -24,6 +23,7 @@ from vlm2vec.mmeb.encoders.vlm2vec_model import VLM2VecEncoder
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.mmeb.task_result import StaleResultError
+from vlm2vec.sameness import digest_of
 
 TINY = {
     "qwen2_vl": "golden/tiny_qwen2vl",

@@ -12,10 +12,10 @@ from PIL import Image
 
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, MediaError
-from vlm2vec.mmeb.digests import weights_digest
 from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.encoders.sentence_transformer import card_name, read_picture
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.sameness import weights_digest
 
 __all__ = ["MultiVectorAdapter"]
 

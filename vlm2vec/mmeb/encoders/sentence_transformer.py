@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from vlm2vec.errors import MediaError
-from vlm2vec.mmeb.digests import weights_digest
 from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.samples import Content
+from vlm2vec.sameness import weights_digest
 
 __all__ = ["SentenceTransformerEncoder", "card_name", "read_picture"]
 

@@ -13,7 +13,6 @@ from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.video import Video
-from vlm2vec.mmeb.digests import weights_digest
 from vlm2vec.mmeb.encoders.described import described
 from vlm2vec.mmeb.encoders.families import FAMILIES, Family
 from vlm2vec.mmeb.encoders.original_prompts import OriginalPrompts
@@ -22,6 +21,7 @@ from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.samples import Content
 from vlm2vec.mmeb.tasks.task import Task
 from vlm2vec.profiles import Profile
+from vlm2vec.sameness import weights_digest
 
 __all__ = ["VLM2VecEncoder"]
 

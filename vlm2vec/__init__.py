@@ -19,15 +19,17 @@ from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec import errors, profiles
+    from vlm2vec.index import Index
     from vlm2vec.inputs.pdf import pdf_pages
     from vlm2vec.inputs.video import Video
     from vlm2vec.media.limits import Limits
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["VLM2Vec", "Video", "pdf_pages", "Limits", "errors", "profiles", "__version__"]
+__all__ = ["VLM2Vec", "Index", "Video", "pdf_pages", "Limits", "errors", "profiles", "__version__"]
 
 _HOMES = {
     "VLM2Vec": "vlm2vec.model",
+    "Index": "vlm2vec.index",
     "Video": "vlm2vec.inputs.video",
     "pdf_pages": "vlm2vec.inputs.pdf",
     "Limits": "vlm2vec.media.limits",

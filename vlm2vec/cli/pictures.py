@@ -18,6 +18,7 @@ from vlm2vec.gallery import THUMBNAIL_PIXELS, Hit, Ranking, write_gallery
 from vlm2vec.media.image import load_image
 from vlm2vec.media.pdf import render_page
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
 
@@ -67,6 +68,8 @@ def _hit(row: Ranked, folder: Path, *, right: bool) -> Hit:
 
 
 def _frames(item: Item) -> list[Image.Image]:
+    if item.path is None or not item.path.is_file():  # an index may have a file that is gone
+        return []
     source = Source.from_path(item.path)
     if item.page is not None:
         return [Image.fromarray(render_page(source, item.page, THUMBNAIL))]
@@ -75,18 +78,23 @@ def _frames(item: Item) -> list[Image.Image]:
     if item.kind == "video":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VLM2VecWarning)  # encoding has said it already
-            return [Image.fromarray(frame) for frame in read_frames(source, alpha="white").frames]
+            sampling = Sampling(start=item.start or None, end=item.end)
+            return [Image.fromarray(frame) for frame in read_frames(source, sampling, alpha="white").frames]
     return []
 
 
 def _excerpt(item: Item) -> str:
-    if item.kind != "text":
+    if item.text is not None:
+        return item.text[:EXCERPT_BYTES]
+    if item.kind != "text" or item.path is None:
         return ""
     with item.path.open("rb") as file:
         return file.read(EXCERPT_BYTES).decode("utf-8", "replace")
 
 
 def _link(item: Item, folder: Path) -> str:
+    if item.path is None:
+        return ""
     page = f"#page={item.page}" if item.page is not None else ""
     try:
         relative = Path(os.path.relpath(item.path, folder)).as_posix()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-_FIX = "Use the index's own model and settings, index.reindex(...) it with others, or make another index."
+_FIX = "Use the index's own, reindex it with these (index.reindex, --reindex), or make another index."
 # Files of a model's folder that decide what it computes.
 _DECIDING = ("*.json", "*.jinja", "*.txt", "*.safetensors", "*.bin", "*/*.json", "*/*.safetensors")
 _TOO_MANY = 2**31
@@ -97,7 +98,8 @@ class Encoder:
                     name, profile = own["name"], profile or own["profile"]
                     if identity.revision is not None and not Path(name or "").is_dir():
                         options["revision"] = identity.revision
-            self._model = VLM2Vec(EMBEDDED_MODEL if name is None else name, profile=profile, **options)
+            with _without_bars():
+                self._model = VLM2Vec(EMBEDDED_MODEL if name is None else name, profile=profile, **options)
         model: VLM2Vec = self._model
         return model
 
@@ -217,6 +219,22 @@ class Encoder:
             profile=identity.profile if profile is None else profile.as_dict(),
             versions={name: VECTORS_VERSION.get(name, 0) for name in identity.versions},
         )
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Loading without the bars of transformers, which would stand in that of the index."""
+    from huggingface_hub.utils.tqdm import enable_progress_bars
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    enable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _called(model: str | Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from vlm2vec.arguments import whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import IndexStoreError, InputError, VLM2VecError
-from vlm2vec.index import ann
+from vlm2vec.index import ann, exchange
 from vlm2vec.index.ann import AnnReport
 from vlm2vec.index.encoder import Encoder
 from vlm2vec.index.manifest import Failure, Manifest
@@ -29,6 +29,7 @@ from vlm2vec.index.walk import Patterns, walk
 from vlm2vec.index.writer import Writer
 from vlm2vec.inputs.parse import is_single, parse_input
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Text
+from vlm2vec.vectors_identity import VectorsIdentity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -462,15 +463,40 @@ class Index:
         )
 
     def to_arrow(self, where: str | None = None) -> pa.Table:
-        """All rows with their vectors, or those of a condition, as a table of Arrow."""
+        """All rows with their vectors, or those of a condition, as a table of Arrow; paths are in full."""
         self._required()
-        search = self._current_rows().table.search()
-        table = (search.where(where) if where else search).limit(None).to_arrow()
-        return table.drop_columns(["file"])
+        return exchange.to_arrow(self._current_rows(), self._roots(), where)
 
     def to_pandas(self, where: str | None = None) -> pd.DataFrame:
         """The same as a data frame."""
         return self.to_arrow(where).to_pandas()
+
+    def export(self, path: str | Path, where: str | None = None) -> int:
+        """Write rows, vectors and what these depend on into a file of Parquet, and say how many rows."""
+        kept = self._required()
+        rows, roots = self._current_rows(), self._roots()
+        return exchange.write_parquet(Path(path), rows, roots, kept["identity"], where)
+
+    def import_rows(self, path: str | Path) -> int:
+        """Add the rows of a file of Parquet, in the place of those with the same ids, and say how many.
+
+        Args:
+            path: What `export` wrote; or a file with columns `id` and `vector` of the model's vectors of
+                documents, of unit length, and others, which are metadata.
+
+        Raises:
+            IndexMismatchError: Its vectors are of another model or of other settings.
+            InputError: It has no ids or vectors, or vectors of another length.
+        """
+        with self._place.writer():
+            kept = self._opened()
+            if kept is not None:
+                self._check(kept)
+            with self._writing() as writer:
+                identity = VectorsIdentity.from_dict(self._required()["identity"])
+                count = writer.add_tables(exchange.read_parquet(Path(path), writer.rows, identity))
+                writer.tidy()
+        return count
 
     def __len__(self) -> int:
         """How many rows it has."""

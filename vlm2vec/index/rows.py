@@ -18,7 +18,7 @@ from vlm2vec.errors import IndexStoreError, InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["COLUMNS", "Row", "Rows", "require_lancedb"]
+__all__ = ["COLUMNS", "Row", "Rows", "columns_of", "quoted", "require_lancedb"]
 
 _TABLE = "rows"
 _NEVER = timedelta(days=36_500)
@@ -203,14 +203,30 @@ class Rows:
                     types[name] = "double"
                 elif known != kind:
                     raise InputError(f'metadata "{name}" is of several types', fix="Pass values of one type.")
+        self.ensure_types(types)
+
+    def ensure_types(self, types: Mapping[str, str]) -> None:
+        """The same for columns of these types, which are named as SQL or Arrow does.
+
+        Raises:
+            InputError: A column is there with another type, or its type is no plain one.
+        """
         there = {field.name: str(field.type) for field in self.schema}
-        for name, kind in types.items():
-            if name in there and there[name] not in _ARROW[kind]:
+        new = {}
+        for name, given in types.items():
+            kind = _SQL.get(given)
+            if kind is None:
+                raise InputError(
+                    f'the column "{name}" is of the type {given}',
+                    fix="Leave it out, or make it one of strings, whole numbers, numbers or bools.",
+                )
+            if name not in there:
+                new[name] = f"cast(NULL as {kind})"
+            elif there[name] not in _ARROW[kind]:
                 raise InputError(
                     f'metadata "{name}" is {kind}, and the column is {there[name]}',
                     fix="Pass values of the column's type, or use another name.",
                 )
-        new = {name: f"cast(NULL as {kind})" for name, kind in types.items() if name not in there}
         if new:
             self.table.add_columns(new)
 
@@ -228,22 +244,40 @@ class Rows:
         import pyarrow as pa
 
         schema = self.schema
-        dimensions = schema.field("vector").type.list_size
-        half = schema.field("vector").type.value_type == pa.float16()
-        flat = np.ascontiguousarray(vectors, dtype=np.float16 if half else np.float32).ravel()
         columns: dict[str, Any] = {
-            name: [getattr(row, name) for row in rows]
-            for name in COLUMNS
-            if name not in ("vector", "modified")
+            name: [getattr(row, name) for row in rows] for name in COLUMNS if name != "vector"
         }
-        stamps = [None if row.modified is None else row.modified // 1000 for row in rows]
-        columns["modified"] = pa.array(stamps, pa.timestamp("us", tz="UTC"))
-        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimensions)
+        columns["modified"] = [None if row.modified is None else row.modified // 1000 for row in rows]
+        columns["vector"] = vectors
         for name in self.metadata_columns:
             columns[name] = [(row.metadata or {}).get(name) for row in rows]
-        return pa.table(columns, schema=schema)
+        return pa.table(columns_of(columns, schema), schema=schema)
 
 
+def columns_of(columns: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """Columns of a schema from plain values; vectors are an array of `n * dim` numbers."""
+    import pyarrow as pa
+
+    field = schema.field("vector").type
+    flat = np.asarray(columns["vector"], dtype=field.value_type.to_pandas_dtype()).ravel()
+    stamps = [int(at.timestamp() * 1e6) if hasattr(at, "timestamp") else at for at in columns["modified"]]
+    return {
+        **{
+            name: pa.array(columns[name], schema.field(name).type)
+            for name in schema.names
+            if name not in ("vector", "modified")
+        },
+        "modified": pa.array(stamps, pa.int64()).cast(schema.field("modified").type),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat), field.list_size),
+    }
+
+
+_SQL = {
+    **dict.fromkeys(("string", "large_string"), "string"),
+    **dict.fromkeys(("boolean", "bool"), "boolean"),
+    **dict.fromkeys(("bigint", "int64", "int32", "int16", "int8"), "bigint"),
+    **dict.fromkeys(("double", "float"), "double"),
+}
 _TYPES = ((str, "string"), (bool, "boolean"), (int, "bigint"), (float, "double"))
 _ARROW = {
     "string": ("string", "large_string"),

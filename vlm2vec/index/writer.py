@@ -124,6 +124,16 @@ class Writer:
             self.manifest.add_failures(failures)
             self._note_version()
 
+    def add_tables(self, tables: Iterable[pa.Table]) -> int:
+        """Rows that are in no file, all of them or none, in the place of those with the same ids."""
+        count = 0
+        for table in tables:
+            self.rows.delete_ids(sorted(self.rows.ids_among(table.column("id").to_pylist())))
+            self.rows.append_table(table)
+            count += len(table)
+        self.note_version()
+        return count
+
     def remove(self, ids: Sequence[str]) -> int:
         """Remove rows, and say how many there were."""
         before = len(self.rows)

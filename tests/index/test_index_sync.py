@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from small_files import write_picture
 
-from conftest import write_picture
 from vlm2vec import Index, Video, VLM2Vec, pdf_pages
 from vlm2vec.errors import IndexStoreError, InputError
 from vlm2vec.world.samples import write_samples

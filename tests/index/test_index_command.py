@@ -39,9 +39,9 @@ def test_a_folder_is_indexed_and_searched(run: Run, tmp_path: Path) -> None:
     write_samples(tmp_path / "files")
     code, printed, errors = run("index", "files")
     assert (code, errors) == (0, "")
-    assert re.fullmatch(r"files/.vlm2vec: 13 new; 16 rows encoded in \d+\.\d s\n", printed)
+    assert re.fullmatch(r"files/.vlm2vec: 12 new; 16 rows encoded in \d+\.\d s\n", printed)
     code, printed, _ = run("index", "files")
-    assert printed.startswith("files/.vlm2vec: 13 unchanged; 0 rows encoded in ")
+    assert printed.startswith("files/.vlm2vec: 12 unchanged; 0 rows encoded in ")
     code, printed, _ = run("search", "a large red ring moving down", "files", "--top", "2")
     assert code == 0
     assert re.search(r"1 +0\.88\d +clip-red-ring-moving-down\.mp4 +video 0:00-0:02", printed)

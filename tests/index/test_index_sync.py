@@ -326,6 +326,15 @@ def test_two_folders_are_followed_by_one_index(model: VLM2Vec, folder: Path, tmp
     assert index.forget(other) == 2
 
 
+def test_a_folder_in_one_that_is_followed_is_refused(model: VLM2Vec, folder: Path, tmp_path: Path) -> None:
+    index = Index(tmp_path / "store", model)
+    index.sync(folder, show_progress_bar=False)
+    for other in (folder / "below", folder.parent):
+        with pytest.raises(InputError, match="is followed, and one of the two lies in the other"):
+            index.sync(other, show_progress_bar=False)
+    assert len(index) == 4
+
+
 def test_a_folder_with_its_store_can_move(
     model: VLM2Vec, folder: Path, tmp_path: Path, encoded: list[Any]
 ) -> None:

@@ -140,6 +140,7 @@ class Index:
         self._manifest: Manifest | None = None
         self._rows: Rows | None = None
         self._checked: Path | None = None
+        self._weights: str | None = None
         self._encoder = self._new_encoder(IndexSettings(**self._given))
         kept = self._opened()
         if kept is not None and not (model is None or isinstance(model, str | Path)):
@@ -217,6 +218,8 @@ class Index:
         if kept is not None:
             self._check(kept)
         root, taken = self._root_of(folder), Patterns()
+        if kept is not None and root is None:
+            self._check_apart(folder)
         if root is not None and self._manifest is not None:
             said = self._manifest.patterns(root)
             taken = replace(taken, **{name: _tuple(value) for name, value in said.items()})
@@ -272,6 +275,30 @@ class Index:
         whole_number("k", k)
         if per_file is not None:
             whole_number("per_file", per_file)
+        options: dict[str, Any] = {
+            "instruction": instruction,
+            "where": where,
+            "under": under,
+            "per_file": per_file,
+        }
+        try:
+            return self._search(query, k, exact=exact, **options)
+        except (RuntimeError, OSError, IndexStoreError):
+            if self._manifest is None or self._place.generation() == self._manifest.folder:
+                raise
+        return self._search(query, k, exact=exact, **options)  # it was reindexed meanwhile
+
+    def _search(
+        self,
+        query: Any,
+        k: int,
+        *,
+        instruction: str | None,
+        where: str | None,
+        under: str | Path | None,
+        per_file: int | None,
+        exact: bool | None,
+    ) -> list[Hit]:
         self._check(self._required())
         vector = self._encoder.query(query, instruction)
         conditions = [f"({where})"] if where else []
@@ -401,7 +428,9 @@ class Index:
             }
             name = manifest.fact("described")["model"]["name"]
             fresh = replace(self._encoder.settings, **settings)
-            self._model, self._profile = (name if model is None else model), profile or self._profile
+            if model is not None or self._model is None:
+                self._model = name if model is None else model
+            self._profile, self._weights = profile or self._profile, None
             self._given = {key: value for key, value in asdict(fresh).items() if value is not None}
             self._encoder = self._new_encoder(fresh)
             self._encoder.load()
@@ -531,11 +560,11 @@ class Index:
                 self._close()
                 self._manifest = Manifest(generation)
                 stored = IndexSettings.from_dict(self._manifest.fact("settings"))
-                wanted = replace(stored, **self._given)
-                if wanted != self._encoder.settings or self._encoder.settings != stored:
-                    loaded = self._encoder
-                    self._encoder = self._new_encoder(wanted)
+                loaded, self._encoder = self._encoder, self._new_encoder(replace(stored, **self._given))
+                weights = self._manifest.fact("described")["identity"]["weights"]
+                if self._weights in (None, weights):  # another process may have reindexed with another model
                     self._encoder.take_model(loaded)
+                self._weights = weights
             kept: dict[str, Any] = self._manifest.fact("described")
             return kept
 
@@ -661,6 +690,17 @@ class Index:
             return None
         wanted = folder.resolve()
         return next((number for number, path in self._roots().items() if path == wanted), None)
+
+    def _check_apart(self, folder: Path) -> None:
+        """Refuse a folder whose files are followed already, or that holds one that is."""
+        wanted = folder.resolve()
+        for root in self._roots().values():
+            if wanted in root.parents or root in wanted.parents:
+                raise InputError(
+                    f"{root} is followed, and one of the two lies in the other",
+                    fix="Sync that one, index.forget(it) first, or make an index of its own.",
+                    source=str(folder),
+                )
 
     def _below(self, folder: Path) -> str:
         roots = self._roots()

@@ -122,6 +122,7 @@ class Writer:
         with self.manifest.transaction():
             self.manifest.drop_failures([*(row.id for row in rows), *(failure.path for failure in failures)])
             self.manifest.add_failures(failures)
+            self.manifest.note("added", True)
             self._note_version()
 
     def add_tables(self, tables: Iterable[pa.Table]) -> int:
@@ -131,7 +132,9 @@ class Writer:
             self.rows.delete_ids(sorted(self.rows.ids_among(table.column("id").to_pylist())))
             self.rows.append_table(table)
             count += len(table)
-        self.note_version()
+        with self.manifest.transaction():
+            self.manifest.note("added", True)
+            self._note_version()
         return count
 
     def remove(self, ids: Sequence[str]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,7 @@ class Encoder:
         self._model: Any = None if self._by_name else model
         self._profile = profile
         self._source = source
+        self._lock = threading.Lock()
 
     def check(self, kept: Mapping[str, Any], kinds: Collection[str]) -> None:
         """Raise unless vectors of this model and these settings can join those of an index.
@@ -86,6 +89,10 @@ class Encoder:
             kept: Of the index that it is for, if there is one: type, revision and profile of the model are as
                 they were, unless another one is named.
         """
+        with self._lock:
+            return self._loaded(kept)
+
+    def _loaded(self, kept: Mapping[str, Any] | None) -> VLM2Vec:
         if self._model is None:
             from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 
@@ -170,13 +177,17 @@ class Encoder:
 
     def count(self, text: str) -> int:
         """Tokens of a text, without those of its prompt."""
-        return max(0, self._planned_tokens(text) - self._planned_tokens("a") + 1)
+        return max(0, self._planned_tokens(text) - self._prompt_tokens)
 
     @property
     def context(self) -> int:
         """Tokens of a text that the model's context holds."""
         most = int(self.load()[0].preparer.planner.max_tokens)
-        return max(1, most - self._planned_tokens("a") - _SLACK)
+        return max(1, most - self._prompt_tokens - _SLACK)
+
+    @cached_property
+    def _prompt_tokens(self) -> int:
+        return self._planned_tokens("a") - 1
 
     def _planned_tokens(self, text: str) -> int:
         planner = self.load()[0].preparer.planner

@@ -19,6 +19,7 @@ from typing import Any
 
 from vlm2vec.atomic_write import full_disk_named, write_text
 from vlm2vec.errors import IndexStoreError
+from vlm2vec.folder_lock import locked
 
 __all__ = ["DEFAULT_NAME", "Place", "find_store", "is_store", "store_for"]
 
@@ -125,18 +126,15 @@ class Place:
         Raises:
             IndexStoreError: Another process does, or nothing can be written here.
         """
-        from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it has no stub
-
+        refusal = IndexStoreError(
+            "another process is writing into it",
+            fix="Wait until it has ended; searching goes on meanwhile.",
+            source=self.name,
+        )
         with ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(WeakFileLock(self.folder / _LOCK, timeout=_PATIENCE))
-            except TimeoutError as error:
-                raise IndexStoreError(
-                    "another process is writing into it",
-                    fix="Wait until it has ended; searching goes on meanwhile.",
-                    source=self.name,
-                ) from error
+                stack.enter_context(locked(self.folder / _LOCK, refusal, seconds=_PATIENCE))
             except OSError as error:
                 self.refuse(error)
             with self.writing_errors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from vlm2vec.media import probe
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source
 
-__all__ = ["MEDIA_SUFFIXES", "Segment", "clock", "segments_of"]
+__all__ = ["MEDIA_SUFFIXES", "Segment", "clock", "is_ours", "segments_of"]
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 _VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
+TEXT_SUFFIXES = {".txt", ".md"}
 MEDIA_SUFFIXES = _IMAGES | _VIDEOS | {".pdf"}
 """A file called like this that is something else is broken; any other unknown file is just not ours."""
 
@@ -67,6 +69,21 @@ class Segment:
         if self.start is not None:
             return f"#t={self.start:g},{self.end:g}"
         return f"#passage={self.part}" if self.kind == "text" else ""
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is, or claims by its name to be, of a kind that can be embedded.
+
+    Example:
+        >>> is_ours(Path("broken.jpg")), is_ours(Path(__file__))
+        (True, False)
+    """
+    if path.suffix.lower() in MEDIA_SUFFIXES | TEXT_SUFFIXES:
+        return True
+    with suppress(MediaError):  # what is empty is of no kind
+        signature = Source.from_path(path).signature
+        return signature is not None and signature.kind is not None
+    return False
 
 
 def clock(seconds: float) -> str:

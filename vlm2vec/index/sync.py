@@ -20,7 +20,7 @@ from vlm2vec.errors import MediaError, VLM2VecError
 from vlm2vec.index.encoder import Encoder
 from vlm2vec.index.manifest import Failure, FileRecord, Manifest
 from vlm2vec.index.rows import Row
-from vlm2vec.index.segments import MEDIA_SUFFIXES, Segment, segments_of
+from vlm2vec.index.segments import Segment, is_ours, segments_of
 from vlm2vec.index.walk import Found, Walk
 from vlm2vec.index.writer import Writer
 from vlm2vec.sameness import file_digest
@@ -253,7 +253,7 @@ class Synchroniser:
                     pending.append((job, segment))
                     yield segment.content
             except VLM2VecError as error:
-                if not total and path.suffix.lower() not in MEDIA_SUFFIXES and _is_of_no_kind(error):
+                if not total and not is_ours(path):
                     job.kind = "other"
                 else:
                     job.fails(error)
@@ -344,11 +344,6 @@ def _is_as_found(path: Path, found: Found) -> bool:
     except OSError:
         return found.size < 0
     return (status.st_size, status.st_mtime_ns) == (found.size, found.modified)
-
-
-def _is_of_no_kind(error: VLM2VecError) -> bool:
-    """Whether it is what is said of a file that is no picture, video, PDF or text."""
-    return isinstance(error, MediaError) and error.cause.startswith(("the content is", "the file is empty"))
 
 
 def _row(segment: Segment, record: FileRecord) -> Row:

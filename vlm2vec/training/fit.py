@@ -21,6 +21,7 @@ from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.folder_lock import locked
 from vlm2vec.notices import between_bars
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
@@ -291,19 +292,15 @@ def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[st
 @contextmanager
 def _alone(output_dir: str | os.PathLike[str] | None) -> Iterator[None]:
     """Keeps other runs from writing into the same folder meanwhile; the processes of one run share it."""
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # not re-exported by name
-
     with ExitStack() as stack:
         # From the launcher: the trainer, which starts the group of processes, is not there yet.
         if output_dir is not None and os.environ.get("RANK", "0") == "0":
-            try:
-                stack.enter_context(WeakFileLock(Path(output_dir) / ".fit.lock", timeout=1))
-            except TimeoutError as error:
-                raise InputError(
-                    "another run is writing into this folder",
-                    fix="Pass another output_dir, or wait for it or stop it.",
-                    source=str(output_dir),
-                ) from error
+            refusal = InputError(
+                "another run is writing into this folder",
+                fix="Pass another output_dir, or wait for it or stop it.",
+                source=str(output_dir),
+            )
+            stack.enter_context(locked(Path(output_dir) / ".fit.lock", refusal))
         yield
 
 

@@ -259,6 +259,34 @@ def test_a_broken_page_costs_itself_alone(
     assert ids(index) == ["three.pdf#page=1", "three.pdf#page=3"]
     assert [(failure.path, failure.part) for failure in report.failures] == [("three.pdf", "page 2")]
     assert {hit.page for hit in index.search("a page", k=9)} == {1, 3}
+    monkeypatch.undo()
+    aged(files)
+    index.sync(show_progress_bar=False)
+    assert len(index) == 2
+    assert index.sync(retry_failed=True, show_progress_bar=False).failures == []
+    assert len(index) == 3
+
+
+def test_a_file_that_could_not_be_read_is_tried_each_time(
+    model: VLM2Vec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vlm2vec.index.sync as module
+
+    digest = module.file_digest
+
+    def failing(path: Path) -> str:
+        if path.name == "a.png":
+            raise OSError(5, "Input/output error")
+        return digest(path)
+
+    aged(folder)
+    monkeypatch.setattr(module, "file_digest", failing)
+    index = Index(folder, model)
+    failures = {each.path: each.reason for each in index.sync(show_progress_bar=False).failures}
+    assert failures["a.png"] == "the file cannot be read (Input/output error)."
+    monkeypatch.undo()
+    assert [each.path for each in index.sync(show_progress_bar=False).failures] == ["broken.jpg"]
+    assert len(index) == 4
 
 
 def test_a_text_that_ends_in_another_encoding_has_no_rows(model: VLM2Vec, tmp_path: Path) -> None:

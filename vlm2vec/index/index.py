@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,21 +14,22 @@ from uuid import uuid4
 import numpy as np
 
 from vlm2vec.arguments import whole_number
-from vlm2vec.describe import describe_value
 from vlm2vec.errors import IndexStoreError, InputError, VLM2VecError
 from vlm2vec.index import ann, exchange
+from vlm2vec.index.added import added_row, check_beside, listed, parsed
 from vlm2vec.index.ann import AnnReport
 from vlm2vec.index.encoder import Encoder
 from vlm2vec.index.manifest import Failure, Manifest
 from vlm2vec.index.place import DEFAULT_NAME, Place, store_for
-from vlm2vec.index.rows import Row, Rows, require_lancedb
-from vlm2vec.index.search import Hit, below, find
+from vlm2vec.index.roots import Roots
+from vlm2vec.index.rows import Rows, require_lancedb
+from vlm2vec.index.search import Hit, find
 from vlm2vec.index.settings import IndexSettings, Storage
+from vlm2vec.index.stats import IndexStats
 from vlm2vec.index.sync import Synchroniser, SyncReport
 from vlm2vec.index.walk import Patterns, walk
 from vlm2vec.index.writer import Writer
-from vlm2vec.inputs.parse import is_single, parse_input
-from vlm2vec.inputs.parts import Clip, Document, Image, Input, Text
+from vlm2vec.inputs.parse import is_single
 from vlm2vec.vectors_identity import VectorsIdentity
 
 if TYPE_CHECKING:
@@ -37,36 +38,7 @@ if TYPE_CHECKING:
 
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["Index", "IndexStats"]
-
-
-@dataclass(frozen=True)
-class IndexStats:
-    """What an index holds.
-
-    Attributes:
-        rows: Vectors.
-        files: Files with rows, by kind.
-        failures: Files and parts that could not be embedded.
-        dimensions: Components of a vector.
-        storage: Their type.
-        bytes: On disk, with all versions that are kept.
-        model: Of the vectors.
-        profile: The same.
-        folders: That are followed.
-        ann: Whether there is an ANN index.
-    """
-
-    rows: int
-    files: Mapping[str, int]
-    failures: int
-    dimensions: int
-    storage: str
-    bytes: int
-    model: str
-    profile: str
-    folders: tuple[str, ...]
-    ann: bool
+__all__ = ["Index"]
 
 
 class Index:
@@ -217,9 +189,10 @@ class Index:
         kept = self._opened()
         if kept is not None:
             self._check(kept)
-        root, taken = self._root_of(folder), Patterns()
+        roots = self._roots()
+        root, taken = roots.number_of(folder), Patterns()
         if kept is not None and root is None:
-            self._check_apart(folder)
+            roots.check_apart(folder)
         if root is not None and self._manifest is not None:
             said = self._manifest.patterns(root)
             taken = replace(taken, **{name: _tuple(value) for name, value in said.items()})
@@ -233,7 +206,7 @@ class Index:
             )
         with self._writing() as writer:
             with writer.manifest.transaction():
-                root = writer.manifest.add_root(self._relative(folder), asdict(taken))
+                root = writer.manifest.add_root(roots.noted_as(folder), asdict(taken))
             job = Synchroniser(writer, root, folder, self._encoder, **how)
             report = job.run(found, show_progress_bar=show_progress_bar and _is_terminal())
             writer.tidy()
@@ -303,11 +276,11 @@ class Index:
         vector = self._encoder.query(query, instruction)
         conditions = [f"({where})"] if where else []
         if under is not None:
-            conditions.append(self._below(Path(under)))
+            conditions.append(self._roots().condition(Path(under)))
         return find(
             self._current_rows(),
             vector,
-            self._roots(),
+            self._roots().folders,
             k=k,
             where=" AND ".join(conditions) or None,
             per_file=per_file,
@@ -340,19 +313,19 @@ class Index:
         """
         items = [inputs] if is_single(inputs) else list(inputs)
         names = [uuid4().hex for _ in items] if ids is None else [*([ids] if isinstance(ids, str) else ids)]
-        said = [{} for _ in items] if metadata is None else _listed(metadata)
-        _check_beside(items, names, said)
+        said = [{} for _ in items] if metadata is None else listed(metadata)
+        check_beside(items, names, said)
         with self._place.writer():
             kept = self._opened()
             if kept is not None:
                 self._check(kept)
-            parsed = [_parsed(item, index) for index, item in enumerate(items)]
+            ready = [parsed(item, index) for index, item in enumerate(items)]
             wrong: dict[int | None, VLM2VecError] = {}
-            vectors = dict(self._encoder.documents(parsed, on_error=wrong.__setitem__, window=128))
+            vectors = dict(self._encoder.documents(ready, on_error=wrong.__setitem__, window=128))
             if wrong and not skip_broken:
                 raise next(iter(wrong.values()))
             rows = [
-                _added(names[index], parsed[index], said[index]) for index in vectors if index not in wrong
+                added_row(names[index], ready[index], said[index]) for index in vectors if index not in wrong
             ]
             stacked = np.array([vectors[index] for index in vectors if index not in wrong], dtype=np.float32)
             failures = [
@@ -379,9 +352,10 @@ class Index:
         self._required()
         with self._place.writer():
             self._opened()
-            root = self._root_of(Path(folder).expanduser())
+            roots = self._roots()
+            root = roots.number_of(Path(folder).expanduser())
             if root is None:
-                raise InputError("this folder is not followed", fix=self._followed(), source=str(folder))
+                raise InputError("this folder is not followed", fix=f"There are {roots}.", source=str(folder))
             with self._writing() as writer:
                 before = len(writer.rows)
                 writer.forget(root)
@@ -423,9 +397,8 @@ class Index:
                     fix="Make a new index and add them there, or remove them first.",
                 )
             manifest = self._open_manifest()
-            roots = {
-                number: (self._roots()[number], manifest.patterns(number)) for number in manifest.roots()
-            }
+            roots = self._roots()
+            followed = [(path, manifest.patterns(number)) for number, path in roots.folders.items()]
             name = manifest.fact("described")["model"]["name"]
             fresh = replace(self._encoder.settings, **settings)
             if model is not None or self._model is None:
@@ -437,10 +410,10 @@ class Index:
             generation = self._place.next_generation()
             total = SyncReport()
             with self._made(generation) as writer:
-                for folder, patterns in roots.values():
+                for folder, patterns in followed:
                     taken = Patterns(**{key: _tuple(value) for key, value in patterns.items()})
                     with writer.manifest.transaction():
-                        root = writer.manifest.add_root(self._relative(folder), asdict(taken))
+                        root = writer.manifest.add_root(roots.noted_as(folder), asdict(taken))
                     job = Synchroniser(
                         writer, root, folder, self._encoder, batch_size=128, retry_failed=False
                     )
@@ -487,14 +460,14 @@ class Index:
             bytes=sum(path.stat().st_size for path in self.store.rglob("*") if path.is_file()),
             model=str(identity["model"]),
             profile=str(identity["profile"]["name"]),
-            folders=tuple(str(folder) for folder in self._roots().values()),
+            folders=tuple(map(str, self._roots().folders.values())),
             ann=ann.is_built(rows),
         )
 
     def to_arrow(self, where: str | None = None) -> pa.Table:
         """All rows with their vectors, or those of a condition, as a table of Arrow; paths are in full."""
         self._required()
-        return exchange.to_arrow(self._current_rows(), self._roots(), where)
+        return exchange.to_arrow(self._current_rows(), self._roots().folders, where)
 
     def to_pandas(self, where: str | None = None) -> pd.DataFrame:
         """The same as a data frame."""
@@ -503,7 +476,7 @@ class Index:
     def export(self, path: str | Path, where: str | None = None) -> int:
         """Write rows, vectors and what these depend on into a file of Parquet, and say how many rows."""
         kept = self._required()
-        rows, roots = self._current_rows(), self._roots()
+        rows, roots = self._current_rows(), self._roots().folders
         return exchange.write_parquet(Path(path), rows, roots, kept["identity"], where)
 
     def import_rows(self, path: str | Path) -> int:
@@ -666,61 +639,17 @@ class Index:
     def _folders_to_follow(self, folder: str | Path | None) -> list[Path]:
         if folder is not None:
             return [Path(folder).expanduser()]
-        if self._opened() is not None and self._roots():
-            return list(self._roots().values())
+        if followed := list(self._roots().folders.values()):
+            return followed
         if self.store.name == DEFAULT_NAME:
             return [self.store.parent]
         raise InputError(
             "no folder is followed yet", fix="Pass one: index.sync(folder).", source=str(self.store)
         )
 
-    def _relative(self, folder: Path) -> str:
-        """A folder as it is noted: seen from a store that lies in it, so that both can move."""
-        folder, store = folder.resolve(), self.store.resolve()
-        if folder in store.parents:
-            return "/".join([".."] * store.parents.index(folder) + [".."])
-        return str(folder)
-
-    def _roots(self) -> dict[int, Path]:
-        store = self.store.resolve()
-        return {number: (store / path).resolve() for number, path in self._open_manifest().roots().items()}
-
-    def _root_of(self, folder: Path) -> int | None:
-        if self._opened() is None:
-            return None
-        wanted = folder.resolve()
-        return next((number for number, path in self._roots().items() if path == wanted), None)
-
-    def _check_apart(self, folder: Path) -> None:
-        """Refuse a folder whose files are followed already, or that holds one that is."""
-        wanted = folder.resolve()
-        for root in self._roots().values():
-            if wanted in root.parents or root in wanted.parents:
-                raise InputError(
-                    f"{root} is followed, and one of the two lies in the other",
-                    fix="Sync that one, index.forget(it) first, or make an index of its own.",
-                    source=str(folder),
-                )
-
-    def _below(self, folder: Path) -> str:
-        roots = self._roots()
-        # Below a folder that is followed, if it is not one of here.
-        wanted = [folder.expanduser().resolve()]
-        if not folder.is_absolute():
-            wanted += [root / folder for root in roots.values()]
-        conditions = [
-            below("" if path == root else path.relative_to(root).as_posix(), number)
-            for path in wanted
-            for number, root in roots.items()
-            if path == root or root in path.parents
-        ]
-        conditions += [f"root = {number}" for number, root in roots.items() if wanted[0] in root.parents]
-        if not conditions:
-            raise InputError(f"no folder that is followed holds {folder}", fix=self._followed())
-        return f"({' OR '.join(conditions)})"
-
-    def _followed(self) -> str:
-        return f"There are {', '.join(map(str, self._roots().values())) or 'none'}."
+    def _roots(self) -> Roots:
+        noted = {} if self._opened() is None else self._open_manifest().roots()
+        return Roots(self.store, noted)
 
 
 def _tuple(value: Any) -> Any:
@@ -739,50 +668,3 @@ def _is_terminal() -> bool:
     import sys
 
     return sys.stderr.isatty()
-
-
-def _parsed(item: Any, index: int) -> Any:
-    """The input, or what is wrong with it, which `encode_stream` would say too."""
-    try:
-        return parse_input(item, index=index)
-    except VLM2VecError:
-        return item
-
-
-def _listed(metadata: Any) -> list[Mapping[str, Any]]:
-    return [metadata] if isinstance(metadata, Mapping) else [*metadata]
-
-
-def _check_beside(items: Sequence[Any], names: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> None:
-    if not len(items) == len(names) == len(metadata):
-        raise InputError(
-            f"there are {len(items):,} inputs, {len(names):,} ids and {len(metadata):,} metadata",
-            fix="Pass one for each input, or leave them out.",
-        )
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise InputError(f"an id is {describe_value(name)}", fix="Pass strings.")
-    if len(set(names)) < len(names):
-        raise InputError("two inputs have one id", fix="Pass ids that are all different.")
-    for values in metadata:
-        if not isinstance(values, Mapping):
-            raise InputError(f"metadata is {describe_value(values)}", fix="Pass a dict for each input.")
-
-
-def _added(name: str, item: Any, metadata: Mapping[str, Any]) -> Row:
-    kinds = {Text: "text", Image: "image", Clip: "video", Document: "pdf"}
-    parts = item.parts if isinstance(item, Input) else ()
-    found = {kinds[type(part)] for part in parts}
-    text = "\n".join(part.text for part in parts if isinstance(part, Text)) or None
-    pages = {part.pages for part in parts if isinstance(part, Document)}
-    single = pages.pop() if len(pages) == 1 else None
-    return Row(
-        id=name,
-        file=0,
-        root=0,
-        path=None,
-        kind=next(iter(found)) if len(found) == 1 else "mixed",
-        page=single if isinstance(single, int) else None,
-        text=text,
-        metadata=metadata,
-    )

@@ -232,6 +232,11 @@ class Manifest:
         rows = self._rows("SELECT path, part, reason FROM failures WHERE file = ? ORDER BY rowid", (file,))
         return [Failure(*row) for row in rows]
 
+    def failing(self, root: int) -> frozenset[int]:
+        """Files of a folder of which something failed."""
+        rows = self._rows("SELECT DISTINCT file FROM failures WHERE root = ? AND file IS NOT NULL", (root,))
+        return frozenset(row[0] for row in rows)
+
     def kinds(self) -> dict[str, int]:
         """How many files there are of each kind."""
         return dict(self._rows("SELECT kind, count(*) FROM files GROUP BY kind ORDER BY kind"))

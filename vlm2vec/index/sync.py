@@ -131,7 +131,7 @@ class Synchroniser:
         self._folder = folder
         self._encoder = encoder
         self._batch_size = batch_size
-        self._retry_failed = retry_failed
+        self._failing = self._manifest.failing(root) if retry_failed else frozenset()
         self._finished: list[_Job] = []
         self._written = time.monotonic()
         self.report = SyncReport()
@@ -168,12 +168,12 @@ class Synchroniser:
             content = None
             if old is not None and old.size == found.size and old.content is not None:
                 content = _content_of(self._folder / path)
-                if content == old.content and not (self._retry_failed and old.kind == "broken"):
+                if content == old.content and old.id not in self._failing:
                     settled.append((old, replace(old, modified=found.modified, seen=now)))
                     self._count_unchanged(old)
                     continue
             source = None
-            if found.size in by_size:
+            if found.size in by_size and (old is None or old.id not in self._failing):
                 content = content or _content_of(self._folder / path)
                 source = _alike(path, content, by_size[found.size])
             if source is not None:
@@ -198,7 +198,7 @@ class Synchroniser:
     def _is_unchanged(self, found: Found, old: FileRecord) -> bool:
         if (found.size, found.modified) != (old.size, old.modified):
             return False
-        if old.kind == "broken" and (self._retry_failed or old.content is None):
+        if old.id in self._failing or (old.kind == "broken" and old.content is None):
             return False
         # Written in the same tick of the clock in which it was looked at: it may have changed again.
         return old.seen - old.modified > _TICK or old.content is None
@@ -242,9 +242,7 @@ class Synchroniser:
         for job in work:
             path, total = self._folder / job.found.path, 0
             try:
-                job.content = job.content or _content_of(path)
-                if job.content is None:
-                    raise MediaError("the file cannot be read")  # as any other that cannot
+                job.content = job.content or file_digest(path)
                 for segment in segments_of(
                     path, encoder.settings, limits=limits, count=encoder.count, context=context
                 ):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,12 @@ def searched(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         folder = scratch / storage
         folder.mkdir()
         rows, seconds = filled(folder, vectors, storage)
-        rows.clean()
+        rows.clean(timedelta(0))
         of_storage: dict[str, Any] = {"writing s": seconds, "bytes": size(folder)}
         ways = {"exact": partial(nearest_ids, rows, k=TOP, exact=True), "numpy": numpy_ids}
         exact = timed(ways, queries)
         report = ann.build(rows)
-        rows.clean()
+        rows.clean(timedelta(0))
         del ways["exact"]
         ways["ann"] = partial(nearest_ids, rows, k=TOP, exact=False)
         approximate = timed(ways, queries)

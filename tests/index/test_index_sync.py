@@ -354,6 +354,22 @@ def test_two_folders_are_followed_by_one_index(model: VLM2Vec, folder: Path, tmp
     assert index.forget(other) == 2
 
 
+def test_a_folder_of_years_is_no_index(model: VLM2Vec, tmp_path: Path) -> None:
+    write_picture(tmp_path / "photos" / "2024" / "a.png")
+    index = Index(tmp_path / "photos", model)
+    assert index.store == tmp_path / "photos" / ".vlm2vec"
+    assert index.sync(show_progress_bar=False).new == 1
+
+
+def test_a_store_that_came_to_nothing_is_used(model: VLM2Vec, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "writer.lock").touch()
+    (tmp_path / "store" / "1").mkdir()
+    index = Index(tmp_path / "store", model)
+    assert index.store == tmp_path / "store"
+    assert index.sync(folder, show_progress_bar=False).new == 5
+
+
 def test_a_folder_in_one_that_is_followed_is_refused(model: VLM2Vec, folder: Path, tmp_path: Path) -> None:
     index = Index(tmp_path / "store", model)
     index.sync(folder, show_progress_bar=False)

@@ -52,10 +52,8 @@ def store_for(path: Path) -> Path:
     found = find_store(path)
     if found is not None:
         return found
-    own = {_LOCK}  # of an index that was to be made before, and had nothing to hold
-    if path.is_dir() and any(
-        entry.name not in own and not entry.name.isdecimal() for entry in path.iterdir()
-    ):
+    # A lock alone is of an index that was to be made before, and came to hold nothing.
+    if path.is_dir() and any(path.iterdir()) and not (path / _LOCK).is_file():
         return path / DEFAULT_NAME
     return path
 

@@ -19,7 +19,7 @@ __all__ = ["EXACT_ROWS", "Hit", "below", "find", "nearest_ids"]
 EXACT_ROWS = 100_000
 """With fewer rows a search compares with each; with more it may use an ANN index, where there is one."""
 
-_PROBED = 20  # parts of an ANN index that a search looks into
+_PROBED = 40  # parts of an ANN index that a search looks into
 _REFINED = 5  # times as many candidates as asked for are compared exactly
 
 

@@ -95,11 +95,9 @@ def searched(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         report = ann.build(rows)
         rows.clean(timedelta(0))
         del ways["exact"]
-        ways["ann"] = partial(nearest_ids, rows, k=TOP, exact=False)
+        ways["ann"] = partial(nearest_ids, rows, k=TOP, exact=False, probes=report.probes)
         approximate = timed(ways, queries)
-        shares = [
-            len(numpy_ids(query) & nearest_ids(rows, query, TOP, exact=False)) / TOP for query in queries
-        ]
+        shares = [len(numpy_ids(query) & ways["ann"](query)) / TOP for query in queries]
         of_storage |= {
             "exact": exact["exact"],
             "ann": approximate["ann"],

@@ -128,7 +128,9 @@ def test_the_ann_index_is_measured_and_new_rows_are_found_beside_it(model: VLM2V
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    vectors = np.random.default_rng(0).normal(size=(3000, 224)).astype(np.float32)
+    chance = np.random.default_rng(0)
+    vectors = chance.normal(size=(100, 224))[chance.integers(0, 100, 3000)] + chance.normal(size=(3000, 224))
+    vectors = vectors.astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     names = [f"r{number}" for number in range(3000)]
     pq.write_table(pa.table({"id": names, "vector": vectors.tolist()}), tmp_path / "a.parquet")

@@ -23,7 +23,7 @@ from vlm2vec.index.manifest import Failure, Manifest
 from vlm2vec.index.place import DEFAULT_NAME, Place, store_for
 from vlm2vec.index.roots import Roots
 from vlm2vec.index.rows import Rows, require_lancedb
-from vlm2vec.index.search import Hit, find
+from vlm2vec.index.search import PROBES, Hit, find
 from vlm2vec.index.settings import IndexSettings, Storage
 from vlm2vec.index.stats import IndexStats
 from vlm2vec.index.sync import Synchroniser, SyncReport
@@ -285,6 +285,7 @@ class Index:
             where=" AND ".join(conditions) or None,
             per_file=per_file,
             exact=exact,
+            probes=int(self._open_manifest().fact("probes", PROBES)),
         )
 
     def add(
@@ -436,6 +437,8 @@ class Index:
         self._required()
         with self._place.writer(), self._writing() as writer:
             report = ann.build(writer.rows)
+            with writer.manifest.transaction():
+                writer.manifest.note("probes", report.probes)
             writer.note_version()
         return report
 

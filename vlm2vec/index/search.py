@@ -14,12 +14,14 @@ from vlm2vec.errors import InputError
 from vlm2vec.index.rows import COLUMNS, Rows, quoted
 from vlm2vec.index.segments import clock
 
-__all__ = ["EXACT_ROWS", "Hit", "below", "find", "nearest_ids"]
+__all__ = ["EXACT_ROWS", "Hit", "PROBES", "below", "find", "nearest_ids"]
 
 EXACT_ROWS = 100_000
 """With fewer rows a search compares with each; with more it may use an ANN index, where there is one."""
 
-_PROBED = 40  # parts of an ANN index that a search looks into
+PROBES = 20
+"""Parts of an ANN index that a search looks into at least; more where recall asks for it."""
+
 _REFINED = 5  # times as many candidates as asked for are compared exactly
 
 
@@ -89,6 +91,7 @@ def find(
     where: str | None,
     per_file: int | None,
     exact: bool | None,
+    probes: int = PROBES,
 ) -> list[Hit]:
     """The rows with the greatest cosines, best first; equal ones by path and place.
 
@@ -100,6 +103,7 @@ def find(
         where: Condition in SQL.
         per_file: How many of one file at most.
         exact: Whether each row is compared; `None` does so below `EXACT_ROWS`.
+        probes: Parts of an ANN index that are looked into.
 
     Raises:
         InputError: The condition cannot be understood.
@@ -110,7 +114,7 @@ def find(
     exact = total < EXACT_ROWS if exact is None else exact
     wanted = k if per_file is None else min(total, 4 * k)
     while True:
-        found = _nearest(rows, query, wanted, where, exact=exact)
+        found = _nearest(rows, query, wanted, where, exact=exact, probes=probes)
         hits = [_hit(values, roots, rows.metadata_columns) for values in found]
         hits.sort(key=lambda hit: (-hit.score, str(hit.path or ""), hit.page or 0, hit.start or 0.0, hit.id))
         if per_file is not None:
@@ -121,10 +125,10 @@ def find(
 
 
 def _nearest(
-    rows: Rows, query: npt.NDArray[np.float32], k: int, where: str | None, *, exact: bool
+    rows: Rows, query: npt.NDArray[np.float32], k: int, where: str | None, *, exact: bool, probes: int
 ) -> list[dict[str, Any]]:
     names = [name for name in rows.schema.names if name not in ("vector", "file", "modified")]
-    search = _search(rows, query, k, exact=exact).select([*names, "_distance"])
+    search = _search(rows, query, k, exact=exact, probes=probes).select([*names, "_distance"])
     if where:
         search = search.where(where, prefilter=True)
     try:
@@ -142,15 +146,17 @@ def _nearest(
     return found
 
 
-def nearest_ids(rows: Rows, query: npt.NDArray[np.float32], k: int, *, exact: bool) -> set[str]:
+def nearest_ids(
+    rows: Rows, query: npt.NDArray[np.float32], k: int, *, exact: bool, probes: int = PROBES
+) -> set[str]:
     """Ids of the nearest rows."""
-    found = _search(rows, query, k, exact=exact).select(["id", "_distance"]).to_arrow()
+    found = _search(rows, query, k, exact=exact, probes=probes).select(["id", "_distance"]).to_arrow()
     return set(found.column("id").to_pylist())
 
 
-def _search(rows: Rows, query: npt.NDArray[np.float32], k: int, *, exact: bool) -> Any:
+def _search(rows: Rows, query: npt.NDArray[np.float32], k: int, *, exact: bool, probes: int) -> Any:
     search = rows.table.search(query, vector_column_name="vector").distance_type("dot").limit(k)
-    return search.bypass_vector_index() if exact else search.nprobes(_PROBED).refine_factor(_REFINED)
+    return search.bypass_vector_index() if exact else search.nprobes(probes).refine_factor(_REFINED)
 
 
 def _reason(error: BaseException) -> str:

@@ -92,7 +92,7 @@ class VectorsIdentity:
         first = model[0]
         network = str(first.model.config.model_type)
         own = model.prompts.get("document") or ""
-        width = model.get_embedding_dimension()
+        width = model.full_width
         return cls(
             model=str(first.model.name_or_path or "a model without a name"),
             revision=first.revision,
@@ -101,7 +101,7 @@ class VectorsIdentity:
             network=network,
             modules=tuple([type(module).__name__, _config_of(module)] for module in list(model)[1:]),
             dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
-            dimensions=min(width, truncate_dim or width),
+            dimensions=min(width, truncate_dim or model.truncate_dim or width),
             instruction=own if instruction is None else instruction,
             profile=model.profile.as_dict(),
             versions=versions_of(network),

@@ -63,6 +63,21 @@ def test_another_model_profile_and_type_are_refused_by_name(store: Path) -> None
     )
 
 
+@pytest.mark.parametrize(("dimensions", "kept"), [(None, 64), (32, 32), (128, 128)])
+def test_a_model_that_cuts_its_vectors_gives_as_many_components_as_encode(
+    tmp_path: Path, dimensions: int | None, kept: int
+) -> None:
+    index = Index(tmp_path / "cut", VLM2Vec(truncate_dim=64, device="cpu"), dimensions=dimensions)
+    index.add(["a red circle", "a report"])
+    assert index.stats().dimensions == kept
+    assert Index(tmp_path / "cut").search("a red circle", k=1)[0].score > 0.5  # the index's own model and cut
+    assert f"dimensions is {kept} there, and 16 here" in refused(tmp_path / "cut", dimensions=16)
+
+
+def test_vectors_of_a_model_that_cuts_them_do_not_join_whole_ones(store: Path) -> None:
+    assert "dimensions is 224 there, and 64 here" in refused(store, VLM2Vec(truncate_dim=64, device="cpu"))
+
+
 def test_weights_that_were_trained_since_are_refused(store: Path) -> None:
     model = VLM2Vec(device="cpu")
     with torch.no_grad():

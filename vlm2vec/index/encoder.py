@@ -143,8 +143,14 @@ class Encoder:
     @property
     def dimensions(self) -> int:
         """Components of a stored vector."""
-        width = int(self.load().get_embedding_dimension() or 0)
-        return min(width, self.settings.dimensions or width)
+        model = self.load()
+        return min(model.full_width, self.settings.dimensions or model.truncate_dim or model.full_width)
+
+    @property
+    def kept_settings(self) -> IndexSettings:
+        """The settings, with the components that are kept where the model alone says how many."""
+        own = self.load().truncate_dim is not None
+        return replace(self.settings, dimensions=self.dimensions) if own else self.settings
 
     @property
     def limits(self) -> Limits:

@@ -617,7 +617,7 @@ class Index:
         described = self._encoder.described()
         shutil.rmtree(generation, ignore_errors=True)
         generation.mkdir(parents=True)
-        settings = self._encoder.settings
+        settings = self._encoder.kept_settings
         rows = Rows.create(
             generation, dimensions=self._encoder.dimensions, half=settings.storage == "float16"
         )

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 # What shows an index needs its extra.
-collect_ignore = [] if find_spec("lancedb") else ["README.md", "docs/index_files.md", "vlm2vec/index/index.py"]
+collect_ignore = (
+    [] if find_spec("lancedb") else ["README.md", "docs/index_files.md", "vlm2vec/index/index.py"]
+)
 
 
 def pytest_collection_finish() -> None:

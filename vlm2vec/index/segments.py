@@ -165,7 +165,7 @@ def _duration(source: Source, limits: Limits) -> float | None:
         with ClipFile(
             source, limits=limits, deadline=Deadline(limits.decode_seconds, "reading the video")
         ) as clip:
-            duration = clip.index().duration("clock")
+            duration = clip.index(keep=True).duration("clock")
     if not duration > 0:
         raise MediaError("the video has no length", fix="Write the file again.")
     return duration

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import gc
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# What shows an index needs its extra.
+collect_ignore = (
+    [] if find_spec("lancedb") else ["README.md", "docs/index_files.md", "vlm2vec/index/index.py"]
+)
 
 
 def pytest_collection_finish() -> None:

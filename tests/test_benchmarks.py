@@ -197,6 +197,18 @@ def test_sizes_of_sub_batches_are_trained_and_scored(tmp_path: Path) -> None:
     assert all(0 <= run["scores"]["text to image"]["percent"] <= 100 for run in content["runs"])
 
 
+@pytest.mark.slow
+def test_an_index_is_searched_beside_numpy_and_its_memory_measured(tmp_path: Path) -> None:
+    pytest.importorskip("lancedb", reason="the extra index is not installed")
+    import index
+
+    content = written(index, tmp_path / "index.json")
+    for storage in ("float32", "float16"):
+        assert content["search"][storage]["ann recall"] > 0.9
+    assert content["search"]["float16"]["bytes"] < content["search"]["float32"]["bytes"]
+    assert content["sync"][0]["files"] == 4
+
+
 def test_growth_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", exc_type=ImportError)
     import plots

@@ -100,10 +100,10 @@ def test_version(run: Run) -> None:
 def test_help_names_every_command(run: Run) -> None:
     code, printed, _ = run("--help")
     assert code == 0
-    assert all(command in printed for command in ("demo", "search", "encode", "fit"))
+    assert all(command in printed for command in ("demo", "index", "search", "encode", "fit"))
 
 
-@pytest.mark.parametrize("command", ["demo", "search", "encode", "fit"])
+@pytest.mark.parametrize("command", ["demo", "index", "search", "encode", "fit"])
 def test_help_of_a_command_has_exit_codes_and_an_example_that_parses(command: str, run: Run) -> None:
     code, printed, _ = run(command, "--help")
     text = flat(printed)
@@ -174,7 +174,7 @@ def test_demo_without_gallery(run: Run, tmp_path: Path) -> None:
 
 
 def test_search_gives_one_result_per_image_clip_text_and_page(run: Run, some: Path) -> None:
-    code, printed, _ = run("search", "a red circle", some, "--json")
+    code, printed, _ = run("search", "a red circle", some, "--json", "--once")
     found = json.loads(printed)
     assert code == 0
     assert [row["rank"] for row in found["results"]] == [1, 2, 3, 4, 5, 6]
@@ -190,7 +190,7 @@ def test_search_gives_one_result_per_image_clip_text_and_page(run: Run, some: Pa
 
 
 def test_search_scores_are_those_of_the_model(run: Run, some: Path, embedded: VLM2Vec) -> None:
-    _, printed, _ = run("search", "a red circle", some, "--json", "--instruction", "Find it.")
+    _, printed, _ = run("search", "a red circle", some, "--json", "--instruction", "Find it.", "--once")
     score = next(row["score"] for row in json.loads(printed)["results"] if row["file"] == "a.png")
     query = embedded.encode_query("a red circle", instruction="Find it.")
     assert score == pytest.approx(float(query @ embedded.encode_document(some / "a.png")), abs=2e-6)
@@ -200,13 +200,13 @@ def test_a_query_that_cannot_be_embedded_is_told_before_files_are_read(
     run: Run, some: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VLM2Vec, "encode_document", lambda *_, **__: pytest.fail("files were embedded"))
-    code, _, errors = run("search", "word " * 40_000, some)
+    code, _, errors = run("search", "word " * 40_000, some, "--once")
     assert code == 1
     assert "the model's context holds" in flat(errors)
 
 
 def test_search_prints_a_table_of_the_best(run: Run, some: Path) -> None:
-    code, printed, errors = run("search", "a [bold]red[/bold] circle", some, "--top", "2")
+    code, printed, errors = run("search", "a [bold]red[/bold] circle", some, "--top", "2", "--once")
     assert code == 0
     assert "a [bold]red[/bold] circle" in printed
     assert len(re.findall(r"^ +\d +-?0\.\d{3} ", printed, re.MULTILINE)) == 2
@@ -214,7 +214,7 @@ def test_search_prints_a_table_of_the_best(run: Run, some: Path) -> None:
 
 
 def test_search_writes_a_gallery(run: Run, some: Path, tmp_path: Path) -> None:
-    code, _, errors = run("search", "a red circle", some, "--html", "found.html")
+    code, _, errors = run("search", "a red circle", some, "--html", "found.html", "--once")
     assert code == 0
     assert "Gallery: found.html" in errors
     page = (tmp_path / "found.html").read_text(encoding="utf-8")
@@ -226,7 +226,7 @@ def test_search_writes_a_gallery(run: Run, some: Path, tmp_path: Path) -> None:
 def test_search_lists_broken_files_at_the_end_and_says_so_by_its_exit_code(run: Run, some: Path) -> None:
     (some / "cut.png").write_bytes((some / "a.png").read_bytes()[:700])
     (some / "empty.pdf").write_bytes(b"")
-    code, printed, errors = run("search", "a red circle", some, "--json")
+    code, printed, errors = run("search", "a red circle", some, "--json", "--once")
     assert code == 3
     broken = {row["file"]: row["reason"] for row in json.loads(printed)["broken"]}
     assert sorted(broken) == ["cut.png", "empty.pdf"]
@@ -239,7 +239,7 @@ def test_search_lists_broken_files_at_the_end_and_says_so_by_its_exit_code(run: 
 @pytest.mark.filterwarnings("default::vlm2vec.errors.VLM2VecWarning")
 def test_a_clip_with_a_broken_tail_is_found_and_warned_about_once(run: Run, some: Path) -> None:
     cut_short(some / "a.mp4", some / "tail.mkv")
-    code, printed, errors = run("search", "a red circle", some, "--json", "--html", "found.html")
+    code, printed, errors = run("search", "a red circle", some, "--json", "--html", "found.html", "--once")
     assert code == 0
     assert "tail.mkv" in {row["file"] for row in json.loads(printed)["results"]}
     assert errors.count("tail.mkv: the file is cut off") == 1
@@ -248,7 +248,7 @@ def test_a_clip_with_a_broken_tail_is_found_and_warned_about_once(run: Run, some
 
 def test_search_counts_files_of_other_kinds(run: Run, some: Path) -> None:
     (some / "table.csv").write_text("1, 2")
-    code, _, errors = run("search", "a red circle", some)
+    code, _, errors = run("search", "a red circle", some, "--once")
     assert code == 0
     assert "Left out, of other kinds: 1 .csv." in errors
 
@@ -259,7 +259,7 @@ def test_search_that_finds_nothing_exits_with_1(content: bytes | None, run: Run,
     folder.mkdir()
     if content is not None:
         (folder / "empty.png").write_bytes(content)
-    code, printed, errors = run("search", "a red circle", folder)
+    code, printed, errors = run("search", "a red circle", folder, "--once")
     assert (code, printed) == (1, "")
     assert "can be searched" in flat(errors)
 
@@ -268,7 +268,7 @@ def test_search_where_every_file_breaks_on_reading_exits_with_1(run: Run, some: 
     folder = tmp_path / "cut"
     folder.mkdir()
     (folder / "cut.png").write_bytes((some / "a.png").read_bytes()[:700])
-    code, _, errors = run("search", "a red circle", folder)
+    code, _, errors = run("search", "a red circle", folder, "--once")
     assert code == 1
     assert "cut.png: " in errors
 
@@ -290,17 +290,19 @@ def test_errors_of_the_package_are_one_line_without_traceback(run: Run, some: Pa
 
 
 def test_a_model_that_is_not_there_is_an_error_and_not_a_traceback(run: Run, some: Path) -> None:
-    code, _, errors = run("search", "q", some, "--model", "no-such-folder/model")
+    code, _, errors = run("search", "q", some, "--model", "no-such-folder/model", "--once")
     assert code == 1
     assert "no-such-folder" in errors
 
 
 def test_search_takes_a_checkpoint_with_its_profile(run: Run, some: Path, golden: Path) -> None:
     model = str(golden / "tiny_qwen2vl")
-    code, printed, _ = run("search", "q", some, "--json", "--model", model, "--profile", "vlm2vec-v2")
+    code, printed, _ = run(
+        "search", "q", some, "--json", "--model", model, "--profile", "vlm2vec-v2", "--once"
+    )
     assert code == 0
     assert len(json.loads(printed)["results"]) == 6
-    code, _, errors = run("search", "q", some, "--model", model)
+    code, _, errors = run("search", "q", some, "--model", model, "--once")
     assert code == 1
     assert "vlm2vec-v2" in errors  # the profiles to choose from
 
@@ -359,7 +361,7 @@ def test_encode_refuses_folders(run: Run, some: Path) -> None:
     assert "a folder is one clip" in flat(errors)
 
 
-@pytest.mark.parametrize("command", [("search", "a red circle", "."), ("demo",)])
+@pytest.mark.parametrize("command", [("search", "a red circle", ".", "--once"), ("demo",)])
 def test_a_gallery_without_a_folder_is_wrong_usage(command: tuple[str, ...], run: Run) -> None:
     code, printed, errors = run(*command, "--html", "nowhere/g.html")
     assert code == 2
@@ -368,7 +370,7 @@ def test_a_gallery_without_a_folder_is_wrong_usage(command: tuple[str, ...], run
 
 
 def test_an_empty_query_is_wrong_usage(run: Run, some: Path) -> None:
-    code, _, errors = run("search", " ", some)
+    code, _, errors = run("search", " ", some, "--once")
     assert code == 2
     assert "The query is empty" in flat(errors)
 
@@ -427,11 +429,11 @@ def test_encode_refuses_or_shortens_long_texts(run: Run, tmp_path: Path, embedde
 def test_search_leaves_long_texts_out_or_shortens_them(run: Run, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text(LONG)
     (tmp_path / "note.txt").write_text("a red circle")
-    code, printed, _ = run("search", "a red circle", ".", "--json")
+    code, printed, _ = run("search", "a red circle", ".", "--json", "--once")
     assert code == 3
     (broken,) = json.loads(printed)["broken"]
     assert "--truncate of `vlm2vec encode`" in broken["reason"]
-    code, printed, _ = run("search", LONG, ".", "--json", "--truncate")
+    code, printed, _ = run("search", LONG, ".", "--json", "--truncate", "--once")
     assert code == 0
     assert len(json.loads(printed)["results"]) == 2
 
@@ -440,7 +442,7 @@ def test_names_with_brackets_and_spaces_are_printed_as_they_are(run: Run, tmp_pa
     folder = tmp_path / "[red] files"
     folder.mkdir()
     Image.new("RGB", (60, 60), "red").save(folder / "a [b] c.png")
-    code, printed, _ = run("search", "red", folder)
+    code, printed, _ = run("search", "red", folder, "--once")
     assert code == 0
     assert "a [b] c.png" in printed
 
@@ -448,7 +450,7 @@ def test_names_with_brackets_and_spaces_are_printed_as_they_are(run: Run, tmp_pa
 def test_a_pipe_gets_whole_names_and_no_padding(run: Run, tmp_path: Path) -> None:
     name = "a-word-" * 20 + ".png"
     Image.new("RGB", (60, 60), "red").save(tmp_path / name)
-    _, printed, _ = run("search", "red", ".")
+    _, printed, _ = run("search", "red", ".", "--once")
     assert name in printed
     assert printed == "\n".join(line.rstrip() for line in printed.split("\n"))
 
@@ -466,7 +468,9 @@ def test_a_terminal_gets_names_without_their_middle(tmp_path: Path, monkeypatch:
     assert re.search(r"first-.*…\S*last\.png +image +right", row)
 
 
-@pytest.mark.parametrize("command", [("search", "red", "."), ("encode", "locked.pdf", "-o", "v.npz")])
+@pytest.mark.parametrize(
+    "command", [("search", "red", ".", "--once"), ("encode", "locked.pdf", "-o", "v.npz")]
+)
 def test_an_encrypted_pdf_is_left_to_python(
     command: tuple[str, ...], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,7 +486,7 @@ def test_an_encrypted_pdf_is_left_to_python(
 @pytest.mark.parametrize(
     "command",
     [
-        ("search", "a red circle", ".", "--html", "closed/a.html"),
+        ("search", "a red circle", ".", "--once", "--html", "closed/a.html"),
         ("demo", "--html", "closed/a.html"),
         ("encode", "note.txt", "-o", "closed/v.npz"),
         ("encode", "note.txt", "-o", "closed/old", "--force"),
@@ -515,7 +519,7 @@ def test_a_gallery_that_may_be_written_needs_no_folder_that_may(
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     (tmp_path / "old.html").write_text("old")
-    code, *_ = run("search", "a red circle", some, "--html", "old.html")
+    code, *_ = run("search", "a red circle", some, "--html", "old.html", "--once")
     assert code == 0
     assert (tmp_path / "old.html").read_text(encoding="utf-8") != "old"
 

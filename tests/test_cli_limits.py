@@ -20,7 +20,7 @@ from vlm2vec.cli import app, fit, main
 from vlm2vec.cli import limits as cli_limits
 from vlm2vec.cli.limits import as_options, with_limits
 
-READING = (("encode",), ("search",), ("fit",), ("mmeb", "run"))
+READING = (("encode",), ("index",), ("search",), ("fit",), ("mmeb", "run"))
 
 
 def show(*, top: int = 3, limits: Limits) -> None:
@@ -101,7 +101,7 @@ def test_search_shows_what_its_limits_let_in(tmp_path: Path, capsys: pytest.Capt
     Image.new("RGB", (60, 50)).save(tmp_path / "a.png")
     (tmp_path / "b.txt").write_text("a red circle", encoding="utf-8")
     with pytest.raises(SystemExit) as end:
-        main(["search", "a circle", str(tmp_path), "--max-image-pixels", "2999"])
+        main(["search", "a circle", str(tmp_path), "--once", "--max-image-pixels", "2999"])
     assert end.value.code == 3
     assert "raise --max-image-pixels" in " ".join(capsys.readouterr().err.split())
 

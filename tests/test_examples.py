@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
     "text_image_search.py": "'a large blue diamond in the top right': scene-blue-diamond.jpg",
     "video_search.py": "first and second half of clip-",
+    "index_folder.py": "'a large red ring moving down' in 16 rows:",
     "pdf_search.py": "broken.pdf): the PDF cannot be opened",
     "encode_a_corpus.py": " were there, ",
     "instructions.py": "same instruction, same vector: 1.0000",

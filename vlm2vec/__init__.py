@@ -19,6 +19,7 @@ from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec import errors, profiles
+    from vlm2vec.index import Index
     from vlm2vec.inputs.pdf import pdf_pages
     from vlm2vec.inputs.video import Video
     from vlm2vec.jobs.encode_to import encode_to
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VLM2Vec",
+    "Index",
     "Video",
     "pdf_pages",
     "Limits",
@@ -41,6 +43,7 @@ __all__ = [
 
 _HOMES = {
     "VLM2Vec": "vlm2vec.model",
+    "Index": "vlm2vec.index",
     "Video": "vlm2vec.inputs.video",
     "pdf_pages": "vlm2vec.inputs.pdf",
     "Limits": "vlm2vec.media.limits",

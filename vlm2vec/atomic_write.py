@@ -19,22 +19,24 @@ __all__ = ["FULL", "Stream", "full_disk_named", "naming", "replacing", "replacin
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # not all systems have quotas
 """What the system says when there is no room: of a disk, of a quota, for a file of that size."""
 
-# How safetensors and torch, whose errors have no number, say that a file could not be written.
+# How safetensors, LanceDB, torch and SQLite, whose errors have no number, say that a file was not written.
 _NOT_WRITTEN = re.compile(
     rf"\(os error ({'|'.join(map(str, FULL))})\)|PytorchStreamWriter failed|iostream error"
+    "|database or disk is full"
 )
 
 
 @contextmanager
-def full_disk_named(folder: Path, fix: str) -> Iterator[None]:
-    """A disk without room for weights is an error of ours, whichever library was writing them.
+def full_disk_named(folder: Path, fix: str, *, error: type[VLM2VecError] = CheckpointError) -> Iterator[None]:
+    """A disk without room is an error of ours, whichever library was writing.
 
     Args:
-        folder: Where they are written.
+        folder: Where it writes.
         fix: What to do.
+        error: Of which type the error is.
 
     Raises:
-        CheckpointError: There is no room.
+        VLM2VecError: There is no room.
 
     Example:
         >>> with full_disk_named(Path("model"), "Free some space."):
@@ -46,14 +48,12 @@ def full_disk_named(folder: Path, fix: str) -> Iterator[None]:
         yield
     except VLM2VecError:
         raise
-    except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number not in FULL and not _NOT_WRITTEN.search(str(error)):
+    except Exception as cause:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number not in FULL and not _NOT_WRITTEN.search(str(cause)):
             raise
-        reason = os.strerror(number) if number is not None else str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"the disk has no room for it ({reason})", fix=fix, source=str(folder)
-        ) from error
+        reason = os.strerror(number) if number is not None else str(cause).partition("\n")[0]
+        raise error(f"the disk has no room for it ({reason})", fix=fix, source=str(folder)) from cause
 
 
 @contextmanager

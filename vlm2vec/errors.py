@@ -22,6 +22,7 @@ __all__ = [
     "ProfileError",
     "VectorsMismatchError",
     "IndexMismatchError",
+    "IndexStoreError",
     "VLM2VecWarning",
 ]
 
@@ -139,6 +140,10 @@ class VectorsMismatchError(VLM2VecError):
 
 class IndexMismatchError(VectorsMismatchError):
     """An index has vectors of another model or of other settings."""
+
+
+class IndexStoreError(VLM2VecError):
+    """An index cannot be read or written: damaged, in use, in a read-only folder, or the disk is full."""
 
 
 class VLM2VecWarning(UserWarning):

@@ -135,7 +135,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             check_modules(
                 others,
                 states=first.get_embedding_dimension(),
-                width=self._full_width,
+                width=self.full_width,
                 device=self.device,
             )
 
@@ -212,7 +212,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             truncate=truncate,
             **kwargs,
         )
-        check_truncation(truncate_dim, self._full_width)
+        check_truncation(truncate_dim, self.full_width)
         device = kwargs.get("device")
         for device_name in device if isinstance(device, list) else [device]:
             if device_name is not None:
@@ -535,7 +535,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             normalize_embeddings=normalize_embeddings,
             window=0 if window is None else window,
         )
-        check_truncation(truncate_dim, self._full_width)
+        check_truncation(truncate_dim, self.full_width)
         parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
         prompt = self.resolved_prompt(prompt, prompt_name)
         self.eval()
@@ -585,15 +585,15 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
 
     @property
-    def _full_width(self) -> int:
-        """Components of a vector that is not cut."""
+    def full_width(self) -> int:
+        """Components of a vector that is not cut, whatever `truncate_dim` the model is set to."""
         name = "get_embedding_dimension"
         full: int = [getattr(module, name)() for module in self if hasattr(module, name)][-1]
         return full
 
     def _width(self, truncate_dim: int | None) -> int:
         """Components of a vector, cut to `truncate_dim` or to the model's own."""
-        return min(self._full_width, truncate_dim or self.truncate_dim or self._full_width)
+        return min(self.full_width, truncate_dim or self.truncate_dim or self.full_width)
 
 
 def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:

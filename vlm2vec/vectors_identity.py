@@ -70,6 +70,7 @@ class VectorsIdentity:
         instruction: str | None = None,
         truncate_dim: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        weights: str | None = None,
     ) -> VectorsIdentity:
         """That of a model's vectors of documents. All weights are read, once while they stay as they are.
 
@@ -78,6 +79,7 @@ class VectorsIdentity:
             instruction: What documents are encoded for; by default the model's own.
             truncate_dim: Components that are kept of each vector; by default as the model is set.
             settings: What else decides a vector, as plain values.
+            weights: Their digest, where it is known.
 
         Example:
             >>> from vlm2vec import VLM2Vec
@@ -90,16 +92,16 @@ class VectorsIdentity:
         first = model[0]
         network = str(first.model.config.model_type)
         own = model.prompts.get("document") or ""
-        width = model.get_embedding_dimension()
+        width = model.full_width
         return cls(
             model=str(first.model.name_or_path or "a model without a name"),
             revision=first.revision,
-            weights=_weights_of(model),
+            weights=_weights_of(model) if weights is None else weights,
             vocabulary=digest_of(sorted(first.tokenizer.get_vocab().items())),
             network=network,
             modules=tuple([type(module).__name__, _config_of(module)] for module in list(model)[1:]),
             dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
-            dimensions=min(width, truncate_dim or width),
+            dimensions=min(width, truncate_dim or model.truncate_dim or width),
             instruction=own if instruction is None else instruction,
             profile=model.profile.as_dict(),
             versions=versions_of(network),

@@ -105,6 +105,15 @@ def test_vectors_that_are_cut(job: Job, embedded: VLM2Vec) -> None:
     np.testing.assert_allclose(vectors, embedded.encode_document(WORDS, truncate_dim=64), atol=5e-7)
 
 
+def test_a_model_that_cuts_its_vectors_can_be_asked_for_longer_ones(tmp_path: Path) -> None:
+    cut = VLM2Vec(truncate_dim=64, device="cpu")
+    for asked in (None, 128):
+        encode_to(tmp_path / f"{asked}", WORDS, model=cut, truncate_dim=asked)
+        assert read_vectors(tmp_path / f"{asked}")[0].shape[1] == (asked or 64)
+    with pytest.raises(VectorsMismatchError, match="dimensions is 128 there, and 64 here"):
+        encode_to(tmp_path / "128", WORDS, model=cut)
+
+
 def test_one_input_and_none_at_all(job: Job, embedded: VLM2Vec, tmp_path: Path) -> None:
     assert job("a red circle").rows == 1
     assert encode_to(tmp_path / "none", [], model=embedded).rows == 0

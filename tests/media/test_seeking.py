@@ -1,11 +1,15 @@
 """Key packets that are none: what cannot be sought is decoded straight, once, and honest keys are sought."""
 
+import os
+
 import numpy as np
 import pytest
 from media_making import clip_bytes, decode_all, packet_places
 
-from vlm2vec.media import cores
+from vlm2vec.media import container, cores
 from vlm2vec.media.container import ClipFile
+from vlm2vec.media.deadline import Deadline
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
@@ -98,3 +102,70 @@ def test_damage_spreads_over_keys_that_are_none():
         clip = read_frames(Source.from_bytes(bytes(data)))
     assert len(clip.frames) == 8
     assert all(any(np.array_equal(frame, true) for true in everything) for frame in clip.frames)
+
+
+KINDS = {
+    "mp4": ("mp4", "libx264", {}),
+    "matroska": ("matroska", "libx264", {}),
+    "mpegts": ("mpegts", "libx264", {}),
+    "avi": ("avi", "mpeg4", {}),
+    "flv": ("flv", "libx264", {}),
+    "vp9": ("webm", "libvpx-vp9", {}),
+    "false keys": ("mp4", "libx264", REFRESHED),
+}
+
+
+def clip_file(path):
+    return ClipFile(Source.from_path(path), limits=Limits(), deadline=Deadline(60, "reading the video"))
+
+
+@pytest.fixture
+def read_whole(monkeypatch):
+    """Files whose packets are all read."""
+    monkeypatch.setattr(container, "_KEPT", {})
+    files = []
+    real = ClipFile._read_index
+    monkeypatch.setattr(ClipFile, "_read_index", lambda clip: files.append(clip) or real(clip))
+    return files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_of_a_file_whose_packets_are_kept_are_those_of_one_that_is_read_anew(
+    kind, tmp_path, read_whole
+):
+    box, codec, options = KINDS[kind]
+    path = tmp_path / "clip"
+    path.write_bytes(clip_bytes(box, codec, **options))
+    os.utime(path, (1e9, 1e9))
+    pieces = [Sampling(3, start=start, end=start + 0.7) for start in (1.4, 0, 0.7)]
+    expected = [read_frames(Source.from_path(path), piece) for piece in pieces]
+    assert len(read_whole) == 3
+    with clip_file(path) as clip:
+        clip.index(keep=True)
+    for piece, frames in zip(pieces, expected, strict=True):
+        found = read_frames(Source.from_path(path), piece)
+        assert same(found.frames, frames.frames)
+        assert (found.times, found.problem) == (frames.times, frames.problem)
+    assert len(read_whole) == 4
+
+
+def test_packets_of_a_file_that_has_changed_are_read_anew(tmp_path, read_whole):
+    path, data = tmp_path / "clip.mp4", clip_bytes()
+    path.write_bytes(data)
+    for seconds in (None, 1e9, 1.1e9):  # written just now, so that the time says little; then twice long ago
+        if seconds:
+            os.utime(path, (seconds, seconds))
+        for _ in range(2):
+            with clip_file(path) as clip:
+                clip.index(keep=True)
+    assert len(read_whole) == 2 + 1 + 1
+
+
+def test_packets_of_few_files_are_kept(tmp_path, read_whole):
+    for number in range(6):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(clip_bytes())
+        os.utime(path, (1e9, 1e9))
+        with clip_file(path) as clip:
+            clip.index(keep=True)
+    assert len(container._KEPT) == 4

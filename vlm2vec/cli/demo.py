@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,7 +71,7 @@ def _best(ranked: list[Ranked], right_rank: int, count: int) -> list[Ranked]:
     return ranked[:count] if right_rank <= count else [*ranked[: count - 1], ranked[right_rank - 1]]
 
 
-def _queries(items: list[Item], captions: dict[tuple[Path, int | None], str]) -> dict[str, Item]:
+def _queries(items: list[Item], captions: Mapping[Any, str]) -> dict[str, Item]:
     """A few captions of each kind, as queries, with the item that each describes."""
     queries: dict[str, Item] = {}
     for kind in ("image", "video", "pdf"):

@@ -11,17 +11,17 @@ from typing import Any
 
 from vlm2vec.cli.limits import as_options
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.index.segments import MEDIA_SUFFIXES, clock
 from vlm2vec.inputs.pdf import counted_pages
 from vlm2vec.media import probe
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.source import Source
 
-__all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "printable", "reason"]
+__all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "kept_reason", "printable", "reason"]
 
-# A file called like this that is something else is broken; any other unknown file is just not ours.
-_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
-_VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
-MEDIA_SUFFIXES = _IMAGES | _VIDEOS | {".pdf"}
+
+_ENCRYPTED = "the PDF is encrypted"
+_OPENED_IN_PYTHON = "The command line cannot open it; in Python, pdf_pages(path, password=...) does."
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,29 @@ class Item:
 
     Attributes:
         name: The file as the user knows it, with forward slashes.
-        path: The file.
+        path: The file; `None` for what an index has of no file.
         kind: "image", "video", "text" or "pdf".
         content: What `encode` takes.
         page: The page of a PDF, the first being 1; `None` for a whole file.
+        start: Of a moment in a video, in seconds; `None` for a whole file.
+        end: The same.
+        text: Of a passage; `None` for a whole file.
     """
 
     name: str
-    path: Path
+    path: Path | None
     kind: str
     content: Any = field(repr=False)
     page: int | None = None
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
 
     @property
     def label(self) -> str:
-        """The kind, or which page."""
+        """The kind, or which page; of a video, the moment too."""
+        if self.start is not None and self.end is not None:
+            return f"{self.kind} {clock(self.start)}-{clock(self.end)}"
         return self.kind if self.page is None else f"page {self.page}"
 
     @property
@@ -106,10 +114,15 @@ def reason(error: VLM2VecError) -> str:
     return f"{error.cause}. {fix}" if fix else f"{error.cause}."
 
 
+def kept_reason(text: str) -> str:
+    """The same of a reason that an index has kept."""
+    return f"{_ENCRYPTED}. {_OPENED_IN_PYTHON}" if text.startswith(_ENCRYPTED) else as_options(text)
+
+
 def fix_of(error: VLM2VecError) -> str:
     """What to change; where the error's own words are for Python, those for the command line."""
-    if error.cause == "the PDF is encrypted":
-        return "The command line cannot open it; in Python, pdf_pages(path, password=...) does."
+    if error.cause == _ENCRYPTED:
+        return _OPENED_IN_PYTHON
     return as_options(error.fix.replace("pass root=.", "pass --root."))
 
 

@@ -19,6 +19,7 @@ from vlm2vec.media.documents import render_page
 from vlm2vec.media.image import load_image
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
 
@@ -72,6 +73,8 @@ def _hit(row: Ranked, folder: Path, limits: Limits | None, *, right: bool) -> Hi
 
 
 def _frames(item: Item, limits: Limits | None) -> list[Image.Image]:
+    if item.path is None or not item.path.is_file():  # an index may have a file that is gone
+        return []
     source = Source.from_path(item.path)
     if item.page is not None:
         return [Image.fromarray(render_page(source, item.page, THUMBNAIL, limits=limits))]
@@ -80,19 +83,24 @@ def _frames(item: Item, limits: Limits | None) -> list[Image.Image]:
     if item.kind == "video":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VLM2VecWarning)  # encoding has said it already
-            frames = read_frames(source, alpha="white", limits=limits).frames
+            sampling = Sampling(start=item.start or None, end=item.end)
+            frames = read_frames(source, sampling, alpha="white", limits=limits).frames
             return [Image.fromarray(frame) for frame in frames]
     return []
 
 
 def _excerpt(item: Item) -> str:
-    if item.kind != "text":
+    if item.text is not None:
+        return item.text[:EXCERPT_BYTES]
+    if item.kind != "text" or item.path is None:
         return ""
     with item.path.open("rb") as file:
         return file.read(EXCERPT_BYTES).decode("utf-8", "replace")
 
 
 def _link(item: Item, folder: Path) -> str:
+    if item.path is None:
+        return ""
     page = f"#page={item.page}" if item.page is not None else ""
     try:
         relative = Path(os.path.relpath(item.path, folder)).as_posix()

@@ -144,7 +144,7 @@ def encode_to(
         inputs = [inputs]
     reads = _reads(inputs, instruction, ids)
     encoder = _model_of(model)
-    check_truncation(truncate_dim, encoder.get_embedding_dimension())
+    check_truncation(truncate_dim, encoder.full_width)
     settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)

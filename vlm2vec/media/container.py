@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -39,6 +41,12 @@ _SUSPICIOUS = ("mpegts", "mpeg")
 _UNSTAMPED = ("avi", "asf", "rm", "nsv", "mxf")
 # What a demuxer tells beside a packet, once, where it changes.
 _HEADERS = ("new_extradata", "palette")
+# Packets of clips that are read in pieces, by device, inode, size and time of their files: to read all of
+# them anew for each piece takes a time that grows with the square of the length.
+_KEPT: dict[tuple[int, ...], PacketIndex] = {}
+_MOST_KEPT = 4
+# A file that was written less than this ago may change again without another time, in nanoseconds.
+_TICK = 2_000_000_000
 # What may be missing at the end of a file before it is called cut off, in seconds.
 _DURATION_SLACK = 0.5
 
@@ -215,12 +223,34 @@ class ClipFile:
             raise _no_frames()
         return count
 
-    def index(self) -> PacketIndex:
+    def index(self, *, keep: bool = False) -> PacketIndex:
         """Reads all packets, decoding none.
+
+        Args:
+            keep: Keep what was found for who opens the same file next, as long as it stays as it is.
 
         Raises:
             MediaError: There is none.
         """
+        state = self._state()
+        known = _KEPT.get(state)
+        if known is None:
+            known = self._read_index()
+            if keep and state and time.time_ns() - state[-1] > _TICK:
+                _KEPT[state] = known
+                for oldest in list(_KEPT)[:-_MOST_KEPT]:
+                    _KEPT.pop(oldest, None)
+        return known
+
+    def _state(self) -> tuple[int, ...]:
+        """Which file it is, and as it is now; nothing for what is in memory."""
+        try:
+            status = os.fstat(self._file.fileno())
+        except (OSError, ValueError):
+            return ()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _read_index(self) -> PacketIndex:
         shown: list[int | None] = []
         keys: list[Key] = []
         count, last, codec = 0, None, self.stream.codec_context.name

@@ -202,7 +202,7 @@ def test_a_file_that_takes_too_much_fails_and_others_go_on(own, data, limits, ex
                 spent.append(((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), resident))
         thread.join(0.02)
     assert caught
-    assert others > 5
+    assert others >= 1
     assert len(own.pids) <= 1  # the one that was ended is not kept
     if limits.decode_seconds == 2:
         begun = 1.0  # of the start, and of pages drawn before

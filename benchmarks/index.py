@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import numpy as np
 import PIL.Image
 from interleaved import write_json
 from machine import machine
+from memory import resident
 
 from vlm2vec import Index, VLM2Vec
 from vlm2vec.index import ann
@@ -132,11 +132,11 @@ def child(folder: Path) -> None:
     model = VLM2Vec(device="cpu")
     index = Index(folder, model)
     index.add("a text")  # what is loaded at first use
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = resident("VmHWM")  # `ru_maxrss` begins with the peak of the process that started this one
     start = time.perf_counter()
     index.sync(show_progress_bar=False)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = resident("VmHWM")
     start = time.perf_counter()
     report = Index(folder).sync(show_progress_bar=False)
     print(

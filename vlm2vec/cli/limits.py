@@ -77,6 +77,6 @@ def _option(name: str) -> str:
 
 def _help() -> dict[str, str]:
     """What the dataclass says about each of its fields, to the first full stop; nothing under -OO."""
-    text = inspect.cleandoc(Limits.__doc__ or "").partition("Attributes:\n")[2]
+    text = inspect.cleandoc(Limits.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", text, re.MULTILINE)
     return {name: re.split(r"(?<=\.)\s", " ".join(words.split()))[0] for name, words in entries}

@@ -16,6 +16,7 @@ from vlm2vec import Index, VLM2Vec
 
 KILLED = Path(__file__).parent / "killed_sync.py"
 BATCH = 16
+KILLS = 10  # each takes the start of a process; twenty pass as well
 
 
 def rows_of(store: Path) -> dict[str, np.ndarray]:
@@ -32,7 +33,7 @@ def rows_of(store: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_sync_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path: Path) -> None:
+def test_sync_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path: Path) -> None:
     files, chance = tmp_path / "files", random.Random(0)  # noqa: S311
     for number in range(280):
         write_picture(files / f"{number % 7}" / f"{number}.png", number)
@@ -43,8 +44,8 @@ def test_sync_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path: Path
     store, log = tmp_path / "store", tmp_path / "log"
     killed_in_work = 0
     encoded: Counter[str] = Counter()
-    for turn in range(21):
-        moment = (0, 0.0) if turn == 20 else (chance.randint(1, 40), chance.uniform(0, 0.1))
+    for turn in range(KILLS + 1):
+        moment = (0, 0.0) if turn == KILLS else (chance.randint(1, 40), chance.uniform(0, 0.1))
         before = set(rows_of(store)) if store.exists() else set()
         subprocess.run(
             [sys.executable, str(KILLED), str(files), str(store), str(log), *map(str, moment)],
@@ -62,7 +63,7 @@ def test_sync_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path: Path
         lost = sum(given.values()) - len(new)
         assert lost <= 2 * BATCH + 10, (turn, lost)
         encoded += given
-        if turn < 20:
+        if turn < KILLS:
             for name in changed_names(turn):
                 write_picture(files / name, 1000 + turn)
     straight = tmp_path / "straight"
@@ -74,7 +75,7 @@ def test_sync_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path: Path
     assert [str(each) for each in Index(store).failures()] == [
         str(each) for each in Index(straight).failures()
     ]
-    assert killed_in_work >= 15, "the kills came too late"
+    assert killed_in_work >= 0.75 * KILLS, "the kills came too late"
 
 
 def changed_names(turn: int) -> list[str]:

@@ -43,7 +43,7 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.media.limits import Limits
 from vlm2vec.module import InputModule
-from vlm2vec.profiles import Profile
+from vlm2vec.profiles import Profile, of_repository
 
 if TYPE_CHECKING:
     from vlm2vec.training.result import TrainingResult
@@ -129,6 +129,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             super().__init__(None, device=device, model_kwargs=model_kwargs, **kwargs)
             return
         name = str(model_name_or_path)
+        if not Path(name).exists():
+            of_repository(name)  # one that is not loaded is refused before it is asked for
         with reading_files(name):
             super().__init__(name, device=device, model_kwargs=model_kwargs, **kwargs)
             first, *others = self

@@ -99,4 +99,4 @@ def test_limits_hold_for_animations():
     with pytest.raises(LimitError, match="40 x 30"):
         read_frames(given, limits=Limits(max_image_pixels=1199))
     with pytest.raises(LimitError, match="longer than"):
-        read_frames(given, limits=Limits(decode_seconds=-1))
+        read_frames(given, limits=Limits(decode_seconds=1e-9))

@@ -85,7 +85,7 @@ def test_alpha_and_limits_reach_the_frames(tmp_path):
     with pytest.raises(LimitError, match="40 x 30"):
         read_frame_folder(tmp_path, limits=Limits(max_image_pixels=100))
     with pytest.raises(LimitError, match="longer than"):
-        read_frame_folder(tmp_path, limits=Limits(decode_seconds=-1))
+        read_frame_folder(tmp_path, limits=Limits(decode_seconds=1e-9))
 
 
 @pytest.mark.parametrize("setting", [{"fps": 1}, {"start": 0}, {"end": 3}])

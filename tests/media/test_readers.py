@@ -116,11 +116,6 @@ def test_settings_reach_the_reader():
         draw(PLAIN, 5)
 
 
-def test_fewer_than_none_are_refused_and_not_waited_for():
-    with pytest.raises(InputError, match="there cannot be -1 readers"):
-        Limits(readers=-1)
-
-
 def test_a_relative_path_means_what_it_means_here(tmp_path, monkeypatch):
     (tmp_path / "a.pdf").write_bytes(PLAIN)
     monkeypatch.chdir(tmp_path)

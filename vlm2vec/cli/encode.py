@@ -17,7 +17,7 @@ import typer
 
 from vlm2vec.atomic_write import replacing
 from vlm2vec.cli.files import Item, items_of, printable, reason
-from vlm2vec.cli.limits import with_limits
+from vlm2vec.cli.limits import as_options, with_limits
 from vlm2vec.cli.log import log_lines
 from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import check_folder, checked_output
@@ -189,7 +189,7 @@ def _part_of(text: str | None) -> tuple[int, int] | None:
 
 
 def _print_failures(report: EncodingReport) -> None:
-    shown = {str(row.id): row.error or "" for row in itertools.islice(report.failures(), _SHOWN)}
+    shown = {str(row.id): as_options(row.error or "") for row in itertools.islice(report.failures(), _SHOWN)}
     print_broken(shown, count=report.failed)
     if report.failed > len(shown):
         err.print(f"  and more: lines with an error in {report.path}/*.jsonl", soft_wrap=True, markup=False)

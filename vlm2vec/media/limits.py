@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlm2vec.arguments import is_number, is_whole
 from vlm2vec.errors import InputError
 
 __all__ = ["Limits"]
@@ -27,7 +28,7 @@ class Limits:
         reader_memory: Memory that one of them may take, in bytes.
 
     Raises:
-        InputError: `readers` is negative.
+        InputError: One of them is no number, or limits nothing.
     """
 
     max_image_pixels: int = 64_000_000
@@ -39,6 +40,13 @@ class Limits:
     reader_memory: int = 2 * 2**30
 
     def __post_init__(self) -> None:
-        if self.readers is not None and self.readers < 0:
-            what = f"there cannot be {self.readers} readers"
-            raise InputError(what, fix="Let Limits.readers be 0 or more.")
+        if not (is_number(self.decode_seconds) and self.decode_seconds > 0):  # nor NaN
+            self._refuse("decode_seconds", "a number of seconds above 0")
+        if self.readers is not None and not is_whole(self.readers, 0):
+            self._refuse("readers", "a whole number, 0 or more, or None")
+        for name in ("max_image_pixels", "max_image_bytes", "max_pdf_pages", "max_pages", "reader_memory"):
+            if not is_whole(getattr(self, name), 1):
+                self._refuse(name, "a whole number above 0")
+
+    def _refuse(self, name: str, what: str) -> None:
+        raise InputError(f"{name} is {getattr(self, name)!r}", fix=f"Let Limits.{name} be {what}.")

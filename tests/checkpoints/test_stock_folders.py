@@ -244,3 +244,16 @@ def test_no_weights_are_tied_to_an_inference_pass() -> None:
     model.encode("a cat")
     assert not any(buffer.is_inference() for buffer in model[0].model.buffers())
     assert torch.is_grad_enabled()
+
+
+def test_a_head_that_is_not_needed_is_not_complained_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "with a head"
+    shutil.copytree(CHECKPOINTS["llava_next"], folder)
+    weights = load_file(folder / "model.safetensors")
+    name = next(key for key in weights if key.endswith("embed_tokens.weight"))
+    weights["language_model.lm_head.weight"] = weights[name].clone()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    VLM2Vec(folder, profile=PROFILES["llava_next"], device="cpu")
+    assert "lm_head" not in caplog.text + capfd.readouterr().err

@@ -424,7 +424,7 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     stock = layout if isinstance(layout, StockLayout) else None
     renamed = {"key_mapping": _NEWER_NAMES if stock is None else _other_names(folder, stock)}
     try:
-        with _no_bar_in_logs():
+        with _no_bar_in_logs(), _no_report_of_keys():
             network, report = classes_of(config).model_class.from_pretrained(
                 folder, config=config, dtype=dtype, output_loading_info=True, **renamed
             )
@@ -463,6 +463,21 @@ def _no_bar_in_logs() -> Iterator[None]:
         bars.enable_progress_bar()
         if not downloads_have_bars:
             disable_progress_bars()
+
+
+@contextmanager
+def _no_report_of_keys() -> Iterator[None]:
+    """Without transformers' table of keys that differ: of those, `require_complete` knows which matter."""
+    its_logger = logging.getLogger("transformers.modeling_utils")
+
+    def is_no_report(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    its_logger.addFilter(is_no_report)
+    try:
+        yield
+    finally:
+        its_logger.removeFilter(is_no_report)
 
 
 def _is_not_needed(key: str, layout: StockLayout | None) -> bool:

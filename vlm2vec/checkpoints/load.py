@@ -104,11 +104,11 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
         reason = str(error).strip().partition("\n")[0]
         like = profiles.repository_like(str(name))
         meant = f'Did you mean "{like}"? ' if like not in (None, str(name)) else ""
-        hub, first = "the hub gave none", "the name, the network"
+        what, first = "the hub gave none", "the name, the network"
         if isinstance(error, LocalEntryNotFoundError):
-            hub, first = "the hub cannot be reached", "the network, the name"
+            what, first = "the hub cannot be reached", "the network, the name"
         raise CheckpointError(
-            f"there is no folder of this name, and {hub} ({type(error).__name__}: {reason})",
+            f"there is no folder of this name, and {what} ({type(error).__name__}: {reason})",
             fix=f"{meant}Check {first} and, for a private repository, the token.",
             source=str(name),
         ) from error

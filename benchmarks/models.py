@@ -21,12 +21,14 @@ from transformers.utils import logging
 
 from vlm2vec import profiles
 from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.model import EMBEDDED_MODEL
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
-NETWORKS = tuple(LAYOUTS)
+# Those with a packed forward.
+NETWORKS = tuple(name for name, layout in LAYOUTS.items() if not isinstance(layout, StockLayout))
 """What checkpoints can be drawn on."""
 
 DEFAULT_NETWORK = "qwen2_vl"

@@ -27,9 +27,8 @@ from vlm2vec.model import EMBEDDED_MODEL
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
-# Those with a packed forward.
 NETWORKS = tuple(name for name, layout in LAYOUTS.items() if not isinstance(layout, StockLayout))
-"""What checkpoints can be drawn on."""
+"""What checkpoints can be drawn on: those with a packed forward."""
 
 DEFAULT_NETWORK = "qwen2_vl"
 

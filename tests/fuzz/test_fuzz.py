@@ -21,6 +21,7 @@ def worker() -> Iterator[Worker]:
         yield worker
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_few_damaged_cases_end_well(name: str, worker: Worker, tmp_path: Path) -> None:
     report = fuzz(name, worker, tmp_path, seed=0, cases=READERS[name].cases)

@@ -84,6 +84,7 @@ def run(kills: int, count: int, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_job_killed_three_times(tmp_path: Path) -> None:
     assert "killed," in run(3, 60, tmp_path)
 

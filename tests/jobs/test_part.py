@@ -28,6 +28,7 @@ def test_what_is_no_part(given_part: object) -> None:
         Part.of(given_part)
 
 
+@pytest.mark.slow
 def test_parts_of_one_division_are_done_together(tmp_path: Path) -> None:
     with Part(1, 2).alone(tmp_path):
         with Part(2, 2).alone(tmp_path):

@@ -90,6 +90,7 @@ def test_gradients_are_those_of_the_whole_batch_at_once(family: str, kept: int) 
     assert apart <= 1e-5 * whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", LEARNERS)
 def test_an_adapter_is_trained_saved_loaded_and_resumed(family: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {

@@ -49,10 +49,18 @@ def start(code: str, files, *options: str, **more) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
+def printed_by(process: subprocess.Popen) -> tuple[str, str]:
+    """Its output and what it complains of; it does not go on beside the other tests if it never ends."""
+    try:
+        return process.communicate(timeout=120)
+    finally:
+        process.kill()
+
+
 def run(code: str, files, *options: str, **more) -> str:
     """What the code prints; it must end well, and say nothing else."""
     process = start(code, files, *options, **more)
-    printed, complaints = process.communicate(timeout=120)
+    printed, complaints = printed_by(process)
     assert (process.returncode, complaints) == (0, "")
     return printed
 
@@ -99,7 +107,7 @@ time.sleep(0.2)
 @pytest.mark.parametrize("state", ["idle", "busy"])
 def test_no_reader_outlives_its_parent(way, state, files):
     process = start("draw(plain)\n" + (BUSY if state == "busy" else "") + f"tell()\n{WAYS[way]}", files)
-    printed, complaints = process.communicate(timeout=120)
+    printed, complaints = printed_by(process)
     pids = [int(pid) for pid in printed.split()]
     assert len(pids) == (2 if state == "busy" else 1)
     assert all_end(pids)

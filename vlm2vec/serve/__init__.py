@@ -1,9 +1,10 @@
 """Vectors and search over HTTP, and a page. The extra `serve` brings FastAPI and uvicorn.
 
-    shapes (one file for each form of request) -> Asked -> batcher (one queue, one thread for the model) -> Embedded -> shapes
-    guards (host, key, sizes, times) stand in front of all routes; routes are in app.py and routes/
+    shapes -> Asked -> batcher -> Embedded -> shapes
 
-Nothing here is imported by the rest of the package but the command line.
+A shape is a form of request; the batcher has one queue, and one thread that has the model. Guards (host, key,
+sizes, times) stand in front of all routes. Nothing here is imported by the rest of the package but the
+command line.
 """
 
 from vlm2vec.serve.settings import ServeSettings

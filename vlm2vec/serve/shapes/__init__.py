@@ -1,1 +1,1 @@
-"""Forms of requests that clients of today's servers send, one file for each: JSON in, `Asked` out, JSON back."""
+"""Forms of requests that clients of servers send, one file each: JSON in, `Asked` out, and JSON back."""

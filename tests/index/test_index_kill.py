@@ -81,3 +81,32 @@ def test_sync_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path: P
 def changed_names(turn: int) -> list[str]:
     """Files that get another content after a turn."""
     return [f"{number % 7}/{number}.png" for number in (turn, turn + 100)] if turn >= 0 else []
+
+
+BEGUN = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA cache_size = 1")  # pages are written before they are committed
+db.execute("BEGIN IMMEDIATE")
+db.execute("DELETE FROM files")
+db.executemany("INSERT INTO facts VALUES (?, ?)", [(str(n), "0" * 1000) for n in range(1000)])
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("when", ["opened before", "opened after"])
+def test_what_a_killed_writer_had_begun_to_note_is_undone_by_the_next_reader(
+    tmp_path: Path, model: VLM2Vec, when: str
+) -> None:
+    write_picture(tmp_path / "files" / "one.png", 1)
+    index = Index(tmp_path / "store", model)
+    index.sync(tmp_path / "files", show_progress_bar=False)
+    (noted,) = (tmp_path / "store").glob("*/manifest.sqlite")
+    reader = Index(tmp_path / "store", model)
+    if when == "opened before":
+        assert len(reader.search("red")) == 1
+    subprocess.run([sys.executable, "-c", BEGUN, str(noted)], check=False, timeout=60)
+    assert noted.with_name("manifest.sqlite-journal").stat().st_size > 512
+    reader = reader if when == "opened before" else Index(tmp_path / "store", model)
+    assert [hit.name for hit in reader.search("red")] == ["one.png"]
+    assert reader.failures() == []

@@ -96,7 +96,9 @@ class Manifest:
         self.folder = folder
         path = folder / _NAME
         self._lock = threading.RLock()
-        mode = "rwc" if create else "rw" if writable else "ro"
+        # Whoever opens it after a writer was killed has to undo what that one began, which takes writing. Where
+        # the file cannot be written, SQLite opens it for reading all the same.
+        mode = "rwc" if create else "rw"
         try:
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode={mode}",
@@ -107,6 +109,8 @@ class Manifest:
             )
             if create:
                 self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            if not (writable or create):
+                self._db.execute("PRAGMA query_only = ON")
             self._db.execute("SELECT count(*) FROM roots").fetchone()
         except sqlite3.Error as error:
             raise self._damaged(error) from error

@@ -82,3 +82,12 @@ def test_a_record_of_downloads_of_another_form_is_told(tmp_path: Path, path: str
     file.write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(InputError, match="the record of downloads cannot be read"):
         Record.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\x00b\x1b[2J", "long " * 1000])
+def test_what_is_said_of_a_broken_record_is_short_and_printable(tmp_path: Path, name: str) -> None:
+    (tmp_path / "downloads.json").write_text(json.dumps({**DOWNLOADS, name: 1}), encoding="utf-8")
+    with pytest.raises(InputError, match="the record of downloads cannot be read") as caught:
+        Record.load(tmp_path)
+    assert caught.value.cause.isprintable()
+    assert len(caught.value.cause) < 500

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlm2vec.arguments import whole_number
 from vlm2vec.atomic_write import write_text
-from vlm2vec.describe import describe_value
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError
 from vlm2vec.json_file import read_json
 from vlm2vec.media.frames import is_image_file
@@ -21,6 +21,7 @@ from vlm2vec.mmeb.tasks.task import Task
 __all__ = ["Record", "count_frames", "note_counts", "noted_counts", "revisions_of"]
 
 _DOWNLOADS = "downloads.json"
+_MOST_SAID = 300  # characters of what is wrong, which may repeat what is in the file
 _FRAMES = "unpacked_frames.json"
 
 
@@ -57,7 +58,7 @@ class Record:
             found._check()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
-                f"the record of downloads cannot be read ({error})",
+                f"the record of downloads cannot be read ({shorten(str(error), _MOST_SAID)})",
                 fix="Remove it: files that are there are kept, archives are unpacked again.",
                 source=str(file),
             ) from error
@@ -195,7 +196,7 @@ def noted_counts(data_dir: Path) -> dict[str, int]:
         }
     except (ValueError, AttributeError) as error:
         raise InputError(
-            f"the record of unpacked frames cannot be read ({error})",
+            f"the record of unpacked frames cannot be read ({shorten(str(error), _MOST_SAID)})",
             fix="Remove it. Until archives are unpacked again, lost frames are not noticed.",
             source=str(file),
         ) from error

@@ -96,8 +96,8 @@ class Manifest:
         self.folder = folder
         path = folder / _NAME
         self._lock = threading.RLock()
-        # Whoever opens it after a writer was killed has to undo what that one began, which takes writing. Where
-        # the file cannot be written, SQLite opens it for reading all the same.
+        # Whoever opens it after a writer was killed has to undo what that one began, which takes writing.
+        # Where the file cannot be written, SQLite opens it for reading all the same.
         mode = "rwc" if create else "rw"
         try:
             self._db = sqlite3.connect(

@@ -451,12 +451,12 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
             task: "query" or "document" for inputs that do not say themselves which they are; others are none.
-            **form: As `_engine` takes it.
+            **form: As `engine` takes it.
 
         Returns:
             `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
         """
-        engine = self._engine(device=device, **form)
+        engine = self.engine(device=device, **form)
         items = [_instructed(item, prompt, task) for item in inputs]
         if on_error == "keep" or form["output_value"] != "sentence_embedding":
             keep = on_error == "keep"
@@ -547,7 +547,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         parsed = parse_batch(inputs, instruction, **self[0].allowed, on_error="yield")
         prompt = self.resolved_prompt(prompt, prompt_name)
         self.eval()
-        engine = self._engine(
+        engine = self.engine(
             device=self.device,
             truncate=truncate,
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
@@ -563,7 +563,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             window=window,
         )
 
-    def _engine(
+    def engine(
         self,
         *,
         device: torch.device,
@@ -574,7 +574,17 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         profile: Profile | None = None,
         **form: Any,
     ) -> Engine:
-        """The engine for one call, by the model's profile or another one."""
+        """What encodes parsed or planned inputs, by the model's profile or another one.
+
+        Args:
+            device: Where to.
+            truncate: As in `encode`.
+            max_tokens_per_batch: As in `encode`.
+            batch_size: As in `encode`.
+            output_value: As in `encode`.
+            profile: Instead of the model's own.
+            **form: As `BatchForward` takes it.
+        """
         profile = profile or self.profile
         if max_tokens_per_batch is None:
             budget = self.budgets.setdefault(device, Budget.of(device))
@@ -589,6 +599,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             budget,
             max_inputs=batch_size,
             truncate=truncate,
+            overlap=device.type != "cpu",
             settings=settings,
         )
 

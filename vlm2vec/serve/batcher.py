@@ -211,7 +211,6 @@ class Batcher:
         with self._changed:
             self._refusal = self._refusal or _stopping
             self._changed.wait_for(lambda: not self._requests, seconds)
-            self._ended = True
             self._end_all()
         self._thread.join(max(0.0, end - time.monotonic()))
         for pool in (self._planners, self._fetchers):
@@ -350,7 +349,6 @@ class Batcher:
             )
         with self._changed:
             self._refusal = self._refusal or _stopping
-            self._ended = True
             self._end_all()
 
     def _groups(self) -> Iterator[list[Planned]]:
@@ -441,6 +439,8 @@ class Batcher:
                 request.loop.call_soon_threadsafe(_settle, request.answer, answer)
 
     def _end_all(self) -> None:
+        self._ended = True
+        self._changed.notify_all()
         for request in list(self._requests):
             self._end(request, self._refused())
 

@@ -1,4 +1,4 @@
-"""`Batcher`: vectors as `encode` gives them, whoever asks at the same time, and what happens when it is full."""
+"""`Batcher`: vectors as `encode` gives them, whoever asks at the same time, and when it is too much."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import io
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,12 @@ def assert_equal(found: Embedded, expected: np.ndarray) -> None:
     np.testing.assert_allclose(found.vectors, expected, atol=1e-6, rtol=0)
 
 
-def test_vectors_of_many_tasks_are_those_of_encode(embedded: VLM2Vec, start: Callable[..., Batcher]) -> None:
+@pytest.mark.parametrize("overlap", [False, True], ids=["on a CPU", "as on a GPU"])
+def test_vectors_of_many_tasks_are_those_of_encode(
+    overlap: bool, monkeypatch: pytest.MonkeyPatch, embedded: VLM2Vec, start: Callable[..., Batcher]
+) -> None:
+    engine = embedded.engine
+    monkeypatch.setattr(embedded, "engine", lambda **form: replace(engine(**form), overlap=overlap))
     observer = Observer()
     batcher = start(observer)
     requests = [[item] for item in MIXED] + [MIXED, list(reversed(MIXED)), TEXTS[:3], MIXED[9:]]

@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 Answer: TypeAlias = "npt.NDArray[np.float32] | Exception"
 
 _MAX_PLANNERS = 4
+_PLANNED_AT_ONCE = 64  # inputs of a request, before it is another's turn
 _MAX_URLS = 16
 _URLS_AT_ONCE = 4  # inputs of one request whose URLs are fetched at the same time
 _RETRY_SECONDS = 1.0, 60.0  # at least, and at most
@@ -92,7 +93,9 @@ class _Request:
         size: Of its inputs, in bytes as they were sent.
         tokens: Of each input, as far as they are planned.
         line: Its inputs that are planned and wait.
+        parsed: How many inputs are parsed.
         urls: Inputs whose URLs are not fetched yet.
+        fetchers: How many threads fetch some, or are about to.
         held: How many URLs what was fetched came from, for inputs without a row.
         vectors: Rows so far.
         begun: How many inputs the model has got.
@@ -108,7 +111,9 @@ class _Request:
     tokens: list[int]
     vectors: npt.NDArray[np.float32]
     line: deque[Planned] = field(default_factory=deque)
+    parsed: int = 0
     urls: deque[Input] = field(default_factory=deque)
+    fetchers: int = 0
     held: dict[int, int] = field(default_factory=dict)
     begun: int = 0
     done: int = 0
@@ -271,31 +276,38 @@ class Batcher:
             self._end(request, error)
 
     def _plan(self, request: _Request) -> None:
-        """Everything ahead of the model, but for inputs with URLs, which others fetch meanwhile."""
+        """Everything ahead of the model for the next inputs; those with URLs are fetched meanwhile."""
         asked = request.asked
         items: list[Input] = []
-        for index, given in enumerate(asked.inputs):
+        for given in asked.inputs[request.parsed : request.parsed + _PLANNED_AT_ONCE]:
             if request.over.is_set():
                 return
             item = parse_input(
                 given,
-                index=index,
+                index=request.parsed,
                 instruction=asked.instruction,
                 allow_urls=self._settings.allow_urls,
                 allow_files=False,
             )
             items.append(with_role(with_default_instruction(item, self._prompts[asked.role]), asked.role))
-        request.urls.extend(item for item in items if _url_count(item))
+            request.parsed += 1
         self._line_up(request, [item for item in items if not _url_count(item)])
-        for _ in range(min(_URLS_AT_ONCE, len(request.urls))):
+        with self._changed:
+            request.urls.extend(item for item in items if _url_count(item))
+            more = min(_URLS_AT_ONCE, len(request.urls)) - request.fetchers
+            request.fetchers += max(more, 0)
+        for _ in range(more):
             self._submit(self._fetchers, request, self._fetch)
+        if request.parsed < len(asked.inputs):
+            self._submit(self._planners, request, self._plan)
 
     def _fetch(self, request: _Request) -> None:
         """What the URLs of one input lead to, as soon as so much may be held; then the next input's."""
-        try:
+        with self._changed:
+            if not request.urls:
+                request.fetchers -= 1
+                return
             item = request.urls.popleft()
-        except IndexError:
-            return
         count = _url_count(item)
         if count > _MAX_URLS:
             raise InputError(

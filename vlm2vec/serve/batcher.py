@@ -14,6 +14,7 @@ so many are held at a time as `_MAX_URLS` says, over all requests, each of 256 M
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import sys
 import threading
@@ -171,6 +172,7 @@ class Batcher:
         self._fetchers = ThreadPoolExecutor(_MAX_URLS, "vlm2vec-fetch")
         self._thread = threading.Thread(target=self._run, name="vlm2vec-model", daemon=True)
         self._thread.start()
+        atexit.register(self.stop, 1.0)  # an interpreter that ends while it computes would abort
 
     @property
     def is_alive(self) -> bool:
@@ -212,6 +214,7 @@ class Batcher:
         Args:
             seconds: After which requests that still wait get a `StoppedError`.
         """
+        atexit.unregister(self.stop)
         end = time.monotonic() + seconds
         with self._changed:
             self._refusal = self._refusal or _stopping
@@ -365,14 +368,19 @@ class Batcher:
 
     def _groups(self) -> Iterator[list[Planned]]:
         """What the model computes next, as long as there is something, and an empty group before waiting."""
+        # Whoever got the last rows comes again in a moment. Where the model computes in this thread, nothing
+        # is computed now, and a moment is less than a group of half the size costs.
+        is_idle = True
         while not self._ended:
-            if group := self._next_group():
-                yield group
-                continue
-            yield []
             with self._changed:
-                self._changed.wait_for(lambda: self._lines or self._ended)
-                self._changed.wait_for(self._is_enough, self._settings.gather_seconds)
+                if is_idle and self._lines:
+                    self._changed.wait_for(self._is_enough, self._settings.gather_seconds)
+            group = self._next_group()
+            is_idle = not group or not self._engine.overlap
+            yield group
+            if not group:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._lines or self._ended)
 
     def _is_enough(self) -> bool:
         """Whether there is no use in waiting for more: it would not be of the same group."""

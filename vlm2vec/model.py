@@ -40,6 +40,7 @@ from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.media.limits import Limits
 from vlm2vec.module import InputModule
@@ -62,6 +63,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         base_model: Base of an adapter, where its own word is not to be followed.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be an http(s) URL.
+        allow_files: Whether inputs may be paths: `False` refuses all, and a list of folders those that do not
+            lead below one of them. A path that is refused is not looked up.
         dtype: Type of the weights, such as "bfloat16", or "auto" for the checkpoint's own. By default
             bfloat16 on a GPU that has it, and on a CPU for networks of a billion parameters and more whose
             checkpoint is in half precision; float32 elsewhere. What bfloat16 does to vectors is in
@@ -91,6 +94,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         base_model: str | Path | None = None,
         limits: Limits | None = None,
         allow_urls: bool = False,
+        allow_files: FileAccess = True,
         dtype: str | torch.dtype | None = None,
         device: str | None = None,
         model_kwargs: dict[str, Any] | None = None,
@@ -101,6 +105,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             "base_model": base_model,
             "limits": limits,
             "allow_urls": allow_urls,
+            "allow_files": allow_files,
         }
         check_load_settings(kwargs)
         check_settings("raise", truncate_dim=kwargs.get("truncate_dim"))
@@ -110,7 +115,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
             if not isinstance(kwargs["modules"], Mapping):
                 kwargs["modules"] = list(kwargs["modules"])
-            _check_modules(kwargs["modules"], {**self.input_module_arguments, **loading})
+            beside = {**self.input_module_arguments, **loading, "allow_files": allow_files is not True}
+            _check_modules(kwargs["modules"], beside)
         check_path(model_name_or_path)
         device = device or get_device_name()
         check_device(device)
@@ -225,7 +231,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         parsed = parse_batch(
             inputs,
             instruction,
-            allow_urls=self[0].allow_urls,
+            **self[0].allowed,
             on_error="raise" if on_error == "raise" else "yield",
         )
         vectors = super().encode(
@@ -445,12 +451,12 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
             task: "query" or "document" for inputs that do not say themselves which they are; others are none.
-            **form: As `_engine` takes it.
+            **form: As `engine` takes it.
 
         Returns:
             `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
         """
-        engine = self._engine(device=device, **form)
+        engine = self.engine(device=device, **form)
         items = [_instructed(item, prompt, task) for item in inputs]
         if on_error == "keep" or form["output_value"] != "sentence_embedding":
             keep = on_error == "keep"
@@ -538,10 +544,10 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             window=0 if window is None else window,
         )
         check_truncation(truncate_dim, self.full_width)
-        parsed = parse_batch(inputs, instruction, allow_urls=self[0].allow_urls, on_error="yield")
+        parsed = parse_batch(inputs, instruction, **self[0].allowed, on_error="yield")
         prompt = self.resolved_prompt(prompt, prompt_name)
         self.eval()
-        engine = self._engine(
+        engine = self.engine(
             device=self.device,
             truncate=truncate,
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
@@ -557,7 +563,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             window=window,
         )
 
-    def _engine(
+    def engine(
         self,
         *,
         device: torch.device,
@@ -568,7 +574,17 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         profile: Profile | None = None,
         **form: Any,
     ) -> Engine:
-        """The engine for one call, by the model's profile or another one."""
+        """What encodes parsed or planned inputs, by the model's profile or another one.
+
+        Args:
+            device: Where to.
+            truncate: As in `encode`.
+            max_tokens_per_batch: As in `encode`.
+            batch_size: As in `encode`.
+            output_value: As in `encode`.
+            profile: Instead of the model's own.
+            **form: As `BatchForward` takes it.
+        """
         profile = profile or self.profile
         if max_tokens_per_batch is None:
             budget = self.budgets.setdefault(device, Budget.of(device))
@@ -583,6 +599,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             budget,
             max_inputs=batch_size,
             truncate=truncate,
+            overlap=device.type != "cpu",
             settings=settings,
         )
 

@@ -42,6 +42,7 @@ from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN, with_default_instr
 from vlm2vec.encoding.saved_folder import write_processor_files
 from vlm2vec.encoding.unpacked import Unpacked
 from vlm2vec.errors import InputError, ProfileError, VLM2VecWarning
+from vlm2vec.inputs.access import Allowed, FileAccess, check_file_access
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.json_file import read_json
@@ -63,6 +64,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         profile: Prompt layout, positions and pixel rules.
         limits: What one input may cost.
         allow_urls: Whether a string under a media key may be a URL.
+        allow_files: Whether paths are read: all, none, or what is below these folders.
 
     Attributes:
         folders: What it was loaded from: of an adapter, its base behind it; nothing where it was not loaded.
@@ -76,6 +78,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         *,
         limits: Limits | None = None,
         allow_urls: bool = False,
+        allow_files: FileAccess = True,
     ) -> None:
         # The prompts this model was trained with, for whoever opens a saved folder with other software.
         layout = layout_of(network)
@@ -96,7 +99,13 @@ class InputModule(Transformer):  # type: ignore[misc]
             raise TypeError(f"limits is a vlm2vec.Limits, not {type(limits).__name__}.")
         self.limits = limits or Limits()
         self.allow_urls = allow_urls
+        self.allow_files = check_file_access(allow_files)
         self.folders: tuple[Path, ...] = ()
+
+    @property
+    def allowed(self) -> Allowed:
+        """Whether it reads the URLs and files that inputs name, as `parse_input` takes it."""
+        return Allowed(allow_urls=self.allow_urls, allow_files=self.allow_files)
 
     @property
     def revision(self) -> str | None:
@@ -116,6 +125,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         device: torch.device | None = None,
         limits: Limits | None = None,
         allow_urls: bool = False,
+        allow_files: FileAccess = True,
         **hub: Any,
     ) -> InputModule:
         """Load a folder, or a repository on the hub: weights, merged or with an adapter.
@@ -129,6 +139,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             device: Where the model will run.
             limits: What one input may cost.
             allow_urls: Whether a string under a media key may be a URL.
+            allow_files: Whether paths are read: all, none, or what is below these folders.
             hub: `revision`, `token`, `cache_dir`, `local_files_only`.
 
         Raises:
@@ -165,7 +176,8 @@ class InputModule(Transformer):  # type: ignore[misc]
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
         chosen = with_own_template(chosen, tokenizer, folder, layout_of(network))
         check_tokenizer(chosen, tokenizer, source=str(name))
-        module = cls(network, tokenizer, chosen, limits=limits, allow_urls=allow_urls)
+        allowed = Allowed(allow_urls=allow_urls, allow_files=allow_files)
+        module = cls(network, tokenizer, chosen, limits=limits, **allowed)
         module.folders = folders_of(folder, base_model, **hub)
         return module
 
@@ -249,9 +261,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             )
         if prompt is not None:
             check_text(prompt, "the prompt")
-        items = [
-            parse_input(item, index=index, allow_urls=self.allow_urls) for index, item in enumerate(inputs)
-        ]
+        items = [parse_input(item, index=index, **self.allowed) for index, item in enumerate(inputs)]
         items = [with_role(with_default_instruction(item, prompt), task) for item in items]
         return pad(self.preparer.prepare_all(items, truncate=truncate))
 

@@ -18,11 +18,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_ins import Preparer, endless, picture, text, workers_alive
+from stand_ins import Planner, Preparer, endless, picture, text, workers_alive
 
 from vlm2vec import VLM2Vec, errors
 from vlm2vec.blocks.linear import Kernel
 from vlm2vec.encoding.engine import Budget, Engine, in_order
+from vlm2vec.encoding.plan import Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
@@ -144,6 +145,55 @@ def test_errors_of_the_program_are_not_swallowed(in_threads: bool) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         list(engine(fail, in_threads=in_threads).rows([text(0, 1)]))
     assert not workers_alive()
+
+
+# Inputs that are planned already
+
+
+def planned(items: Sequence[Input], *, truncate: bool = False) -> list[Planned]:
+    pairs = [(item.index or 0, item) for item in items]
+    return [one for one in Planner().plan(pairs, truncate=truncate, run=map) if isinstance(one, Planned)]
+
+
+@pytest.mark.parametrize("in_threads", [True, False])
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("groups_ahead", [0, 1, 2])
+def test_behind_an_empty_group_rows_come_before_more_is_asked_for(
+    groups_ahead: int, overlap: bool, in_threads: bool
+) -> None:
+    there: list[int] = []
+
+    def groups() -> Iterator[list[Planned]]:
+        for first in range(0, 30, 10):
+            for index in range(first, first + 10, 5):
+                yield planned([text(number, 20) for number in range(index, index + 5)])
+            yield []
+            assert there == list(range(first + 10))
+
+    work = engine(Network(), in_threads=in_threads, overlap=overlap)
+    for index, row in work.rows_of_planned(groups(), groups_ahead=groups_ahead):
+        assert row == index
+        there.append(index)
+        there.sort()
+    assert there == list(range(30))
+
+
+def test_rows_are_waited_for_behind_the_next_launch_only_where_that_computes_meanwhile() -> None:
+    for overlap in (True, False):
+        network = Network()
+        rows = engine(network, overlap=overlap).rows([text(number, 40) for number in range(4)])
+        next(rows)
+        assert len(network.batches) == (2 if overlap else 1)
+        rows.close()
+
+
+def test_equal_planned_inputs_of_a_group_are_computed_once_where_both_may_be_shortened_or_none() -> None:
+    network = Network()
+    items = [same(index, 4) for index in range(6)]
+    groups = [planned(items[:2]) + planned(items[2:4], truncate=True), planned(items[4:])]
+    rows = dict(engine(network).rows_of_planned(groups, groups_ahead=1))
+    assert rows == dict.fromkeys(range(6), 4)
+    assert network.inputs == 3
 
 
 # Duplicates

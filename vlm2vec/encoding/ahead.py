@@ -44,10 +44,11 @@ class Workers:
     Args:
         ahead: Whether to prepare batches before they are asked for; without, everything happens when it is
             asked for, in the caller's thread.
+        batches: How many are prepared before they are asked for.
     """
 
-    def __init__(self, *, ahead: bool = True) -> None:
-        self._ahead = _BATCHES_AHEAD if ahead else 0
+    def __init__(self, *, ahead: bool = True, batches: int = _BATCHES_AHEAD) -> None:
+        self._ahead = batches if ahead else 0
         self._stop = threading.Event()
         # Threads start when there is something to do.
         self._pool = ThreadPoolExecutor(min(_MAX_THREADS, core_count()), "vlm2vec") if ahead else None

@@ -93,6 +93,7 @@ class Engine:
         budget: What fits.
         max_inputs: Maximum number of inputs of a batch; `None` leaves it to the budget.
         truncate: Shorten texts that do not fit the context.
+        overlap: Whether `forward` returns before it has computed, and the next batch is launched meanwhile.
         settings: Switches.
     """
 
@@ -102,6 +103,7 @@ class Engine:
     budget: Budget
     max_inputs: int | None = None
     truncate: bool = False
+    overlap: bool = True
     settings: EngineSettings = field(default_factory=EngineSettings)
 
     def rows(self, items: Iterable[Item], *, window: int | None = None) -> Generator[tuple[int, Any]]:
@@ -114,32 +116,69 @@ class Engine:
         """
         copies: Copies = {}
         with Workers(ahead=self.settings.prepare_ahead) as workers:
-            launched: list[Launched] = []
-            for cost, batch in workers.prepared(self._batches(items, window, workers, copies), self.preparer):
-                failed = [(index, ready) for index, ready in batch if isinstance(ready, VLM2VecError)]
-                yield from _with_copies(failed, copies)
-                good = [(index, ready) for index, ready in batch if isinstance(ready, Prepared)]
-                # The next batch is launched before the last one's rows are waited for.
-                done, launched = launched, self._launch(good, cost)
-                yield from _with_copies(self._collected(done), copies)
-            yield from _with_copies(self._collected(launched), copies)
+            yield from self._computed(self._batches(items, window, workers, copies), workers, copies)
+
+    def rows_of_planned(
+        self, groups: Iterable[Sequence[Planned]], *, groups_ahead: int
+    ) -> Generator[tuple[int, Any]]:
+        """The same for inputs that are planned already, whose indices differ; groups may come without end.
+
+        Args:
+            groups: Inputs that are computed together as far as they fit, and among which equal ones are
+                encoded once. An empty one is a mark: rows of what came before it come before the next is
+                asked for.
+            groups_ahead: How many are asked for, and decoded, before the model is ready for them.
+        """
+        copies: Copies = {}
+        with Workers(ahead=self.settings.prepare_ahead, batches=groups_ahead) as workers:
+            yield from self._computed(self._batches_of_planned(groups, copies), workers, copies)
+
+    def _computed(
+        self, batches: Iterable[Batch], workers: Workers, copies: Copies
+    ) -> Iterator[tuple[int, Any]]:
+        launched: list[Launched] = []
+        for cost, batch in workers.prepared(batches, self.preparer):
+            failed = [(index, ready) for index, ready in batch if isinstance(ready, VLM2VecError)]
+            yield from _with_copies(failed, copies)
+            good = [(index, ready) for index, ready in batch if isinstance(ready, Prepared)]
+            # The next batch is launched before the last one's rows are waited for.
+            done, launched = launched, self._launch(good, cost)
+            if not self.overlap:
+                done, launched = launched, []
+            yield from _with_copies(self._collected(done), copies)
+        yield from _with_copies(self._collected(launched), copies)
 
     def _batches(
         self, items: Iterable[Item], window: int | None, workers: Workers, copies: Copies
     ) -> Iterator[Batch]:
         """Batches of what is to be encoded; `copies` gets the indices of inputs that equal another."""
         for part in _parts(enumerate(items), window):
-            firsts: Sequence[int] = range(len(part))
-            if self.settings.deduplicate:
-                firsts = first_of_each([item for _, item in part])
-            for (index, item), first in zip(part, firsts, strict=True):
-                if isinstance(item, Input) and part[first][0] != index:
-                    copies.setdefault(part[first][0], []).append((index, item))
-            unique = [pair for number, pair in enumerate(part) if firsts[number] == number]
+            unique = [part[number] for number in self._firsts(part, copies)]
             minimum, maximum = _PLANNED_AT_ONCE
             for group in workers.fetched(unique, min(max(minimum, self.budget.cost // _SHORT), maximum)):
                 yield from self._cut(group, workers)
             yield Batch([], 0)  # rows of this window come before more inputs are read
+
+    def _batches_of_planned(self, groups: Iterable[Sequence[Planned]], copies: Copies) -> Iterator[Batch]:
+        for group in groups:
+            unique: list[Planned] = []
+            for truncate in (False, True):  # where it is known only later that one does not fit
+                alike = [plan for plan in group if plan.truncate == truncate]
+                firsts = self._firsts([(plan.index, plan.item) for plan in alike], copies)
+                unique += [alike[number] for number in firsts]
+            yield from batches(unique, budget=self.budget, max_inputs=self.max_inputs)
+            if not group:
+                yield Batch([], 0)
+
+    def _firsts(self, pairs: Sequence[tuple[int, Item]], copies: Copies) -> list[int]:
+        """Positions of inputs that equal none before; `copies` gets the others."""
+        if not self.settings.deduplicate:
+            return list(range(len(pairs)))
+        firsts = first_of_each([item for _, item in pairs])
+        for (index, item), first in zip(pairs, firsts, strict=True):
+            if isinstance(item, Input) and pairs[first][0] != index:
+                copies.setdefault(pairs[first][0], []).append((index, item))
+        return [number for number, first in enumerate(firsts) if first == number]
 
     def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
         """Batches of inputs that are planned together; no plan outlives them."""

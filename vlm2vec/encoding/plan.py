@@ -83,6 +83,11 @@ class Planned:
         """Its media, each once, in order."""
         return {piece.key: piece for piece in self.pieces if isinstance(piece, MediaPiece)}
 
+    @property
+    def cost(self) -> int:
+        """Tokens and patches, alone."""
+        return self.tokens + sum(piece.patches for piece in self.media.values())
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Failed:

@@ -112,7 +112,7 @@ def opened(part: Part, *, fetch: bool = False) -> Part:
         return replace(cast("Clip", part), content=tuple(looked_at(frame, "image") for frame in content))
     if isinstance(part, Clip) and isinstance(content, Source) and content.key == _BARE:
         _kind_of_file(content)
-        return _of_its_kind(part, replace(content, key=None), content.path)
+        return _of_its_kind(part, replace(content, key=None), content.shown or content.path)
     if isinstance(part, Image):
         return replace(part, content=looked_at(content, "image"))
     if isinstance(part, Clip):
@@ -122,7 +122,7 @@ def opened(part: Part, *, fetch: bool = False) -> Part:
 
 def _kind_of_file(source: Source, *, still: bool = False) -> str:
     """The kind of a file, or of what a URL leads to."""
-    name = str(source.path) if source.url is None else source.url
+    name = (source.shown or str(source.path)) if source.url is None else source.url
     try:
         source.check_exists()
         if source.url is not None:

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vlm2vec.arrays import is_array
-from vlm2vec.describe import describe_media, describe_value, shorten
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.access import FileAccess, allowed_source, check_file_access
 from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
 from vlm2vec.inputs.media_forms import bare_part, is_media, opened
 from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_part, parse_conversation
 from vlm2vec.inputs.parts import Input, Part, Text
 from vlm2vec.inputs.replace import sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
-from vlm2vec.media.source import url_refusal
 
 __all__ = [
     "fetched",
@@ -65,6 +65,7 @@ def parse_input(
     index: int | None = None,
     instruction: str | None = None,
     allow_urls: bool = False,
+    allow_files: FileAccess = True,
     open_files: bool = True,
 ) -> Input:
     """Understand one input.
@@ -75,12 +76,14 @@ def parse_input(
         index: Its position in the batch.
         instruction: Used unless the input brings its own.
         allow_urls: Whether a string under a media key may be a URL. None is fetched here: see `fetched`.
+        allow_files: Whether paths are read: all, none, or what is below these folders. A path that is refused
+            is not looked up.
         open_files: Look into files: whether they are there, and of the kind that their key says. Without,
             they are taken to be so, and a file that no key names is not known to be anything yet; giving
             the result to this function again opens them.
 
     Raises:
-        InputError: It has a form that cannot be embedded.
+        InputError: It has a form that cannot be embedded, or names a file or URL that is not to be read.
         MediaError: A file is missing or of an unknown format.
 
     Example:
@@ -89,8 +92,8 @@ def parse_input(
     """
     try:
         content = _parse(item)
-        if not allow_urls:
-            _refuse_urls(content)
+        if not allow_urls or allow_files is not True:
+            content = _allowed(content, allow_urls, allow_files)
         if open_files:
             content = content._replace(parts=tuple(opened(part) for part in content.parts))
         _check_not_empty(content)
@@ -136,6 +139,7 @@ def parse_batch(
     instruction: str | Iterable[str | None] | None = None,
     *,
     allow_urls: bool = False,
+    allow_files: FileAccess = True,
     on_error: object = "raise",
 ) -> Iterator[Input | VLM2VecError]:
     """Understand the inputs of a batch, one by one and in order.
@@ -144,6 +148,7 @@ def parse_batch(
         inputs: An iterable of inputs, read as far as asked for; one input alone is a batch of one.
         instruction: One for all, or one per input.
         allow_urls: Whether a string under a media key may be a URL.
+        allow_files: Whether paths are read, as in `parse_input`.
         on_error: "raise" raises the first error; anything else yields the error in place of the input.
 
     Returns:
@@ -159,7 +164,8 @@ def parse_batch(
     """
     if is_single(inputs):
         inputs = [inputs]
-    return _parse_each(with_instructions(inputs, instruction), on_error, allow_urls=allow_urls)
+    pairs = with_instructions(inputs, instruction)
+    return _parse_each(pairs, on_error, allow_urls=allow_urls, allow_files=check_file_access(allow_files))
 
 
 def with_instructions(
@@ -286,12 +292,12 @@ def _parse_part(item: Any) -> tuple[Part, ...]:
     raise _refusal(item)
 
 
-def _refuse_urls(content: Content) -> None:
-    for source in sources_of(Input(content.parts)):
-        if source.url is not None:
-            error = url_refusal()
-            error.source = describe_media(source.url)
-            raise error
+def _allowed(content: Content, allow_urls: bool, allow_files: FileAccess) -> Content:
+    item = Input(content.parts)
+    if all(source.data is not None for source in sources_of(item)):
+        return content  # nothing is named
+    item = with_sources(item, lambda source: allowed_source(source, allow_urls, allow_files))
+    return content._replace(parts=item.parts)
 
 
 def _check_not_empty(content: Content) -> None:

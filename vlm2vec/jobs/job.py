@@ -144,7 +144,7 @@ class Job:
                 item,
                 index=index,
                 instruction=instruction,
-                allow_urls=self.model[0].allow_urls,
+                **self.model[0].allowed,
                 open_files=False,
             )
         except VLM2VecError as error:

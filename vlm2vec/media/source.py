@@ -41,6 +41,7 @@ class Source:
         key: The media key it stands under, or "file" for a bare file, while nobody has looked whether it is
             of that kind; `None` once that is known.
         facts: What has been read of it so far, each once: its signature, its header, what its URL led to.
+        shown: What messages call it, where the path is not as it was given.
 
     Example:
         >>> Source.from_bytes(b"%PDF-1.7 ...").describe()
@@ -52,6 +53,7 @@ class Source:
     url: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, compare=False, repr=False)
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    shown: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_path(cls, path: Path) -> Source:
@@ -143,18 +145,18 @@ class Source:
         try:
             mode = self.path.stat().st_mode
         except FileNotFoundError:
-            name = without_base64(str(self.path))
+            name = without_base64(self._given)
             fix = "Check the path."
             if self.path.parts[:1] == ("~",):
                 fix = "Path.expanduser() resolves a leading ~."
-            elif name != str(self.path):
+            elif name != self._given:
                 fix = f"If it is base64 data, {_DATA_URI}"
             raise MediaError("the file does not exist", fix=fix, source=name) from None
         except (OSError, ValueError) as error:
             raise MediaError(f"the file cannot be reached ({_reason(error)})", source=self.name) from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise MediaError(
-                "this is a device, a pipe or a socket", fix="Pass a file or a folder.", source=str(self.path)
+                "this is a device, a pipe or a socket", fix="Pass a file or a folder.", source=self._given
             )
 
     @property
@@ -251,12 +253,17 @@ class Source:
         """The path, or the URL without its query, which may be secret; `None` for bytes."""
         if self.path is None and self.url is None:
             return None
-        text = without_base64(str(self.path) if self.url is None else self.url.partition("?")[0])
+        text = without_base64(self._given if self.url is None else self.url.partition("?")[0])
         # Of a long path the end says more.
         return text if len(text) <= _DESCRIPTION else f"...{text[3 - _DESCRIPTION :]}"
 
+    @property
+    def _given(self) -> str:
+        return self.shown or str(self.path)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return Source, (self.path, self.data, self.url, self.key)  # another process reads for itself
+        # Another process reads for itself.
+        return Source, (self.path, self.data, self.url, self.key, {}, self.shown)
 
 
 def is_url(text: str) -> bool:

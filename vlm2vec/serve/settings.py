@@ -22,6 +22,7 @@ class ServeSettings:
         max_request_bytes: Of one request's body.
         max_inputs: Of one request.
         max_waiting: Inputs that wait for the model; beyond it requests are answered 429.
+        max_waiting_bytes: The same of all inputs of requests that are not answered yet, as they were sent.
         gather_seconds: How long a first input waits for others to be encoded with it.
         body_seconds: Within which the body of a request must have come.
         request_seconds: Within which a request must be answered.
@@ -38,6 +39,7 @@ class ServeSettings:
     max_request_bytes: int = 64 * 2**20
     max_inputs: int = 2048
     max_waiting: int = 4096
+    max_waiting_bytes: int = 512 * 2**20
     gather_seconds: float = 0.003
     body_seconds: float = 30.0
     request_seconds: float = 120.0

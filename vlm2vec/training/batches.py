@@ -14,6 +14,7 @@ import numpy as np
 
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.notices import between_bars
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
@@ -59,7 +60,7 @@ class RowBatches:
         replace: Whether a row that cannot be used is replaced by another of its source; otherwise its error
             ends the iteration.
         seed: Of the replacements.
-        allow_urls: Whether a string under a media key may be a URL.
+        allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
         bad: Index of the source, and of the row in it, of each row that was replaced.
     """
 
@@ -68,7 +69,7 @@ class RowBatches:
     parser: RowParser
     replace: bool = False
     seed: int = 0
-    allow_urls: bool = False
+    allowed: Allowed = field(default_factory=Allowed)
     bad: set[tuple[int, int]] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[dict[str, RowBatch | VLM2VecError]]:
@@ -158,7 +159,7 @@ class RowBatches:
             row = read_row(origin, index)
         except VLM2VecError as error:
             raise error.under(f"{name}, row {number}") from error
-        return check_row(row, source=name, number=number, open_files=True, allow_urls=self.allow_urls)
+        return check_row(row, source=name, number=number, open_files=True, **self.allowed)
 
     def _leave_out(self, source_index: int, index: int, error: VLM2VecError) -> None:
         if not self.replace:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 from sentence_transformers.base.evaluation import BaseEvaluator, SequentialEvaluator
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.mixture import Mixture
@@ -21,12 +22,12 @@ __all__ = ["evaluator_of", "row_evaluator"]
 _Known: TypeAlias = dict[Hashable, tuple[str, Input]]
 
 
-def evaluator_of(given: Any, *, allow_urls: bool = False) -> Any:
+def evaluator_of(given: Any, **allowed: Unpack[Allowed]) -> Any:
     """What `fit` is given to evaluate with, as one evaluator of sentence-transformers, or `None`.
 
     Args:
         given: An evaluator or several, or held-out rows as `Mixture.of` takes them.
-        allow_urls: Whether a string under a media key may be a URL.
+        **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
     """
     if given is None or isinstance(given, BaseEvaluator):
         return given
@@ -34,13 +35,12 @@ def evaluator_of(given: Any, *, allow_urls: bool = False) -> Any:
         return SequentialEvaluator(list(given))
     sources = Mixture.of(given).sources
     evaluators = [
-        row_evaluator(source, name=source.name if len(sources) > 1 else "", allow_urls=allow_urls)
-        for source in sources
+        row_evaluator(source, name=source.name if len(sources) > 1 else "", **allowed) for source in sources
     ]
     return evaluators[0] if len(evaluators) == 1 else SequentialEvaluator(evaluators)
 
 
-def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = False) -> Any:
+def row_evaluator(rows: Records[Any], *, name: str = "", **allowed: Unpack[Allowed]) -> Any:
     """sentence-transformers' evaluator of retrieval, over rows.
 
     Documents that are equal are one, and queries that are equal have all their documents. Hard negatives
@@ -49,7 +49,7 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
     Args:
         rows: As for training.
         name: Leads the names of the scores.
-        allow_urls: Whether a string under a media key may be a URL.
+        **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
 
     Returns:
         An `InformationRetrievalEvaluator`: `evaluator(model)` gives accuracy, MRR, NDCG by name.
@@ -73,7 +73,7 @@ def row_evaluator(rows: Records[Any], *, name: str = "", allow_urls: bool = Fals
             read = read_row(rows, number)
         except VLM2VecError as error:
             raise error.under(f"{source}, row {number}") from error
-        row = check_row(read, source=source, number=number, allow_urls=allow_urls)
+        row = check_row(read, source=source, number=number, **allowed)
         query = _added(queries, row.query)
         document = _added(corpus, row.document)
         relevant.setdefault(query, set()).add(document)

@@ -25,6 +25,7 @@ from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.folder_lock import locked
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.launch import launched
 from vlm2vec.notices import between_bars, warn
 from vlm2vec.training.batches import RowBatches, RowParser
@@ -85,7 +86,7 @@ def fit(
             source=str(output_dir),
         )
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
-    mixture = _checked(mixture, chosen, allow_urls=model[0].allow_urls)
+    mixture = _checked(mixture, chosen, model[0].allowed)
     skipped = Counter(
         {name: rows_at_first[name] - size for name, size in zip(mixture.names, mixture.sizes, strict=True)}
     )
@@ -119,7 +120,7 @@ def fit(
             RowParser(model.prompts),
             replace=chosen.on_error == "skip",
             seed=chosen.seed,
-            allow_urls=model[0].allow_urls,
+            allowed=model[0].allowed,
         )
         checkpoint = _checkpoint(output_dir, resume)
         resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)
@@ -132,7 +133,7 @@ def fit(
             batches=batches,
             settings=chosen.deciding(),
             shard_optimizer=chosen.shard_optimizer,
-            evaluator=evaluator_of(eval, allow_urls=model[0].allow_urls),
+            evaluator=evaluator_of(eval, **model[0].allowed),
             callbacks=list(callbacks),
         )
         with _learning(model, lora, chosen):
@@ -197,13 +198,13 @@ def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> N
         logger.warning("Stopped at step %d; %s.", trainer.state.global_step, hint)
 
 
-def _checked(mixture: Mixture, chosen: FitSettings, *, allow_urls: bool) -> Mixture:
+def _checked(mixture: Mixture, chosen: FitSettings, allowed: Allowed) -> Mixture:
     """The mixture without bad rows, if they are to be looked for, and with something to learn from."""
     if chosen.check_rows:
         mixture = mixture.checked(
             on_error=chosen.on_error,
-            allow_urls=allow_urls,
             show_progress_bar=chosen.show_progress_bar is not False,
+            **allowed,
         )
     check_negatives(mixture, chosen)
     return mixture

@@ -168,8 +168,8 @@ def mine_hard_negatives(
         rows,
         source=source,
         on_error=on_error,
-        allow_urls=model[0].allow_urls,
         show_progress_bar=show_progress_bar is not False,
+        **model[0].allowed,
     )
     settings = {
         "batch_size": batch_size,

@@ -6,10 +6,11 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.training.data.rows import check_rows
 from vlm2vec.training.sources.lazy_rows import KeptRows
 from vlm2vec.training.sources.source import TrainingSource
@@ -302,8 +303,8 @@ class Mixture:
         *,
         on_error: Literal["raise", "skip"] = "raise",
         open_files: bool = False,
-        allow_urls: bool = False,
         show_progress_bar: bool = True,
+        **allowed: Unpack[Allowed],
     ) -> Mixture:
         """The mixture after a look at every row, without the bad ones if they are to be skipped.
 
@@ -311,8 +312,8 @@ class Mixture:
             on_error: "raise" stops at the first bad row; "skip" leaves bad rows out and logs how many
                 and why, one line for each source.
             open_files: Also read the first bytes of each file.
-            allow_urls: Whether a string under a media key may be a URL.
             show_progress_bar: Show one for each source that takes longer than two seconds, in a terminal.
+            **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
 
         Raises:
             VLM2VecError: A row is bad and `on_error` is "raise", or a source has no row left. It names the
@@ -330,8 +331,8 @@ class Mixture:
                 source=source.name,
                 on_error=on_error,
                 open_files=open_files,
-                allow_urls=allow_urls,
                 show_progress_bar=show_progress_bar,
+                **allowed,
             )
             if report.skipped:
                 source = replace(source, rows=KeptRows(source.rows, report.kept), cap=None)  # noqa: PLW2901

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vlm2vec import profiles, sameness
 from vlm2vec.describe import describe_media
 from vlm2vec.encoding.prompt import lay_out
 from vlm2vec.errors import MediaError
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import sources_of
@@ -25,7 +26,7 @@ _PROFILE = profiles.get("vlm2vec-v2")  # placeholders in a prompt are matched al
 
 
 def check_input(
-    value: Any, *, instruction: str | None = None, open_files: bool = False, allow_urls: bool = False
+    value: Any, *, instruction: str | None = None, open_files: bool = False, **allowed: Unpack[Allowed]
 ) -> Input:
     """The input, if it can be embedded, as far as that shows without decoding it.
 
@@ -33,7 +34,7 @@ def check_input(
         value: Anything that `encode` takes.
         instruction: The instruction it will be given.
         open_files: Also read the first bytes of each file, which finds those of the wrong kind.
-        allow_urls: Whether a string under a media key may be a URL. It is not fetched.
+        **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them. No URL is fetched.
 
     Raises:
         InputError: It has a form that cannot be embedded, or a prompt and its media do not match.
@@ -43,12 +44,12 @@ def check_input(
         >>> check_input({"prompt": "<|image_pad|> What is this?", "image": b"GIF89a"}).describe()
         'prompt "<|image_pad|> What is this?" + 6 bytes of GIF'
     """
-    item = parse_input(value, instruction=instruction, allow_urls=allow_urls, open_files=False)
+    item = parse_input(value, instruction=instruction, open_files=False, **allowed)
     for source in sources_of(item):
         if source.path is not None:
-            _check_exists(source.path)
+            _check_exists(source.path, describe_media(source.shown or str(source.path)))
     if open_files:
-        item = parse_input(item, allow_urls=allow_urls)
+        item = parse_input(item, **allowed)
     if item.prompt is not None:
         lay_out(item, _PROFILE)
     return item
@@ -70,23 +71,17 @@ def identity(value: Any) -> Hashable:
     return sameness.identity(value if known else parse_input(value, allow_urls=True, open_files=False))
 
 
-def _check_exists(path: Path) -> None:
+def _check_exists(path: Path, shown: str) -> None:
     try:
         if path.is_dir():
             with os.scandir(path) as entries:
                 if next(entries, None) is None:
-                    raise MediaError(
-                        "the folder of frames is empty",
-                        fix="Extract its frames.",
-                        source=describe_media(str(path)),
-                    )
+                    raise MediaError("the folder of frames is empty", fix="Extract its frames.", source=shown)
         elif not path.exists():
             raise MediaError(
                 "the file does not exist",
                 fix="Check the path and the data folder.",
-                source=describe_media(str(path)),
+                source=shown,
             )
     except OSError as error:
-        raise MediaError(
-            f"the file cannot be reached ({error.strerror or error})", source=describe_media(str(path))
-        ) from error
+        raise MediaError(f"the file cannot be reached ({error.strerror or error})", source=shown) from error

@@ -12,13 +12,14 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 from tqdm import tqdm
 
 from vlm2vec.arguments import close_match
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
+from vlm2vec.inputs.access import Allowed
 from vlm2vec.inputs.parts import Input
 from vlm2vec.sameness import identity
 from vlm2vec.training.data.row_inputs import check_input
@@ -100,7 +101,7 @@ def check_row(
     source: str = "train",
     number: int = 0,
     open_files: bool = False,
-    allow_urls: bool = False,
+    **allowed: Unpack[Allowed],
 ) -> Row:
     """The row, if it can be trained on.
 
@@ -109,7 +110,7 @@ def check_row(
         source: Name of its source, for the error.
         number: Its position in the source, for the error.
         open_files: Also read the first bytes of each file.
-        allow_urls: Whether a string under a media key may be a URL.
+        **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
 
     Raises:
         InputError: A side is missing or empty, a key is unknown, the negatives are no list or hold the
@@ -123,7 +124,7 @@ def check_row(
         Traceback (most recent call last):
         vlm2vec.errors.InputError: pets, row 7: unknown key "positive". Did you mean "document"? ...
     """
-    checked = _checked(row, open_files=open_files, allow_urls=allow_urls)
+    checked = _checked(row, open_files=open_files, **allowed)
     if isinstance(checked, _Problem):
         raise checked.error.under(f"{source}, row {number}")
     return checked
@@ -135,8 +136,8 @@ def check_rows(
     source: str = "train",
     on_error: Literal["raise", "skip"] = "raise",
     open_files: bool = False,
-    allow_urls: bool = False,
     show_progress_bar: bool = True,
+    **allowed: Unpack[Allowed],
 ) -> RowReport:
     """Look at every row before training.
 
@@ -146,8 +147,8 @@ def check_rows(
         on_error: "raise" stops at the first bad row; "skip" leaves bad rows out, counts them by reason and
             logs one line.
         open_files: Also read the first bytes of each file.
-        allow_urls: Whether a string under a media key may be a URL.
         show_progress_bar: Show one when it takes longer than two seconds and a terminal is there.
+        **allowed: `allow_urls` and `allow_files`, as `parse_input` takes them.
 
     Raises:
         VLM2VecError: A row is bad and `on_error` is "raise", or no row is left.
@@ -165,7 +166,7 @@ def check_rows(
     disable = None if show_progress_bar else True  # None: silent unless there is a terminal
     for number in tqdm(range(len(rows)), desc=f"Checking {source}", disable=disable, delay=2, leave=False):
         try:
-            checked = _checked(read_row(rows, number), open_files=open_files, allow_urls=allow_urls)
+            checked = _checked(read_row(rows, number), open_files=open_files, **allowed)
         except VLM2VecError as error:
             checked = _Problem("with an unreadable record", error)
         if isinstance(checked, Row):
@@ -205,7 +206,7 @@ def read_row(rows: Records[Any], number: int) -> Any:
         raise MediaError(f"the record cannot be read ({error})", fix="Mend it, or leave it out.") from error
 
 
-def _checked(row: Any, *, open_files: bool, allow_urls: bool) -> Row | _Problem:
+def _checked(row: Any, *, open_files: bool, **allowed: Unpack[Allowed]) -> Row | _Problem:
     """The row, or what is wrong with it first of all."""
     if not isinstance(row, Mapping):
         cause = f"a row is {describe_value(row)}, not a dict"
@@ -224,9 +225,7 @@ def _checked(row: Any, *, open_files: bool, allow_urls: bool) -> Row | _Problem:
         if problem := _absence(name, value):
             return problem
         try:
-            parsed.append(
-                check_input(value, instruction=instruction, open_files=open_files, allow_urls=allow_urls)
-            )
+            parsed.append(check_input(value, instruction=instruction, open_files=open_files, **allowed))
         except VLM2VecError as error:
             return _unusable(name, error)
     query, document, *others = parsed

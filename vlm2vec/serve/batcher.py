@@ -23,8 +23,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import fetched, parse_input
-from vlm2vec.inputs.parts import Input
+from vlm2vec.inputs.parts import Input, Text
 from vlm2vec.inputs.replace import sources_of
 from vlm2vec.media.cores import core_count
 from vlm2vec.media.deadline import Cancelled, cancellable
@@ -131,6 +131,15 @@ class _Group:
     left: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """An input that the model has got."""
+
+    plan: Planned
+    request: _Request
+    group: _Group
+
+
 class Batcher:
     """Encodes inputs of requests that wait together. Vectors are those of `encode`.
 
@@ -159,7 +168,8 @@ class Batcher:
         self._changed = threading.Condition()
         self._requests = set[_Request]()
         self._lines = deque[_Request]()  # those with something in their line, the next one first
-        self._begun: dict[int, tuple[_Request, _Group]] = {}
+        self._begun: dict[int, _Begun] = {}
+        self._suspects = deque[_Begun]()  # of a group that could not be computed; each is tried alone
         self._numbers = 0  # inputs so far
         self._waiting = 0
         self._size = 0
@@ -350,21 +360,49 @@ class Batcher:
 
     def _run(self) -> None:
         """The thread that has the model."""
-        # While this thread waits for a GPU, the next group is decoded.
-        groups_ahead = int(self._engine.overlap)
-        try:
-            with closing(self._engine.rows_of_planned(self._groups(), groups_ahead=groups_ahead)) as rows:
-                for number, row in rows:
-                    self._deliver(number, row)
-        except BaseException as error:  # whatever it is: nobody may wait for this thread any more
-            logger.exception("the thread that has the model has ended")
-            name = type(error).__name__
-            self._refusal = lambda: StoppedError(
-                f"the thread that has the model has ended ({name})", fix="The server must be started again."
-            )
+        while not self._ended:
+            try:
+                self._compute()
+            except BaseException as error:  # whatever it is: nobody may wait for this thread any more
+                logger.exception("a group could not be computed")
+                if not (isinstance(error, Exception) and self._goes_on(error)):
+                    name = type(error).__name__
+                    self._refusal = lambda name=name: StoppedError(
+                        f"the thread that has the model has ended ({name})",
+                        fix="The server must be started again.",
+                    )
+                    break
         with self._changed:
             self._refusal = self._refusal or _stopping
             self._end_all()
+
+    def _compute(self) -> None:
+        """Groups and their rows, until it is stopped."""
+        # While this thread waits for a GPU, the next group is decoded.
+        groups_ahead = int(self._engine.overlap)
+        with closing(self._engine.rows_of_planned(self._groups(), groups_ahead=groups_ahead)) as rows:
+            for number, row in rows:
+                self._deliver(number, row)
+
+    def _goes_on(self, error: Exception) -> bool:
+        """After something unforeseen: what was begun is computed again, each input alone.
+
+        An input that was alone is to blame, and its request fails, unless the model computes nothing any
+        more.
+        """
+        with self._changed:
+            begun = [self._begun.pop(number) for number in list(self._begun)]
+            if len(begun) > 1:
+                self._suspects += [one for one in begun if not one.request.over.is_set()]
+                return True
+            for one in begun:
+                self._end(one.request, error)
+        (plan,) = self._engine.preparer.planner.plan([(-1, Input((Text("a"),)))])
+        try:
+            return bool(list(self._engine.rows_of_planned([[cast("Planned", plan)]], groups_ahead=0)))
+        except Exception:
+            logger.exception("nor could a plain text")
+            return False
 
     def _groups(self) -> Iterator[list[Planned]]:
         """What the model computes next, as long as there is something, and an empty group before waiting."""
@@ -380,7 +418,7 @@ class Batcher:
             yield group
             if not group:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._lines or self._ended)
+                    self._changed.wait_for(lambda: self._lines or self._suspects or self._ended)
 
     def _is_enough(self) -> bool:
         """Whether there is no use in waiting for more: it would not be of the same group."""
@@ -393,6 +431,12 @@ class Batcher:
         plans: list[Planned] = []
         cost = 0
         with self._changed:
+            while self._suspects:
+                suspect = self._suspects.popleft()
+                if not suspect.request.over.is_set():
+                    self._begun[suspect.plan.index] = replace(suspect, group=group)
+                    group.tokens, group.inputs, group.left = suspect.plan.tokens, 1, 1
+                    return [suspect.plan]
             while self._lines:
                 request = self._lines.popleft()
                 if not request.line:
@@ -405,7 +449,7 @@ class Batcher:
                 if request.line:
                     self._lines.append(request)
                 request.begun += 1
-                self._begun[plan.index] = request, group
+                self._begun[plan.index] = _Begun(plan, request, group)
                 group.tokens += plan.tokens
                 plans.append(plan)
             group.inputs = group.left = len(plans)
@@ -415,7 +459,8 @@ class Batcher:
     def _deliver(self, number: int, row: torch.Tensor | VLM2VecError) -> None:
         """A row to the request that its input belongs to."""
         with self._changed:
-            request, group = self._begun.pop(number)
+            begun = self._begun.pop(number)
+            request, group = begun.request, begun.group
             group.left -= 1
             if not group.left:
                 self._measure(group)

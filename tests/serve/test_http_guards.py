@@ -1,4 +1,4 @@
-"""Who is let in: by which name of the server, from which page, with which key; and what heads of answers say."""
+"""Who is let in: by which name of the server, from which page, with which key; and the heads of answers."""
 
 from __future__ import annotations
 

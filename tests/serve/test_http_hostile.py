@@ -41,7 +41,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def paths(there: Path) -> Iterator[str]:
-    """Names of a file that is there, and of some that are not, in forms that are sometimes taken for others."""
+    """Names of a file that is there, and of some that are not, in forms that could be taken for others."""
     yield from (str(there), f"file://{there}", f"FILE://{there}", f"file://localhost{there}", f"file:{there}")
     yield from (f"/{there}", f"/proc/self/root{there}", f"/proc/self/cwd/../../../..{there}", "~/.ssh/id_rsa")
     yield from (

@@ -76,7 +76,7 @@ class ServeSettings:
                     f"{name} is {describe_value(getattr(self, name))}", fix="Pass True or False."
                 )
         self._check_names()
-        for name in ("max_request_bytes", "max_inputs", "max_waiting"):
+        for name in ("max_request_bytes", "max_inputs", "max_waiting", "max_waiting_bytes"):
             whole_number(name, getattr(self, name))
         for name in ("gather_seconds", "body_seconds", "request_seconds", "stop_seconds"):
             value, may_be_zero = getattr(self, name), name in ("gather_seconds", "stop_seconds")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EPILOG = "[bold]Example:[/bold] vlm2vec serve --index ~/Pictures"
 
-_NEEDED = ("fastapi", "uvicorn", "multipart", "prometheus_client")
+_NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 _DEFAULT = ServeSettings()
 
 

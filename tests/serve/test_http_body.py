@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_cases import ROUTE, FakeBatcher, application, ask, client, pieces, post, told
 
@@ -170,6 +170,33 @@ def test_a_body_that_does_not_end_in_time_is_refused(app: FastAPI) -> None:
     answer = post(app, pieces(*[b" "] * 100, pause=0.05))
     assert (answer.status_code, told(answer)["code"]) == (408, "body_too_slow")
     assert time.monotonic() - start < 3
+
+
+PART = (
+    b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\nno picture\r\n--x--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "application/json", "multipart/mixed; boundary=x", "multipart/form-data"]
+)
+def test_a_form_must_be_said_to_be_a_form(app: FastAPI, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = ask(app, "POST", "/v1/embedding/image", content=PART, headers=headers)
+    assert answer.status_code == (400 if kind == "multipart/form-data" else 415)
+    told(answer)
+
+
+@settings(max_examples=100)
+@given(
+    body=st.binary(max_size=60) | st.tuples(st.integers(0, len(PART)), st.binary(max_size=8)),
+    kind=st.sampled_from(["x", '"', "", "x; charset=nonsense", "x; charset=utf-16", "\xff"]),
+)
+def test_a_broken_form_is_refused(app: FastAPI, body: bytes | tuple[int, bytes], kind: str) -> None:
+    content = body if isinstance(body, bytes) else PART[: body[0]] + body[1] + PART[body[0] :]
+    headers = {"Content-Type": f"multipart/form-data; boundary={kind}".encode("latin-1")}
+    answer = ask(app, "POST", "/v1/embedding/image", content=content, headers=headers)  # type: ignore[arg-type]
+    assert answer.status_code in (200, 400), answer.text
 
 
 def test_too_many_inputs_are_refused(app: FastAPI) -> None:

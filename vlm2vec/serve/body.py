@@ -1,18 +1,21 @@
-"""The JSON of a request's body: of the right type, in UTF-8, and neither too deep nor of too many values."""
+"""The body of a request: JSON that is neither too deep nor of too many values, or a form with files."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import Any
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from vlm2vec.serve.answers import RefusedError
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "parse_json", "read_json"]
+__all__ = ["INLINE_BYTES", "MAX_DEPTH", "MAX_VALUES", "open_form", "parse_json", "read_json"]
 
 MAX_DEPTH = 64
 """Lists and objects within one another."""
@@ -51,6 +54,36 @@ async def read_json(request: Request) -> dict[str, Any]:
     if len(body) > INLINE_BYTES:
         return await asyncio.to_thread(parse_json, body)
     return parse_json(body)
+
+
+@asynccontextmanager
+async def open_form(request: Request, *, max_files: int, max_fields: int) -> AsyncIterator[FormData]:
+    """The fields and files of a form that a request brings; the files are gone at the end.
+
+    Args:
+        request: The request.
+        max_files: That it may bring.
+        max_fields: The same, beside files.
+
+    Raises:
+        RefusedError: 415, where it is not said to be a form with files; 400, where it is none.
+    """
+    kinds = request.headers.getlist("content-type")
+    if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "multipart/form-data":
+        raise RefusedError(
+            415,
+            "unsupported_media_type",
+            "the body is not said to be a form",
+            fix="Send one header Content-Type: multipart/form-data, as curl -F does.",
+        )
+    try:
+        form = await request.form(max_files=max_files, max_fields=max_fields)
+    except (ValueError, LookupError):  # of python-multipart, and of encodings that do not exist
+        raise RefusedError(400, "invalid_form", "the body is not the form that it is said to be") from None
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from vlm2vec.errors import InputError
 from vlm2vec.serve.answers import RefusedError, json_answer, json_bytes
-from vlm2vec.serve.body import INLINE_BYTES, read_json
+from vlm2vec.serve.body import INLINE_BYTES, open_form, read_json
 from vlm2vec.serve.log import record_of
 from vlm2vec.serve.openapi import body_of
 from vlm2vec.serve.routes import serving_of
@@ -34,17 +34,9 @@ router = APIRouter(tags=["embeddings"])
 
 async def _read_form(request: Request) -> dict[str, Any]:
     """For each name of a form a list of strings, or of bytes for files."""
-    kinds = request.headers.getlist("content-type")
-    if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != "multipart/form-data":
-        raise RefusedError(
-            415,
-            "unsupported_media_type",
-            "the body is not said to be a form",
-            fix="Send one header Content-Type: multipart/form-data, as curl -F does.",
-        )
     most = serving_of(request).settings.max_inputs
     fields: dict[str, Any] = {}
-    async with request.form(max_files=most, max_fields=MAX_FIELDS) as form:
+    async with open_form(request, max_files=most, max_fields=MAX_FIELDS) as form:
         for name, value in form.multi_items():
             content = await value.read() if isinstance(value, UploadFile) else value
             fields.setdefault(name, []).append(content)

@@ -173,6 +173,20 @@ def test_health_sees_a_thread_that_has_died(faked: FastAPI, fake: FakeBatcher) -
         assert (answer.status_code, told(answer)["code"]) == (503, "model_thread_died")
 
 
+def test_the_death_of_the_true_thread_is_seen(embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(**_: Any) -> None:
+        raise ZeroDivisionError
+
+    with application(embedded) as app:
+        assert ask(app, "POST", ROUTE, json=BODY).status_code == 200
+        monkeypatch.setattr(app.state.serving.metrics, "batch", die)  # it is called by that thread
+        answer = ask(app, "POST", ROUTE, json=BODY)
+        assert (answer.status_code, told(answer)["code"]) == (503, "stopping")
+        for path in ("/health", "/ready"):
+            assert ask(app, "GET", path).status_code == 503
+        assert ask(app, "POST", ROUTE, json=BODY).status_code == 503
+
+
 def test_a_full_queue_is_alive_and_not_ready(embedded: VLM2Vec) -> None:
     with application(embedded, FakeBatcher(waiting=7), max_waiting=7) as app:
         assert ask(app, "GET", "/health").status_code == 200

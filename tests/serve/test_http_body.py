@@ -38,6 +38,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), values))
 def test_every_object_is_read_as_it_is(content: dict[str, object]) -> None:
     assert parse_json(json.dumps(content).encode()) == content

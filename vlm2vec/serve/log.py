@@ -127,7 +127,11 @@ def log_to_stderr(form: LogFormat) -> Iterator[None]:
     """Meanwhile the lines of the server, and warnings of uvicorn, go to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[form]())
-    loggers = {"vlm2vec.serve": logging.INFO, "uvicorn.error": logging.WARNING}
+    loggers = {
+        "vlm2vec.serve": logging.INFO,
+        "uvicorn.error": logging.WARNING,
+        "python_multipart": logging.ERROR,  # a broken form is the client's, and has a line of ours
+    }
     kept = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in loggers}
     for name, level in loggers.items():
         each = logging.getLogger(name)

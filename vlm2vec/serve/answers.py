@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from starlette.responses import Response
@@ -112,7 +113,7 @@ def error_answer(error: VLM2VecError) -> Response:
     if isinstance(error, RefusedError):
         headers = error.headers
     if isinstance(error, QueueFullError):
-        headers = {"Retry-After": str(max(1, round(error.retry_after)))}
+        headers = {"Retry-After": str(max(1, ceil(error.retry_after)))}
     told = {
         "message": str(error),
         "type": _TYPES.get(status, "invalid_request_error"),

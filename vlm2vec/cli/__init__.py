@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from vlm2vec._version import __version__
-from vlm2vec.cli import demo, encode, fit, index, mmeb, search
+from vlm2vec.cli import demo, encode, fit, index, mmeb, search, serve
 from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
 from vlm2vec.errors import VLM2VecError
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=index.EPILOG)(index.index)
 app.command(epilog=search.EPILOG)(search.search)
+app.command(epilog=serve.EPILOG)(serve.serve)
 app.command(epilog=encode.EPILOG)(encode.encode)
 app.command(epilog=fit.EPILOG)(fit.fit)
 app.add_typer(mmeb.app)

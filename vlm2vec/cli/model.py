@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vlm2vec import VLM2Vec
 
-__all__ = ["Model", "ProfileName", "Truncate", "load", "load_multi_vector"]
+__all__ = ["Model", "ProfileName", "Truncate", "load", "load_multi_vector", "loading"]
 
 Model: TypeAlias = Annotated[
     str | None,
@@ -39,7 +39,7 @@ def load(
     limits: Limits | None = None,
 ) -> VLM2Vec:
     """The model."""
-    with _loading():
+    with loading():
         from vlm2vec import VLM2Vec
 
         return VLM2Vec(model, profile=profile, device=device, limits=limits)
@@ -47,14 +47,14 @@ def load(
 
 def load_multi_vector(model: str, device: str | None = None) -> MultiVectorEncoder:
     """A late-interaction model of sentence-transformers, such as ColPali."""
-    with _loading():
+    with loading():
         from sentence_transformers import MultiVectorEncoder
 
         return MultiVectorEncoder(model, device=device)
 
 
 @contextmanager
-def _loading() -> Iterator[None]:
+def loading() -> Iterator[None]:
     """Loading without the bars of transformers; those of downloads stay."""
     with err.status("Loading the model"):
         import transformers.utils.logging

@@ -163,6 +163,20 @@ class Index:
         """The folders that are followed, by the number that `root` is in conditions."""
         return self._roots().folders
 
+    @property
+    def dimensions(self) -> int:
+        """Components of a stored vector.
+
+        Raises:
+            IndexStoreError: There is no index yet.
+        """
+        return int(self._required()["identity"]["dimensions"])
+
+    @property
+    def metadata_types(self) -> dict[str, type]:
+        """Names of metadata that rows may have, and the types of their values."""
+        return {} if self._opened() is None else self._read(lambda: self._current_rows().metadata_types)
+
     def subfolders(self) -> dict[tuple[int, str], int]:
         """Files with rows, by the number of the folder that is followed and the name of the one in it.
 
@@ -325,7 +339,7 @@ class Index:
         """
 
         def checked() -> npt.NDArray[np.float32]:
-            return query_vector(vector, int(self._required()["identity"]["dimensions"]))
+            return query_vector(vector, self.dimensions)
 
         return self._search(checked, k, where=where, under=under, per_file=per_file, exact=exact)
 

@@ -4,6 +4,7 @@
 const PER_PAGE = 24, MOST = 192, CARD = 480, LARGE = 1600, FRAMES = 8;
 const KEY = "vlm2vec-key";
 const KINDS = { image: ["picture", "pictures"], video: ["video", "videos"], pdf: ["PDF", "PDFs"], text: ["text", "texts"] };
+const PLAYS = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 2.5v11l9-5.5z"/></svg>';
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -89,9 +90,11 @@ async function describeIndex() {
   document.title = `${index.name} – search`;
   $("name").textContent = index.name;
   $("about").textContent = `Index ${index.name}, model ${index.model}${index.dimensions ? `, ${index.dimensions} dimensions` : ""}`;
-  const files = Object.entries(index.files).filter(([, count]) => count);
+  const order = Object.keys(KINDS);
+  const files = Object.entries(index.files).filter(([, count]) => count).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
   const counted = files.map(([kind, count]) => `${count.toLocaleString("en")} ${(KINDS[kind] || [kind, kind])[count === 1 ? 0 : 1]}`);
   $("holds").textContent = index.rows ? counted.join(" · ") || `${index.rows.toLocaleString("en")} rows` : "empty";
+  $("holds").append(element("span", { className: "wide", textContent: ` · model ${index.model}` }));
   if (!index.rows) {
     return explain("Nothing is indexed yet", "Fill the index with the files of a folder. This page need not be loaded again:", "vlm2vec index FOLDER");
   }
@@ -278,12 +281,12 @@ function card(hit, number) {
   const place = momentOf(hit);
   const bar = element("i");
   bar.style.width = `${Math.max(0, Math.min(100, 100 * hit.score))}%`;
-  const made = element("a", { className: "hit", title: hit.name }, pictureOf(hit, place),
+  const made = element("a", { className: "hit", title: hit.name }, pictureOf(hit),
     element("span", { className: "words" },
       element("span", { className: "file", textContent: name }),
       folder ? element("span", { className: "where" }, element("bdi", { textContent: folder })) : null,
-      element("span", { className: "score" }, element("span", { textContent: hit.score.toFixed(3) }),
-        element("span", { className: "meter", ariaHidden: "true" }, bar))));
+      element("span", { className: "score" }, element("span", { textContent: place || kindOf(hit) }),
+        element("span", { textContent: hit.score.toFixed(3) }), element("span", { className: "meter" }, bar))));
   made.setAttribute("aria-label", `${hit.rank}. ${name}, ${place || kindOf(hit)}, score ${hit.score.toFixed(3)}`);
   made.href = hit.file ? original(hit) : "#";
   if (hit.kind === "pdf" && hit.file) Object.assign(made, { target: "_blank", rel: "noopener" });
@@ -299,7 +302,7 @@ function card(hit, number) {
   return made;
 }
 
-function pictureOf(hit, place) {
+function pictureOf(hit) {
   const made = element("span", { className: "picture" });
   if (hit.thumbnail) {
     const image = element("img", { loading: "lazy", decoding: "async", alt: "", className: hit.kind, src: address(hit.thumbnail, { size: CARD }) });
@@ -311,7 +314,7 @@ function pictureOf(hit, place) {
   } else {
     made.append(element("span", { className: "nothing", textContent: hit.kind }));
   }
-  made.append(element("span", { className: "what", textContent: place || kindOf(hit) }));
+  if (hit.kind === "video") made.append(element("span", { className: "plays", innerHTML: PLAYS }));
   return made;
 }
 
@@ -356,7 +359,7 @@ function view(number) {
   $("viewer-note").textContent = `${number + 1} of ${state.hits.length}`;
   $("viewer-open").hidden = !hit.file;
   $("viewer-open").href = hit.file ? original(hit) : "#";
-  $("viewer-open").textContent = hit.page == null ? "Open the file" : `Open at page ${hit.page}`;
+  $("viewer-open").replaceChildren("Open", element("span", { className: hit.page == null ? "wide" : "", textContent: hit.page == null ? " the file" : ` page ${hit.page}` }));
   $("previous").disabled = number === 0;
   $("next").disabled = number === state.hits.length - 1;
   emptyStage();
@@ -405,7 +408,8 @@ function take(file) {
   forget();
   state.file = file;
   const label = isPdf(file) ? "PDF" : file.type.startsWith("video/") || /\.(mkv|avi|mov|mp4|webm)$/i.test(file.name) ? "clip" : "";
-  const picture = label ? label : element("img", { alt: "", src: URL.createObjectURL(file) });
+  const picture = label || element("img", { alt: "", src: URL.createObjectURL(file) });
+  if (!label) picture.addEventListener("error", () => picture.replaceWith("?"), { once: true });
   $("chip-picture").replaceChildren(picture);
   $("chip-name").textContent = file.name || "pasted picture";
   $("chip-page").hidden = !isPdf(file);

@@ -13,13 +13,14 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vlm2vec.errors import IndexMismatchError, IndexStoreError, VLM2VecError
 from vlm2vec.index import Hit, Index
 from vlm2vec.serve.answers import RefusedError, json_answer
-from vlm2vec.serve.body import read_json
+from vlm2vec.serve.body import INLINE_BYTES, read_json
 from vlm2vec.serve.filters import condition
 from vlm2vec.serve.folders import FolderNames
 from vlm2vec.serve.links import Links
-from vlm2vec.serve.log import record_of
+from vlm2vec.serve.log import logger, record_of
 from vlm2vec.serve.routes import serving_of
 from vlm2vec.serve.shapes.search import FORM_SCHEMA, SCHEMA, SearchAsked, Upload, read, read_form, write_hit
 
@@ -58,11 +59,20 @@ def index_of(request: Request) -> Index:
 
 
 async def in_index(request: Request, read_it: Callable[[], T]) -> T:
-    """What is read of the index, in a thread; a few of these at a time."""
+    """What is read of the index, in a thread; a few of these at a time.
+
+    Raises:
+        RefusedError: 503, where it is damaged, or was made with another model meanwhile.
+    """
     state = request.app.state
     if not hasattr(state, "searches"):
         state.searches = CapacityLimiter(_SEARCHES_AT_ONCE)
-    return await to_thread.run_sync(read_it, limiter=state.searches)
+    try:
+        return await to_thread.run_sync(read_it, limiter=state.searches)
+    except (IndexStoreError, IndexMismatchError) as error:
+        logger.error("the index cannot be read: %s", error)  # which names its place
+        fix = "Who runs the server finds the reason in its log."
+        raise RefusedError(503, "index_unavailable", "the index cannot be read", fix=fix) from error
 
 
 @router.post(
@@ -99,7 +109,11 @@ async def search(request: Request) -> Response:
     if dimensions is not None:
         own = min(serving.model.full_width, serving.model.truncate_dim or serving.model.full_width)
         wanted = asked.asked if dimensions == own else replace(asked.asked, dimensions=dimensions)
-        embedded = await serving.batcher.embed(wanted)
+        try:
+            embedded = await serving.batcher.embed(wanted)
+        except VLM2VecError as error:
+            error.index = None  # there is one query, and no list of inputs
+            raise
         tokens = sum(embedded.tokens)
         record = record_of(request.scope)
         record.inputs, record.tokens = 1, tokens
@@ -133,8 +147,11 @@ async def index(request: Request) -> Response:
 
 
 async def _asked(request: Request) -> SearchAsked:
+    """What is asked for; a large body is read in a thread, so that other requests go on meanwhile."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return read(await read_json(request))
+        body = await read_json(request)
+        small = record_of(request.scope).body_bytes <= INLINE_BYTES
+        return read(body) if small else await to_thread.run_sync(read, body)
     async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
         fields: list[tuple[str, str]] = []
         uploads: list[Upload] = []

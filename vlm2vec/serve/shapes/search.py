@@ -135,7 +135,7 @@ def read(body: Any) -> SearchAsked:
     _check_keys(given, _KEYS)
     if "query" not in given:
         raise Place("query").error('"query" is missing', 'Send {"query": "a red ring"}.')
-    return _asked(_query(given["query"], Place("query", 0)), given)
+    return _asked(_query(given["query"], Place("query")), given)
 
 
 def read_form(fields: Sequence[tuple[str, str]], uploads: Sequence[Upload]) -> SearchAsked:
@@ -171,7 +171,7 @@ def read_form(fields: Sequence[tuple[str, str]], uploads: Sequence[Upload]) -> S
     words = given.pop("query", None)
     parts = [_medium(upload, page) for upload in uploads]
     if words is not None:
-        parts.append(content.text(words, Place("query", 0)))
+        parts.append(content.text(words, Place("query")))
     if not parts:
         raise Place("query").error("the form has neither a query nor a file", "Send one of the two, or both.")
     return _asked(parts[0] if len(parts) == 1 else parts, given)
@@ -246,21 +246,23 @@ def _query(query: Any, place: Place) -> Any:
         kind = query[5:].partition("/")[0].lower()
         return {kind if kind in _MEDIA else "pdf": content.media(query, place)}
     if isinstance(query, list) and query:
-        return [
-            content.text(part, place.item(number))
-            if isinstance(part, str)
-            else content.part(part, place.item(number))
-            for number, part in enumerate(query)
-        ]
+        return [_part(part, place.item(number)) for number, part in enumerate(query)]
     if isinstance(query, Mapping):
-        return content.element(query, place)
+        return _part(query, place)
     raise place.error(
         f"the query is {describe_value(query)}", "Send a text, a content part, or a list of these."
     )
 
 
+def _part(part: Any, place: Place) -> Any:
+    if isinstance(part, str):
+        return content.text(part, place)
+    typed = isinstance(part, Mapping) and "type" in part
+    return content.part(part, place) if typed else content.element(part, place)
+
+
 def _medium(upload: Upload, page: int | None) -> Any:
-    place = Place("file", 0)
+    place = Place("file")
     if not upload.data:
         raise place.error(f"the file {quote(upload.name)} is empty", "Send one that is not.")
     signature = recognise(upload.data[:HEAD_BYTES])

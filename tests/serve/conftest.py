@@ -16,7 +16,7 @@ pytest.importorskip("lancedb", reason="the extra index is not installed")
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of drawn scenes, clips and reports, of notes, and of names that addresses must write in code."""
+    """A folder of drawn scenes, clips and reports, and of notes, some with names that addresses encode."""
     folder = tmp_path_factory.mktemp("served") / "photos"
     write_samples(folder / "drawn")
     (folder / "notes").mkdir()

@@ -1,4 +1,4 @@
-"""`POST /v1/search` finds what `Index.search` finds, takes a query in each form, and filters as it is told."""
+"""`POST /v1/search` finds what `Index.search` finds, takes a query in each form, and filters as told."""
 
 from __future__ import annotations
 

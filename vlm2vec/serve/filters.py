@@ -30,7 +30,8 @@ def condition(asked: SearchAsked, folders: FolderNames, columns: Mapping[str, ty
 
     Example:
         >>> from vlm2vec.serve.shapes.search import read
-        >>> condition(read({"query": "a", "kind": ["pdf"], "metadata": {"by": "O'Hara"}}), FolderNames({}), {"by": str})
+        >>> asked = read({"query": "a", "kind": ["pdf"], "metadata": {"by": "O'Hara"}})
+        >>> condition(asked, FolderNames({}), {"by": str})
         "kind IN ('pdf') AND `by` = 'O''Hara'"
     """
     conditions = []

@@ -1,4 +1,4 @@
-"""`FolderNames`: what clients call the folders of an index, whose places on this machine are not theirs to know."""
+"""`FolderNames`: what clients call the folders of an index, whose places they are not told."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class StoredFile:
     def is_still_there(self) -> bool:
         """Whether its path leads to the same content still."""
         try:
-            return version_of(os.stat(self.path, follow_symlinks=False)) == self.version
+            return version_of(self.path.lstat()) == self.version
         except OSError:
             return False
 
@@ -101,16 +101,13 @@ def open_below(path: Path, folders: Collection[Path], *, store: Path | None = No
         raise FileGoneError from error
     try:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise FileGoneError
-        head = file.read(HEAD_BYTES)
+        head = file.read(HEAD_BYTES) if stat.S_ISREG(status.st_mode) else None
         file.seek(0)
-    except OSError as error:
+    except OSError:
+        head = None
+    if head is None:
         file.close()
-        raise FileGoneError from error
-    except FileGoneError:
-        file.close()
-        raise
+        raise FileGoneError
     return StoredFile(file, real, status.st_size, version_of(status), head)
 
 

@@ -1,7 +1,7 @@
 """Originals and thumbnails of what the index has: `GET /files/{id}`, `GET /thumbnails/{id}`.
 
-A file is named by the id of a row, never by a path. Where the row's file is, is looked up in the index, and it
-is opened only where that lies below a folder that is indexed, links followed (`vlm2vec.serve.stored_file`).
+A file is named by the id of a row, never by a path. Where the row's file is, is looked up in the index, and
+it is opened only where that lies below a folder that is indexed, links followed (`stored_file`).
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def _opened(index: Index, name: str) -> tuple[Hit, StoredFile]:
     """The row of an id, and its file.
 
     Raises:
-        RefusedError: 404, with the same words whether there is no such row, no file of it, or none that may be
-            opened.
+        RefusedError: 404, with the same words whether there is no such row, no file of it, or none that may
+            be opened.
     """
     hit = index.row(name)
     if hit is not None and hit.path is not None:

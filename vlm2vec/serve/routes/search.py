@@ -97,8 +97,8 @@ async def search(request: Request) -> Response:
     """Pictures, moments of videos, pages of PDFs and passages of texts, best first.
 
     The query is a text, a data-URI, a content part, or a list of texts and parts; a form brings it as files,
-    with words beside them. `kind`, `under` and `metadata` say what may be found, `per_file` how often one file
-    may be. The addresses of files and thumbnails are good for an hour without the key.
+    with words beside them. `kind`, `under` and `metadata` say what may be found, `per_file` how often one
+    file may be. The addresses of files and thumbnails are good for an hour without the key.
     """
     index = index_of(request)
     asked = await _asked(request)
@@ -164,7 +164,7 @@ async def _asked(request: Request) -> SearchAsked:
 
 
 def _prepared(index: Index, asked: SearchAsked) -> tuple[FolderNames, int | None, str | None]:
-    """Names of folders, the components of a query's vector, `None` for nothing to search, and the condition."""
+    """Names of folders, the components of a vector, `None` where there are no rows, and the condition."""
     folders = FolderNames(index.folders)
     rows = len(index)
     where = condition(asked, folders, index.metadata_types if rows else {})

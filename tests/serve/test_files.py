@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import PIL.Image
@@ -67,12 +68,15 @@ def shared(embedded: VLM2Vec, tmp_path_factory: pytest.TempPathFactory) -> Itera
 async def sent(app: FastAPI, address: str) -> tuple[int, bytes]:
     """Status and content of the answer to a path just as it stands: clients take dots out of it first."""
     raw = address.encode()
-    messages = []
+    messages: list[Any] = []
+    body: list[Any] = [{"type": "http.request", "body": b"", "more_body": False}]
 
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+    async def receive() -> Any:
+        if not body:
+            await asyncio.Event().wait()  # the client stays
+        return body.pop()
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: Any) -> None:
         messages.append(message)
 
     scope = {

@@ -96,7 +96,7 @@ async function describeIndex() {
   $("holds").textContent = index.rows ? counted.join(" · ") || `${index.rows.toLocaleString("en")} rows` : "empty";
   $("holds").append(element("span", { className: "wide", textContent: ` · model ${index.model}` }));
   if (!index.rows) {
-    return explain("Nothing is indexed yet", "Fill the index with the files of a folder. This page need not be loaded again:", "vlm2vec index FOLDER");
+    return explain("Nothing is indexed yet", "Fill the index with the files of a folder, then search here:", "vlm2vec index FOLDER");
   }
   fillFilters(index, files.map(([kind]) => kind));
   if (!state.asked) showStart();
@@ -216,7 +216,7 @@ async function search(query, k = PER_PAGE) {
     const seconds = (performance.now() - begun) / 1000;
     const count = state.hits.length;
     $("status").textContent = count
-      ? `${count} nearest, best first, in ${seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)} s`
+      ? `${count} ${count === 1 ? "result" : "results"}, best first, in ${seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)} s`
       : await nothingFound(query);
     $("more").hidden = count < k || k >= MOST;
     if (before && count > before) cards()[before].focus();
@@ -426,7 +426,7 @@ function forget() {
   $("file").value = "";
   $("chip").hidden = true;
   $("chip-picture").replaceChildren();
-  $("words").placeholder = "Words, or drop a picture, PDF or clip";
+  $("words").placeholder = "Words, or add a file";
 }
 
 $("chip-remove").addEventListener("click", () => { forget(); $("words").focus(); submit(); });

@@ -41,7 +41,11 @@ _POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 _PDF_POLICY = "frame-ancestors 'none'"
 
 
-@router.get("/files/{name:path}", summary="The file of a hit")
+@router.get(
+    "/files/{name:path}",
+    summary="The file of a hit",
+    responses={200: {"content": {"*/*": {}}}, 206: {"description": "The range that was asked for"}},
+)
 async def file(request: Request, name: str) -> Response:
     """The file as it is now, or a range of its bytes. What a browser could run is given to be saved alone."""
     index = index_of(request)
@@ -78,7 +82,17 @@ async def file(request: Request, name: str) -> Response:
     )
 
 
-@router.get("/thumbnails/{name:path}", summary="A small picture of a hit")
+def _parameter(name: str, default: int, most: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+@router.get(
+    "/thumbnails/{name:path}",
+    summary="A small picture of a hit",
+    responses={200: {"content": {"image/webp": {}}}},
+    openapi_extra={"parameters": [_parameter("size", _SIZE, SIZES[-1]), _parameter("frames", 1, FRAMES)]},
+)
 async def thumbnail(request: Request, name: str) -> Response:
     """The picture, the page, or the moment's first frame, as WebP; with `frames`, an animation of the moment.
 

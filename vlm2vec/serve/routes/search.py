@@ -16,7 +16,7 @@ from starlette.responses import Response
 from vlm2vec.errors import IndexMismatchError, IndexStoreError, VLM2VecError
 from vlm2vec.index import Hit, Index
 from vlm2vec.serve.answers import RefusedError, json_answer
-from vlm2vec.serve.body import INLINE_BYTES, read_json
+from vlm2vec.serve.body import INLINE_BYTES, open_form, read_json
 from vlm2vec.serve.filters import condition
 from vlm2vec.serve.folders import FolderNames
 from vlm2vec.serve.links import Links
@@ -152,7 +152,7 @@ async def _asked(request: Request) -> SearchAsked:
         body = await read_json(request)
         small = record_of(request.scope).body_bytes <= INLINE_BYTES
         return read(body) if small else await to_thread.run_sync(read, body)
-    async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
+    async with open_form(request, max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
         fields: list[tuple[str, str]] = []
         uploads: list[Upload] = []
         for name, value in form.multi_items():

@@ -10,9 +10,6 @@ import pytest
 from vlm2vec import Index, VLM2Vec
 from vlm2vec.world.samples import write_samples
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed")
-pytest.importorskip("lancedb", reason="the extra index is not installed")
-
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,6 +24,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def index(photos: Path, embedded: VLM2Vec, tmp_path_factory: pytest.TempPathFactory) -> Index:
+    pytest.importorskip("lancedb", reason="the extra index is not installed")
     index = Index(tmp_path_factory.mktemp("stores") / "found", embedded)
     index.sync(photos, show_progress_bar=False)
     index.add(

@@ -10,7 +10,7 @@ import pytest
 from small_files import write_picture
 
 from vlm2vec import Index, VLM2Vec
-from vlm2vec.errors import IndexStoreError, InputError
+from vlm2vec.errors import IndexMismatchError, IndexStoreError, InputError
 from vlm2vec.world.samples import write_samples
 
 
@@ -118,3 +118,76 @@ def test_without_an_index_it_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(IndexStoreError, match=r"there is no index yet\. Make one: index\.sync"):
         Index(tmp_path).search("x")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_vector_that_was_encoded_elsewhere_finds_the_same(index: Index, model: VLM2Vec) -> None:
+    vector = model.encode_query("a report on deserts")
+    options = {"where": "kind = 'pdf'", "per_file": 1}
+    assert index.search_vector(7 * vector, 5, **options) == index.search("a report on deserts", 5, **options)
+    assert index.search_vector(vector, 5, under="notes") == index.search(
+        "a report on deserts", 5, under="notes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("vector", "cause"),
+    [
+        (np.ones(3), r"shape \(3,\)"),
+        (np.ones((1, 256)), r"shape \(1, 256\)"),
+        (["a"], "no array of numbers"),
+        (None, "shape|no array"),
+    ],
+)
+def test_a_vector_of_another_form_is_an_error(index: Index, vector: object, cause: str) -> None:
+    with pytest.raises(InputError, match=cause):
+        index.search_vector(vector)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_vector_without_a_direction_is_an_error(index: Index, model: VLM2Vec, value: float) -> None:
+    with pytest.raises(InputError, match="zero, or not finite"):
+        index.search_vector(np.full(model.full_width, value))
+
+
+def test_a_row_is_found_by_its_id(index: Index, samples: Path) -> None:
+    (hit,) = index.search("a report", k=1, where="kind = 'pdf' AND page = 2")
+    row = index.row(hit.id)
+    assert row is not None
+    assert (row.path, row.page, row.kind, np.isnan(row.score)) == (hit.path, 2, "pdf", True)
+    quoted = index.row("notes/it's 100%_a.txt#passage=1")
+    assert quoted is not None
+    assert quoted.path == samples / "notes" / "it's 100%_a.txt"
+
+
+@pytest.mark.parametrize("name", ["", "x' OR '1' = '1", "../../etc/passwd", "a\0b", "\ud800"])
+def test_an_id_that_no_row_has_finds_none(index: Index, name: str) -> None:
+    assert index.row(name) is None
+
+
+def test_it_says_which_folders_it_has_files_of(index: Index, samples: Path) -> None:
+    assert index.folders == {1: samples.resolve()}
+    assert index.subfolders() == {(1, "drawn"): 12, (1, "notes"): 1}
+
+
+def test_of_an_index_that_is_not_there_it_says_nothing(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    assert (index.row("a"), index.folders, index.subfolders()) == (None, {}, {})
+
+
+def test_its_model_is_the_one_that_it_searches_with(samples: Path, model: VLM2Vec, tmp_path: Path) -> None:
+    assert Index(tmp_path, model).model is model
+    index = Index(tmp_path / "store")
+    index.sync(samples / "notes", show_progress_bar=False)
+    vector = index.model.encode_query("a circle")
+    assert index.search_vector(vector, 1) == index.search("a circle", 1)
+
+
+def test_who_has_its_model_is_not_given_hits_of_another(samples: Path, tmp_path: Path) -> None:
+    index = Index(tmp_path / "store")
+    index.sync(samples / "notes", show_progress_bar=False)
+    vector = index.model.encode_query("a circle")
+    other = VLM2Vec(device="cpu")
+    other[0].model.get_input_embeddings().weight.data.mul_(1.5)
+    Index(tmp_path / "store").reindex(other, show_progress_bar=False)
+    with pytest.raises(IndexMismatchError, match="weights"):
+        index.search_vector(vector, 1)

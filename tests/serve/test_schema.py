@@ -14,9 +14,9 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
-from serving_cases import application
+from search_cases import searching
 
-from vlm2vec import VLM2Vec
+from vlm2vec import Index, VLM2Vec
 from vlm2vec.serve.run import bind, url_of
 from vlm2vec.serve.settings import ServeSettings
 
@@ -37,8 +37,8 @@ def memory() -> float:
 
 
 @pytest.fixture(scope="module")
-def url(embedded: VLM2Vec) -> Iterator[str]:
-    with application(embedded, max_request_bytes=MIB, max_inputs=64) as app, served(app) as address:
+def url(embedded: VLM2Vec, index: Index) -> Iterator[str]:
+    with searching(embedded, index, max_request_bytes=MIB, max_inputs=64) as app, served(app) as address:
         yield address
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
+import numpy.typing as npt
 
 from vlm2vec.arguments import whole_number
 from vlm2vec.errors import IndexStoreError, InputError, VLM2VecError
@@ -23,7 +24,7 @@ from vlm2vec.index.manifest import Failure, Manifest
 from vlm2vec.index.place import DEFAULT_NAME, Place, store_for
 from vlm2vec.index.roots import Roots
 from vlm2vec.index.rows import Rows, require_lancedb
-from vlm2vec.index.search import PROBES, Hit, find
+from vlm2vec.index.search import PROBES, Hit, find, find_row, query_vector
 from vlm2vec.index.settings import IndexSettings, Storage
 from vlm2vec.index.stats import IndexStats
 from vlm2vec.index.sync import Synchroniser, SyncReport
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from vlm2vec.model import VLM2Vec
 
 __all__ = ["Index"]
+
+T = TypeVar("T")
 
 
 class Index:
@@ -137,6 +140,49 @@ class Index:
         """How it cuts files into rows, and stores their vectors."""
         self._opened()
         return self._encoder.settings
+
+    @property
+    def model(self) -> VLM2Vec:
+        """The model, which is loaded where it was not; for vectors that `search_vector` takes.
+
+        From then on the index is held to it: when another process reindexes with another model, searches
+        are an `IndexMismatchError`.
+
+        Raises:
+            IndexMismatchError: The index was made with another model or other settings.
+        """
+        kept = self._opened()
+        model = self._encoder.load(kept)
+        if kept is not None:
+            self._check(kept)
+        self._model = model
+        return model
+
+    @property
+    def folders(self) -> dict[int, Path]:
+        """The folders that are followed, by the number that `root` is in conditions."""
+        return self._roots().folders
+
+    @property
+    def dimensions(self) -> int:
+        """Components of a stored vector.
+
+        Raises:
+            IndexStoreError: There is no index yet.
+        """
+        return int(self._required()["identity"]["dimensions"])
+
+    @property
+    def metadata_types(self) -> dict[str, type]:
+        """Names of metadata that rows may have, and the types of their values."""
+        return {} if self._opened() is None else self._read(lambda: self._current_rows().metadata_types)
+
+    def subfolders(self) -> dict[tuple[int, str], int]:
+        """Files with rows, by the number of the folder that is followed and the name of the one in it.
+
+        Files that lie in a folder itself have the name `""`; those further down count for the first folder.
+        """
+        return {} if self._opened() is None else self._open_manifest().subfolders()
 
     def sync(
         self,
@@ -254,48 +300,97 @@ class Index:
             IndexMismatchError: The index was made with another model or other settings.
             InputError: There is no index yet, the query cannot be embedded, or `where` cannot be understood.
         """
-        whole_number("k", k)
-        if per_file is not None:
-            whole_number("per_file", per_file)
-        options: dict[str, Any] = {
-            "instruction": instruction,
-            "where": where,
-            "under": under,
-            "per_file": per_file,
-        }
-        try:
-            return self._search(query, k, exact=exact, **options)
-        except (RuntimeError, OSError, IndexStoreError):
-            if self._manifest is None or self._place.generation() == self._manifest.folder:
-                raise
-        return self._search(query, k, exact=exact, **options)  # it was reindexed meanwhile
+        return self._search(
+            lambda: self._encoder.query(query, instruction),
+            k,
+            where=where,
+            under=under,
+            per_file=per_file,
+            exact=exact,
+        )
+
+    def search_vector(
+        self,
+        vector: npt.ArrayLike,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        under: str | Path | None = None,
+        per_file: int | None = None,
+        exact: bool | None = None,
+    ) -> list[Hit]:
+        """What is nearest to the vector of a query, which was encoded elsewhere with `model`.
+
+        Args:
+            vector: `(dim,)`, of any length but 0, as `model.encode_query` gives it.
+            k: As in `search`, like all that follow.
+            where: A condition in SQL.
+            under: A folder.
+            per_file: How many hits of one file at most.
+            exact: Compare with each row.
+
+        Returns:
+            Hits, best first.
+
+        Raises:
+            IndexMismatchError: The index was made with another model or other settings.
+            InputError: There is no index yet, the vector has another number of components or none to compare,
+                or `where` cannot be understood.
+        """
+
+        def checked() -> npt.NDArray[np.float32]:
+            return query_vector(vector, self.dimensions)
+
+        return self._search(checked, k, where=where, under=under, per_file=per_file, exact=exact)
+
+    def row(self, name: str) -> Hit | None:
+        """The row of this id, as a hit whose score is NaN; `None` where there is none."""
+        if self._opened() is None:
+            return None
+        return self._read(lambda: find_row(self._current_rows(), name, self._roots().folders))
 
     def _search(
         self,
-        query: Any,
+        encoded: Callable[[], npt.NDArray[np.float32]],
         k: int,
         *,
-        instruction: str | None,
         where: str | None,
         under: str | Path | None,
         per_file: int | None,
         exact: bool | None,
     ) -> list[Hit]:
-        self._check(self._required())
-        vector = self._encoder.query(query, instruction)
-        conditions = [f"({where})"] if where else []
-        if under is not None:
-            conditions.append(self._roots().condition(Path(under)))
-        return find(
-            self._current_rows(),
-            vector,
-            self._roots().folders,
-            k=k,
-            where=" AND ".join(conditions) or None,
-            per_file=per_file,
-            exact=exact,
-            probes=int(self._open_manifest().fact("probes", PROBES)),
-        )
+        whole_number("k", k)
+        if per_file is not None:
+            whole_number("per_file", per_file)
+
+        def found() -> list[Hit]:
+            self._check(self._required())
+            vector = encoded()
+            conditions = [f"({where})"] if where else []
+            if under is not None:
+                conditions.append(self._roots().condition(Path(under)))
+            return find(
+                self._current_rows(),
+                vector,
+                self._roots().folders,
+                k=k,
+                where=" AND ".join(conditions) or None,
+                per_file=per_file,
+                exact=exact,
+                probes=int(self._open_manifest().fact("probes", PROBES)),
+            )
+
+        return self._read(found)
+
+    def _read(self, read: Callable[[], T]) -> T:
+        """What is read of the index; once more where another process reindexed it meanwhile."""
+        try:
+            return read()
+        except (RuntimeError, OSError, IndexStoreError):
+            if self._manifest is None or self._place.generation() == self._manifest.folder:
+                raise
+        self._required()
+        return read()
 
     def add(
         self,

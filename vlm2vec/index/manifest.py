@@ -245,6 +245,14 @@ class Manifest:
         """How many files there are of each kind."""
         return dict(self._rows("SELECT kind, count(*) FROM files GROUP BY kind ORDER BY kind"))
 
+    def subfolders(self) -> dict[tuple[int, str], int]:
+        """How many files with rows there are in each folder of a root, and below it; `""` is the root."""
+        rows = self._rows(
+            "SELECT root, substr(path, 1, max(instr(path, '/') - 1, 0)) AS folder, count(*) FROM files "
+            "WHERE rows > 0 GROUP BY root, folder ORDER BY root, folder"
+        )
+        return {(root, folder): count for root, folder, count in rows}
+
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
             try:

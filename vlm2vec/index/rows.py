@@ -124,6 +124,11 @@ class Rows:
         """Columns that are the callers' own."""
         return [name for name in self.schema.names if name not in COLUMNS]
 
+    @property
+    def metadata_types(self) -> dict[str, type]:
+        """The same with the types of their values."""
+        return {name: _PYTHON[str(self.schema.field(name).type)] for name in self.metadata_columns}
+
     def __len__(self) -> int:
         return int(self.table.count_rows())
 
@@ -285,6 +290,8 @@ _ARROW = {
     "bigint": ("int64", "double"),
     "double": ("double",),
 }
+
+_PYTHON = {"string": str, "large_string": str, "bool": bool, "int64": int, "double": float}
 
 
 def quoted(text: str) -> str:

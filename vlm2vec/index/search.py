@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from vlm2vec.errors import InputError
 from vlm2vec.index.rows import COLUMNS, Rows, quoted
 from vlm2vec.index.segments import clock
 
-__all__ = ["EXACT_ROWS", "Hit", "PROBES", "below", "find", "nearest_ids"]
+__all__ = ["EXACT_ROWS", "Hit", "PROBES", "below", "find", "find_row", "nearest_ids", "query_vector"]
 
 EXACT_ROWS = 100_000
 """With fewer rows a search compares with each; with more it may use an ANN index, where there is one."""
@@ -144,6 +145,44 @@ def _nearest(
             fix=f"Write a condition in SQL, such as where=\"kind = 'pdf'\"; there are the columns {columns}.",
         ) from error
     return found
+
+
+def query_vector(vector: npt.ArrayLike, dimensions: int) -> npt.NDArray[np.float32]:
+    """A vector to search with, of unit length.
+
+    Args:
+        vector: `(dim,)`, of any length but 0.
+        dimensions: Components that the index has.
+
+    Raises:
+        InputError: It has another number of components, or is no direction.
+
+    Example:
+        >>> query_vector([3, 4], 2).tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
+    try:
+        wanted = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError("the vector is no array of numbers", fix="Pass what encode_query gives.") from None
+    if wanted.shape != (dimensions,):
+        raise InputError(
+            f"the vector has the shape {wanted.shape}, and the index has {dimensions:,} components",
+            fix="Pass what encode_query gives for one query, with the index's own model and dimensions.",
+        )
+    length = float(np.linalg.norm(wanted))
+    if not (math.isfinite(length) and length > 0):
+        raise InputError("the vector is zero, or not finite", fix="Pass what encode_query gives.")
+    return wanted / np.float32(length)
+
+
+def find_row(rows: Rows, name: str, roots: Mapping[int, Path]) -> Hit | None:
+    """The row of an id, with a score of NaN; `None` where there is none."""
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name):
+        return None  # which no id has, and no condition can say
+    names = [column for column in rows.schema.names if column not in ("vector", "file", "modified")]
+    found = rows.table.search().where(f"id = {quoted(name)}").select(names).limit(1).to_arrow().to_pylist()
+    return _hit({**found[0], "_distance": math.nan}, roots, rows.metadata_columns) if found else None
 
 
 def nearest_ids(

@@ -20,10 +20,12 @@ from vlm2vec.errors import VLM2VecError
 from vlm2vec.serve.answers import RefusedError, code_of, error_answer
 from vlm2vec.serve.batcher import Batcher
 from vlm2vec.serve.guards import ApiKey, Bounds, HostNames, SafeHeaders, SameOrigin
+from vlm2vec.serve.links import Links
 from vlm2vec.serve.log import RequestLog, record_of
 from vlm2vec.serve.metrics import Metrics
 from vlm2vec.serve.openapi import describe
-from vlm2vec.serve.routes import embeddings, status
+from vlm2vec.serve.routes import embeddings, files, page, search, status
+from vlm2vec.serve.routes.page import PAGE_PATHS
 from vlm2vec.serve.serving import Serving, model_name
 from vlm2vec.serve.settings import ServeSettings
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPEN_PATHS", "create_app"]
 
-OPEN_PATHS = frozenset({"/", "/health"})
+OPEN_PATHS = frozenset({"/health"}) | PAGE_PATHS
 """What needs no key."""
 
 _SAID = {
@@ -65,6 +67,7 @@ def create_app(
     """
     metrics = Metrics()
     batcher = Batcher(model, settings, metrics)
+    links = Links(signed=settings.api_key is not None)
     # The first stands outermost.
     guards = [
         Middleware(RequestLog, metrics=metrics),
@@ -72,7 +75,7 @@ def create_app(
         Middleware(HostNames, settings=settings),
         *_cors(settings),
         Middleware(SameOrigin, settings=settings),
-        Middleware(ApiKey, key=settings.api_key, open_paths=OPEN_PATHS),
+        Middleware(ApiKey, key=settings.api_key, open_paths=OPEN_PATHS, links=links),
         Middleware(Bounds, settings=settings, held=metrics.body_bytes),
     ]
     app = FastAPI(
@@ -88,7 +91,8 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.serving = Serving(model, batcher, settings, metrics, index, name or model_name(model))
-    for router in (status.router, embeddings.router):
+    app.state.links = links
+    for router in (status.router, embeddings.router, search.router, files.router, page.router):
         app.include_router(router)
     describe(app, key=settings.api_key is not None)
     return app

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.serve.answers import RefusedError, code_of, error_answer
+from vlm2vec.serve.links import Links
 from vlm2vec.serve.log import record_of
 from vlm2vec.serve.settings import ServeSettings
 
@@ -134,10 +135,14 @@ class ApiKey:
         app: What answers.
         key: The key; `None` lets everyone in.
         open_paths: What needs none: the page before the key is typed in, and the health of the server.
+        links: What it has signed needs none either.
     """
 
-    def __init__(self, app: ASGIApp, *, key: str | None, open_paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, key: str | None, open_paths: Collection[str], links: Links | None = None
+    ) -> None:
         self.app = app
+        self.links = links
         self.digest = None if key is None else _digest(key)
         self.open_paths = frozenset(open_paths)
 
@@ -162,7 +167,12 @@ class ApiKey:
         await _refuse(refusal, scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        return scope["method"] in ("GET", "HEAD") and scope["path"] in self.open_paths
+        if scope["method"] not in ("GET", "HEAD"):
+            return False
+        query = scope["query_string"].decode("latin-1")
+        return scope["path"] in self.open_paths or (
+            self.links is not None and self.links.is_good(scope["path"], query)
+        )
 
 
 class Bounds:

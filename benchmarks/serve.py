@@ -262,7 +262,7 @@ def references(folder: Path, items: Sequence[Item]) -> dict[str, np.ndarray]:
 
 
 def apart(vectors: np.ndarray) -> float:
-    """The least difference between vectors of two inputs: were it near the tolerance, wrong ones would count."""
+    """The least difference between vectors of two inputs: near the tolerance, wrong ones would count."""
     return min(
         float(np.abs(vectors[number + 1 :] - row).max(axis=1).min())
         for number, row in enumerate(vectors[:-1])

@@ -30,7 +30,7 @@ class RefusedError(ServerError):
     """A server says that what it was sent is wrong: one of the samples, or the request."""
 
 
-_REFUSED = (400, 413, 415, 422)
+_REFUSED = (400, 413, 422)
 _BUSY = (429, 502, 503, 504)
 _MOST_WAIT = 30.0
 _UNREACHED_SECONDS = 10.0

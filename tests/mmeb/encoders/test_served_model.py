@@ -109,7 +109,7 @@ def as_vllm(model: VLM2Vec) -> Callable[[dict[str, Any]], Answer]:
             if part["type"] == "video_url":
                 frames = part.pop("video_url")["url"].removeprefix("data:video/jpeg;base64,").split(",")
                 part |= {"type": "video", "video": [f"data:image/png;base64,{one}" for one in frames]}
-                part["num_frames"] = body["media_io_kwargs"]["video"]["num_frames"]
+                part["num_frames"] = len(frames)
         return answered(model.encode([turns], show_progress_bar=False))
 
     return answer
@@ -268,6 +268,19 @@ def test_frames_are_all_or_the_middle_one_or_so_many(server: Server, pictures: l
     assert two["video"] == [all_of_it["video"][0], all_of_it["video"][2]]
     assert sent(frames="middle") == [{"type": "image_url", "image_url": {"url": all_of_it["video"][1]}}]
     assert ServedModel(server.url, frames=2).changes(mmeb.get_task("MSVD")) == {"frames": 2}
+
+
+def test_vllm_is_told_to_look_at_more_frames_than_it_would(server: Server, pictures: list[Path]) -> None:
+    server.answer = lambda body: vectors_for(1)
+    for count in (32, 33):
+        clip = Content("", frames=(pictures[0],) * count)
+        ServedModel(server.url, shape="vllm").encode([clip], role="document")
+        (part,) = server.bodies[-1]["messages"][0]["content"]
+        assert part["video_url"]["url"].startswith("data:video/jpeg;base64,")
+        assert part["video_url"]["url"].count(",") == count
+    few, many = server.bodies
+    assert "media_io_kwargs" not in few
+    assert many["media_io_kwargs"] == {"video": {"num_frames": 33}}
 
 
 def test_a_clip_is_refused_where_the_shape_has_none(server: Server, pictures: list[Path]) -> None:

@@ -125,6 +125,10 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 
+_FRAMES_OF_VLLM = 32
+"""How many it looks at unless it is told another number."""
+
+
 def _conversation(sample: Sample, place: Place) -> dict[str, Any]:
     """One of vLLM's, whose chat template words it, texts too: a prompt for `input` is taken as it is."""
     text = _said(sample) if place == "text" else sample.text
@@ -132,10 +136,11 @@ def _conversation(sample: Sample, place: Place) -> dict[str, Any]:
     parts = list(map(_picture, sample.pictures))
     if sample.is_clip:
         # vllm/multimodal/media/video.py, `load_base64`: frames in base64, a comma between them, of any format
-        # that Pillow opens. Without the number it would look at no more than 32 of them.
+        # that Pillow opens.
         frames = ",".join(picture.partition(",")[2] for picture in sample.pictures)
         parts = [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}]
-        extra["media_io_kwargs"] = {"video": {"num_frames": len(sample.pictures)}}
+        if len(sample.pictures) > _FRAMES_OF_VLLM:
+            extra["media_io_kwargs"] = {"video": {"num_frames": len(sample.pictures)}}
     messages = [{"role": "user", "content": [*parts, *_text(text)]}]
     if place == "system":
         # As vLLM's documentation asks Qwen3-VL-Embedding: an answer that begins, and is not ended.

@@ -140,6 +140,7 @@ class ServedModel:
         """A row for each sample, or the error that it gave.
 
         Raises:
+            InputError: There is a clip, and the shape of requests has none.
             ServerError: The server cannot be asked, or has refused all samples so far.
         """
         rows: dict[int, Row] = {}
@@ -205,7 +206,7 @@ class ServedModel:
         """Of each sample; where the server refuses one of several, each is sent by itself."""
         try:
             return list(self._vectors(samples, role, stopping))
-        except (RefusedError, InputError) as error:
+        except RefusedError as error:
             if len(samples) == 1:
                 return [error]
         return [row for sample in samples for row in self._embedded([sample], role, stopping)]

@@ -265,8 +265,29 @@ def _is_right(answer: bytes, expected: np.ndarray) -> bool:
     return vector.shape == expected.shape and float(np.abs(vector - expected).max()) <= TOLERANCE
 
 
+@dataclass(frozen=True)
+class Work:
+    """Requests, and the vectors `(n, dim)` that each server should answer them with."""
+
+    bodies: list[bytes]
+    expected: dict[str, np.ndarray]
+
+    @classmethod
+    def drawn(cls, kind: str, count: int, writer: Writer, folder: Path) -> Work:
+        """So many requests of one kind.
+
+        Args:
+            kind: "texts" or "mixed".
+            count: Of the requests.
+            writer: Draws the inputs.
+            folder: Of the model.
+        """
+        items = drawn(kind, count, writer)
+        return cls([body_of(item) for item in items], references(folder, items))
+
+
 def references(folder: Path, items: Sequence[Item]) -> dict[str, np.ndarray]:
-    """What each server should answer: they draw pages of PDFs differently, and are the same otherwise."""
+    """Vectors of encoding one by one: servers draw pages of PDFs differently, and are the same otherwise."""
     ours = Encoders(folder).reference(items)
     theirs, padded = ours.copy(), Padded(folder, dtype=torch.float32, device="cpu")
     for number, item in enumerate(items):
@@ -300,36 +321,30 @@ def numbers(rounds: Sequence[Round]) -> dict[str, Any]:
     }
 
 
-def measure(
-    name: str, folder: Path, servers: Mapping[str, Server], writer: Writer, *, runs: int, quick: bool
-) -> dict[str, Any]:
+def measure(name: str, row: Row, work: Work, servers: Mapping[str, Server], *, runs: int) -> dict[str, Any]:
     """A row: the servers in turn, after a few requests of each that do not count."""
-    row = replace(ROWS[name], requests=8, clients=4) if quick else ROWS[name]
-    items = drawn(row.kind, row.requests, writer)
-    expected = references(folder, items)
-    bodies = [body_of(item) for item in items]
     for way, server in servers.items():
-        ask_all(server.port, min(row.clients, 8), bodies[:8], expected[way])
+        ask_all(server.port, min(row.clients, 8), work.bodies[:8], work.expected[way])
     rounds: dict[str, list[Round]] = {way: [] for way in servers}
     for _ in range(runs):
         for way, server in servers.items():
             before = server.cpu_seconds()
-            rounds[way].append(ask_all(server.port, row.clients, bodies, expected[way]))
+            rounds[way].append(ask_all(server.port, row.clients, work.bodies, work.expected[way]))
             rounds[way][-1].cpu_seconds = server.cpu_seconds() - before
     found = {way: numbers(of_way) for way, of_way in rounds.items()}
     rates = [found[way]["requests_per_second"] for way in (OURS, STOCK)]
     # Steadier than the clock where others use the machine.
-    work = [found[way]["cpu_ms_per_request"] for way in (OURS, STOCK)]
+    spent = [found[way]["cpu_ms_per_request"] for way in (OURS, STOCK)]
     return {
         "name": name,
         "clients": row.clients,
         "requests": row.requests,
         "work": "single texts" if row.kind == "texts" else "single texts, pictures, pages and clips",
         "runs": runs,
-        "inputs_apart": apart(expected[OURS]),
+        "inputs_apart": apart(work.expected[OURS]),
         "servers": found,
         "ratio": rates[0] / rates[1] if rates[1] else None,
-        "cpu_ratio": work[1] / work[0] if work[0] else None,
+        "cpu_ratio": spent[1] / spent[0] if spent[0] else None,
     }
 
 
@@ -360,10 +375,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if options.threads:
         torch.set_num_threads(options.threads)
-    name = options.model or ("tiny" if options.quick else "small")
+    model = options.model or ("tiny" if options.quick else "small")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
-        folder = write_model(Path(scratch), name, DEFAULT_NETWORK)
+        folder = write_model(Path(scratch), model, DEFAULT_NETWORK)
         commands = {
             OURS: [sys.executable, "-m", "vlm2vec", "serve", str(folder), "--port", "0"],
             STOCK: [sys.executable, __file__, "--stock", str(folder)],
@@ -372,14 +387,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             way: running.enter_context(serving(command, options.threads, Path(scratch) / f"{number}.log"))
             for number, (way, command) in enumerate(commands.items())
         }
-        for row in options.rows:
-            writer = Writer(Path(scratch) / row, Sizes(options.quick))
-            rows.append(measure(row, folder, servers, writer, runs=options.runs, quick=options.quick))
+        drawn_once: dict[str, Work] = {}
+        for name in options.rows:
+            row = replace(ROWS[name], requests=8, clients=4) if options.quick else ROWS[name]
+            if row.kind not in drawn_once:
+                writer = Writer(Path(scratch) / row.kind, Sizes(options.quick))
+                drawn_once[row.kind] = Work.drawn(row.kind, row.requests, writer, folder)
+            rows.append(measure(name, row, drawn_once[row.kind], servers, runs=options.runs))
             print_row(rows[-1])
             if options.json:
                 about = {
                     "machine": machine(),
-                    "model": name,
+                    "model": model,
                     "tolerance": TOLERANCE,
                     "starting_seconds": {way: server.starting_seconds for way, server in servers.items()},
                     "peak_mb": {way: server.peak_mb() for way, server in servers.items()},

@@ -215,6 +215,20 @@ def test_the_key_and_more_fields_are_sent(server: Server) -> None:
     ]
 
 
+def test_our_server_is_told_the_role_and_that_there_is_no_instruction(server: Server) -> None:
+    for place in ("field", "text"):
+        served = ServedModel(server.url, shape="vlm2vec", instruction_in=place, instructions="query")
+        for role in ("query", "document"):
+            served.encode([Content("", "a cat", "Find it:")], role=role)
+    sent = [(body["input"], body["instruction"], body["task"]) for body in server.bodies]
+    assert sent == [
+        (["a cat"], "Find it:", "retrieval.query"),
+        (["a cat"], "", "retrieval.passage"),
+        (["Find it: a cat"], "", "retrieval.query"),
+        (["a cat"], "", "retrieval.passage"),
+    ]
+
+
 def test_vllm_is_sent_what_its_documentation_says(server: Server, pictures: list[Path]) -> None:
     server.answer = lambda body: vectors_for(1)
     one = Content("", "what?", "See:", pictures[0])

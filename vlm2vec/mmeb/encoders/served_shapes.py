@@ -96,8 +96,11 @@ class Shape:
         if self.name == "vllm":
             return _conversation(samples[0], place)
         inputs = [self._input(sample, place) for sample in samples]
-        if place == "field":
-            return {"input": inputs, "instruction": samples[0].instruction}
+        if self.name == "vlm2vec":
+            # Without an instruction the server would take the model's own; "" is none. It knows roles by Jina's
+            # field, and a string or a list of parts is read there as in OpenAI's form.
+            instruction = samples[0].instruction if place == "field" else ""
+            return {"input": inputs, "instruction": instruction, "task": _JINA_TASKS[role]}
         return {"input": inputs}
 
     def _input(self, sample: Sample, place: Place) -> str | list[dict[str, Any]]:
@@ -114,6 +117,8 @@ class Shape:
         clip = {"type": "video", "video": list(sample.pictures), "num_frames": len(sample.pictures)}
         return [clip, *_text(text)]
 
+
+_JINA_TASKS: Mapping[Role, str] = {"query": "retrieval.query", "document": "retrieval.passage"}
 
 SHAPES: Mapping[str, Shape] = {
     shape.name: shape

@@ -97,7 +97,7 @@ class Shape:
             return _conversation(samples[0], place)
         inputs = [self._input(sample, place) for sample in samples]
         if self.name == "vlm2vec":
-            # Without an instruction the server would take the model's own; "" is none. It knows roles by Jina's
+            # Without an instruction the server takes the model's own; "" is none. It knows roles by Jina's
             # field, and a string or a list of parts is read there as in OpenAI's form.
             instruction = samples[0].instruction if place == "field" else ""
             return {"input": inputs, "instruction": instruction, "task": _JINA_TASKS[role]}

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import operator
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +37,7 @@ import loading
 import memory
 import models
 import readme_table
+import serve
 import sub_batches
 import watch
 import workloads
@@ -481,3 +485,63 @@ def test_loading_is_measured_for_both_checkpoints_and_types(tmp_path: Path) -> N
     for row in content["rows"]:
         assert row["peak_gib"] >= row["load_peak_gib"] >= row["imports_gib"] > 0
         assert len(row["encode_seconds"]) == (3 if row["checkpoint"] == "merged" else 0)
+
+
+def test_a_request_holds_the_input_that_it_was_made_of(writer: workloads.Writer, tmp_path: Path) -> None:
+    given = [
+        workloads.Item("a text", instruction="Find it:"),
+        workloads.Item("what is it?", image=writer.image(64, 64)),
+        workloads.Item(video=writer.clip(1)),
+        workloads.Item(pdf=writer.document(1), page=1),
+    ]
+    for item in given:
+        found = serve.item_of(json.loads(serve.body_of(item)), tmp_path)
+        assert (found.text, found.instruction) == (item.text, item.instruction)
+        for mine, other in ((found.image, item.image), (found.video, item.video), (found.pdf, item.pdf)):
+            assert (mine is None) == (other is None)
+            assert mine is None or other is None or mine.read_bytes() == other.read_bytes()
+
+
+def test_only_right_vectors_count_and_a_busy_server_is_asked_again() -> None:
+    seen: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(body)
+            status = {b"broken": 500, b"busy": 429 if seen.count(body) == 1 else 200}.get(body, 200)
+            vector = np.asarray([1, 0] if body != b"wrong" else [0, 1], dtype="<f4")
+            answer = json.dumps({"data": [{"embedding": base64.b64encode(vector.tobytes()).decode()}]})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    bodies = [b"right", b"wrong", b"busy", b"broken"]
+    found = serve.ask_all(server.server_address[1], 2, bodies, np.asarray([[1.0, 0.0]] * 4))
+    server.shutdown()
+    server.server_close()
+    assert (found.right, found.wrong, found.refused, len(found.failed)) == (2, 1, 1, 1)
+    assert len(found.latencies) == 4
+    told = serve.numbers([found])
+    assert told["requests_per_second"] == pytest.approx(2 / found.seconds)
+
+
+@pytest.mark.slow
+def test_both_servers_give_right_vectors(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    content = written(serve, tmp_path / "serve.json", "--runs", "1", "--rows", "mixed-64", "texts-16")
+    for row in content["rows"]:
+        assert row["inputs_apart"] > 100 * serve.TOLERANCE
+        for found in row["servers"].values():
+            assert (found["right"], found["wrong"], found["failed"]) == (8, 0, [])
+        rates = [found["requests_per_second"] for found in row["servers"].values()]
+        assert row["ratio"] == pytest.approx(rates[0] / rates[1])

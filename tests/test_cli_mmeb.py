@@ -147,6 +147,26 @@ def test_a_wrong_task_is_told_with_the_closest(run: Run) -> None:
     assert "`vlm2vec mmeb list`" in told
 
 
+def test_a_url_is_a_served_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def evaluate(model: Any, *_: Any, **settings: Any) -> None:
+        asked.append((model, settings))
+        raise InputError("that is enough")
+
+    monkeypatch.setattr("vlm2vec.mmeb.evaluation.evaluate", evaluate)
+    monkeypatch.setenv("VLM2VEC_API_KEY", "secret")
+    given = ["run", "http://127.0.0.1:1/v1", "--served-name", "some", "--shape", "vllm", "-t", "mini"]
+    assert run(*given, "--frames", "middle")[0] == 1
+    ((model, settings),) = asked
+    assert (model.url, model.model, model.shape, model.frames) == (given[1], "some", "vllm", "middle")
+    assert model.api_key == "secret"
+    assert "frames" not in settings
+    for wrong in (["--device", "cpu"], ["--profile", "vlm2vec-v2"], ["--max-image-pixels", "9"]):
+        assert run(*given, *wrong)[0] == 2
+    assert run("run", "--shape", "vllm", "-t", "mini")[0] == 2
+
+
 def test_missing_data_are_told_with_the_folder(run: Run) -> None:
     Path("data").mkdir()
     code, _, told = run("run", "-t", "MSVD", "--data", "data", "--offline", "--device", "cpu")

@@ -44,7 +44,10 @@ Tasks = Annotated[
 def run(
     model: Annotated[
         str | None,
-        typer.Argument(help="Folder or hub id.", show_default="the small one in the package"),
+        typer.Argument(
+            help="Folder or hub id, or the URL of a server that has it.",
+            show_default="the small one in the package",
+        ),
     ] = None,
     *,
     tasks: Tasks = ["all"],  # noqa: B006 - typer copies it
@@ -89,6 +92,19 @@ def run(
             help="MODEL is of late interaction, as sentence-transformers loads it: vidore/colpali-v1.3-hf.",
         ),
     ] = False,
+    shape: Annotated[
+        Literal["openai", "vllm", "vlm2vec"] | None,
+        typer.Option(help="What requests the server of a URL takes.", show_default="openai"),
+    ] = None,
+    served_name: Annotated[
+        str | None,
+        typer.Option(
+            "--served-name", help="What the server calls the model.", show_default="the only one it has"
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", envvar="VLM2VEC_API_KEY", help="Of the server of a URL.")
+    ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Score samples that are missing or broken as missed.")
     ] = False,
@@ -111,6 +127,7 @@ def run(
     Exit codes: 0 scored, 1 an error, 2 wrong usage, 3 scored but some samples were missing or broken.
     """
     from vlm2vec import mmeb
+    from vlm2vec.media.source import is_url
 
     mmeb.list_tasks(tasks)  # a wrong word is reported before the model is loaded
     if frames == "first" and not multi_vector:
@@ -118,8 +135,16 @@ def run(
     devices = [name for name in (device or "").split(",") if name]
     first = devices[0] if devices else None
     settings: dict[str, Any] = {"prompts": prompts, "frames": _frames(frames)}
-    if not multi_vector:
-        loaded: Any = load(model, profile, first, limits)
+    if model is not None and is_url(model):
+        if multi_vector or profile or prompts or device or limits != Limits():
+            what = "With a URL go neither --multi-vector, --profile, --prompts, --device nor limits."
+            raise typer.BadParameter(what, param_hint="MODEL")
+        asked = {"model": served_name, "shape": shape, "api_key": api_key, "frames": settings.pop("frames")}
+        loaded: Any = mmeb.ServedModel(model, **{name: value for name, value in asked.items() if value})
+    elif shape or served_name:
+        raise typer.BadParameter("They go with a URL as MODEL.", param_hint="--shape, --served-name")
+    elif not multi_vector:
+        loaded = load(model, profile, first, limits)
     elif model is None or profile or prompts or limits != Limits():
         what = "It needs MODEL, and goes with neither --profile, --prompts nor limits."
         raise typer.BadParameter(what, param_hint="--multi-vector")

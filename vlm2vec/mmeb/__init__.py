@@ -20,12 +20,14 @@ from vlm2vec.notices import quiet_import
 
 if TYPE_CHECKING:
     from vlm2vec.mmeb.data import check, download
+    from vlm2vec.mmeb.encoders.served import ServedModel
     from vlm2vec.mmeb.evaluation import evaluate
     from vlm2vec.mmeb.results import Results
     from vlm2vec.mmeb.show import write_report
 
 __all__ = [
     "Results",
+    "ServedModel",
     "Task",
     "check",
     "coverage",
@@ -45,6 +47,7 @@ __all__ = [
 # These need torch, or other libraries that take long, which are not loaded before they are needed.
 _HOMES = {
     "Results": "vlm2vec.mmeb.results",
+    "ServedModel": "vlm2vec.mmeb.encoders.served",
     "check": "vlm2vec.mmeb.data",
     "download": "vlm2vec.mmeb.data",
     "evaluate": "vlm2vec.mmeb.evaluation",

@@ -45,8 +45,8 @@ def evaluate(
 
     Args:
         model: A `VLM2Vec`, its folder or hub id, any `SentenceTransformer` or `MultiVectorEncoder` (late
-            interaction, as ColPali), an `Encoder`, or a function of `(contents, role)` that gives an array
-            `(n, dim)`.
+            interaction, as ColPali), a `ServedModel` or the URL of its server, an `Encoder`, or a function of
+            `(contents, role)` that gives an array `(n, dim)`.
         tasks: "all", a modality ("image", "video", "visdoc"), a meta-task ("I-CLS"), names of tasks, "mini",
             or a list of these.
         data_dir: Folder with the benchmark's data, as its archives unpack. "mini" needs none.

@@ -63,6 +63,38 @@ def test_a_conversation_is_understood_as_encode_does(media):
     assert (again.parts, again.instruction) == (direct.parts, direct.instruction)
 
 
+def test_a_video_as_frames_looks_at_all_of_them(media):
+    """vllm/multimodal/media/video.py, `load_base64`: frames of any picture format, a comma between them."""
+    frames = [media.png_base64] * 9
+    for kind in ("video/jpeg", "video/JPEG"):
+        part = {"type": "video_url", "video_url": {"url": f"data:{kind};base64,{','.join(frames)}"}}
+        asked = read({"messages": [user(part)]})
+        assert asked.inputs == [[{"video": [media.png] * 9, "num_frames": 9}]]
+    assert read({"messages": [user({**part, "num_frames": 2})]}).inputs[0][0]["num_frames"] == 2
+
+
+def test_a_list_of_frames_is_a_clip(media):
+    part = {"type": "video", "video": [media.png_uri, media.url], "num_frames": 2}
+    assert read({"messages": [user(part)]}).inputs == [[{"video": [media.png, media.url], "num_frames": 2}]]
+
+
+@pytest.mark.parametrize(
+    ("video", "param", "said"),
+    [
+        ([], "messages[0].content[0].video", "no frames"),
+        (["/etc/passwd"], "messages[0].content[0].video[0]", "neither a data-URI"),
+        ([["x"]], "messages[0].content[0].video[0]", "stands for media"),
+        (["data:image/png;base64,AAAA"] * 1025, "messages[0].content[0].video", "over 1,024 frames"),
+        ("data:video/jpeg;base64," + "," * 5000, "messages[0].content[0].video", "over 1,024 frames"),
+        ("data:video/jpeg;base64,AAAA,?", "messages[0].content[0].video[1]", "nor base64"),
+    ],
+)
+def test_frames_that_are_none_are_refused(video, param, said):
+    with pytest.raises(ShapeError, match=said) as refusal:
+        read({"messages": [user({"type": "video", "video": video})]})
+    assert refusal.value.param == param
+
+
 def test_a_video_and_its_options(media):
     part = {"type": "video_url", "video_url": {"url": media.mp4_uri}, "num_frames": 4}
     assert read({"messages": [user(part)]}).inputs == [[{"video": media.mp4, "num_frames": 4}]]

@@ -24,6 +24,8 @@ __all__ = ["COMPOSED", "INPUT", "PART", "bare_text", "element", "inputs_of", "me
 
 _MAX_INLINE_BYTES = 64 * 2**20  # as of a data-URI
 _MEDIA = ("image", "video", "pdf")
+_MAX_FRAMES = 1024
+_FRAMES = "data:video/jpeg;base64,"
 _DATA = re.compile(r"data:(image|video|application/pdf)[^,]{0,200};base64,", re.IGNORECASE)
 
 # Type of a content part -> our key, the key that holds its value, and whether that may be base64 alone.
@@ -54,6 +56,7 @@ PART: dict[str, Any] = {
         "text": {"type": "string"},
         "image_url": {"anyOf": [_URI, {"type": "object", "properties": {"url": _URI}, "required": ["url"]}]},
         "video_url": {"anyOf": [_URI, {"type": "object", "properties": {"url": _URI}, "required": ["url"]}]},
+        "video": {"anyOf": [_URI, {"type": "array", "items": _URI, "minItems": 1, "maxItems": _MAX_FRAMES}]},
         "file": {"type": "object", "properties": {"file_data": _URI, "filename": {"type": "string"}}},
     },
     "required": ["type"],
@@ -175,7 +178,21 @@ def part(value: Any, place: Place) -> dict[str, Any]:
     options = _options(rest, place)
     if key == "text":
         return {"text": text(held, where), **options}
+    if key == "video" and isinstance(held, list):
+        return {"video": _frames(held, where, media), **options}
+    if key == "video" and isinstance(held, str) and held[: len(_FRAMES)].lower() == _FRAMES:
+        # vLLM's form of a clip whose frames the client has chosen: so it looks at all of them.
+        frames = _frames(held[len(_FRAMES) :].split(",", _MAX_FRAMES), where, _decoded)
+        return {"video": frames, "num_frames": len(frames), **options}
     return {key: media(held, where, as_base64=as_base64), **options}
+
+
+def _frames(values: list[Any], place: Place, read: Callable[[Any, Place], Any]) -> list[Any]:
+    """The frames of a clip, in order."""
+    if not 0 < len(values) <= _MAX_FRAMES:
+        count = f"over {_MAX_FRAMES:,}" if values else "no"
+        raise place.error(f"the clip has {count} frames", f"Send at least one, and at most {_MAX_FRAMES:,}.")
+    return [read(value, place.item(number)) for number, value in enumerate(values)]
 
 
 def bare_text(value: Any, place: Place) -> str:

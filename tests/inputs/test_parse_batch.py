@@ -53,12 +53,12 @@ BATCHES = [
 BATCHES += [np.array(["a", "b"]), np.array(["a", None], dtype=object)]
 
 
-@pytest.mark.parametrize("inputs", SINGLE, ids=repr)
+@pytest.mark.parametrize("inputs", SINGLE)
 def test_one_input_is_single(inputs):
     assert is_single(inputs) is True
 
 
-@pytest.mark.parametrize("inputs", BATCHES, ids=repr)
+@pytest.mark.parametrize("inputs", BATCHES)
 def test_an_iterable_of_inputs_is_a_batch(inputs):
     assert is_single(inputs) is False
 

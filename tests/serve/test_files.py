@@ -284,6 +284,26 @@ def test_a_file_that_is_gone_or_is_none_is_not_there(own: FastAPI, folder: Path,
     assert len({answer.text for answer in (gone, is_folder, is_pipe, never)}) == 1
 
 
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+def test_asking_for_what_became_a_folder_leaves_nothing_open(own: FastAPI, folder: Path, route: str) -> None:
+    (folder / "in" / "a.png").unlink()
+    (folder / "in" / "a.png").mkdir()
+    get(own, route, "in/a.png")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        get(own, route, "in/a.png")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+def test_of_a_damaged_store_nobody_is_told_the_place(own: FastAPI, tmp_path: Path, route: str) -> None:
+    for manifest in (tmp_path / "store").rglob("manifest.sqlite"):
+        manifest.write_bytes(b"nothing")
+    answer = get(own, route, "in/a.png")
+    assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
+    assert str(tmp_path) not in answer.text
+
+
 def test_the_store_is_not_given_though_it_lies_in_the_folder(embedded: VLM2Vec, folder: Path) -> None:
     index = Index(folder, embedded)
     index.sync(folder, show_progress_bar=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -113,8 +113,8 @@ async def thumbnail(request: Request, name: str) -> Response:
             fix="Try again.",
             headers={"Retry-After": "1"},
         )
-    drawn, version = await to_thread.run_sync(
-        lambda: _drawn(index, name, state.thumbnails, size, frames), limiter=state.drawing
+    drawn, version = await in_index(
+        request, lambda: _drawn(index, name, state.thumbnails, size, frames), limiter=state.drawing
     )
     headers = {"ETag": _tag((version, size, frames)), "Cache-Control": "private, max-age=300"}
     if request.headers.get("if-none-match") == headers["ETag"]:

@@ -117,6 +117,20 @@ def test_the_file_of_a_row_is_given_as_it_is(
     assert kind == "application/pdf" or "sandbox" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+@pytest.mark.parametrize("name", ["two\nlines.png", "\r\nX-Evil: 1.png", "<img src=x onerror=a>.png"])
+def test_names_may_have_any_characters(
+    embedded: VLM2Vec, folder: Path, tmp_path: Path, name: str, route: str
+) -> None:
+    (folder / "in" / "a.png").rename(folder / name)
+    index = Index(tmp_path / "store", embedded)
+    index.sync(folder, show_progress_bar=False)
+    with searching(embedded, index) as app:
+        answer = get(app, route, name)
+    assert answer.status_code == 200
+    assert "x-evil" not in answer.headers
+
+
 def test_a_slash_of_an_id_may_stand_in_the_address(app: FastAPI, photos: Path) -> None:
     assert ask(app, "GET", f"/files/{DIAMOND}").content == (photos / DIAMOND).read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -299,6 +300,24 @@ def test_a_store_that_is_damaged_is_the_servers_fault(embedded: VLM2Vec, tmp_pat
         answer = search(app, "x")
         assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
         assert str(tmp_path) not in answer.text
+
+
+def test_rows_that_are_gone_are_the_servers_fault(embedded: VLM2Vec, tmp_path: Path) -> None:
+    Index(tmp_path / "store", embedded).add(["a red ring"], ids=["a"])
+    for rows in (tmp_path / "store").rglob("data/*.lance"):
+        rows.unlink()
+    with searching(embedded, Index(tmp_path / "store", embedded)) as app:
+        for answer in (search(app, "x"), get(app, "files", "a"), get(app, "thumbnails", "a")):
+            assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
+            assert str(tmp_path) not in answer.text
+
+
+def test_metadata_that_json_has_no_number_for_is_null(embedded: VLM2Vec, tmp_path: Path) -> None:
+    index = Index(tmp_path / "store", embedded)
+    index.add(["a", "b", "c"], metadata=[{"size": value} for value in (math.nan, math.inf, 0.5)])
+    with searching(embedded, index) as app:
+        sizes = [hit["metadata"]["size"] for hit in found(app, "a")]
+    assert sorted(sizes, key=str) == [0.5, None, None]
 
 
 def test_a_full_queue_is_429(app: FastAPI) -> None:

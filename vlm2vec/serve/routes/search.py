@@ -76,7 +76,7 @@ async def in_index(
         state.searches = CapacityLimiter(_SEARCHES_AT_ONCE)
     try:
         return await to_thread.run_sync(read_it, limiter=limiter or state.searches)
-    except (IndexStoreError, IndexMismatchError) as error:
+    except (IndexStoreError, IndexMismatchError, OSError, RuntimeError) as error:  # the last two: LanceDB's
         logger.error("the index cannot be read: %s", error)  # which names its place
         fix = "Who runs the server finds the reason in its log."
         raise RefusedError(503, "index_unavailable", "the index cannot be read", fix=fix) from error

@@ -191,3 +191,33 @@ def test_who_has_its_model_is_not_given_hits_of_another(samples: Path, tmp_path:
     Index(tmp_path / "store").reindex(other, show_progress_bar=False)
     with pytest.raises(IndexMismatchError, match="weights"):
         index.search_vector(vector, 1)
+
+
+def test_a_search_goes_on_where_another_thread_has_opened_what_was_reindexed(
+    samples: Path, model: VLM2Vec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(tmp_path / "store", model)
+    index.sync(samples / "notes", show_progress_bar=False)
+    vector = model.encode_query("a circle")
+    expected = index.search_vector(vector, 1)
+    read = Index._current_rows
+
+    def overtaken(self: Index) -> object:
+        monkeypatch.setattr(Index, "_current_rows", read)
+        Index(tmp_path / "store", model).reindex(show_progress_bar=False)
+        len(self)  # as another thread does: the manifest that was open is closed
+        raise IndexStoreError("closed")
+
+    monkeypatch.setattr(Index, "_current_rows", overtaken)
+    assert index.search_vector(vector, 1) == expected
+
+
+def test_its_size_is_known_while_a_writer_takes_files_away(
+    samples: Path, model: VLM2Vec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index(tmp_path / "store", model)
+    index.sync(samples / "notes", show_progress_bar=False)
+    size = index.stats().bytes
+    (tmp_path / "store" / "gone").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # as it was when that was asked
+    assert index.stats().bytes == size > 0

@@ -18,9 +18,9 @@ import pytest
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding.batch_forward import BatchForward
 from vlm2vec.encoding.engine import Budget
-from vlm2vec.encoding.plan import Planned
+from vlm2vec.encoding.plan import Planned, Planner
 from vlm2vec.encoding.prepare import Prepared
-from vlm2vec.errors import InputError, MediaError, NonFiniteError, VLM2VecError
+from vlm2vec.errors import ContextLengthError, InputError, MediaError, NonFiniteError, VLM2VecError
 from vlm2vec.inputs import parse_input
 from vlm2vec.serve.asked import Asked, Embedded
 from vlm2vec.serve.batcher import Batcher, QueueFullError, StoppedError
@@ -159,6 +159,25 @@ def test_tokens_are_those_that_the_network_reads(embedded: VLM2Vec, start: Calla
     found = asyncio.run(start().embed(Asked(MIXED)))
     preparer = embedded[0].preparer
     assert found.tokens == [len(preparer(parse_input(item)).token_ids) for item in MIXED]
+
+
+def test_a_long_instruction_is_not_repeated_for_many_inputs_at_once(
+    start: Callable[..., Batcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, sizes = Planner.plan, list[int]()
+
+    def noted(self: Planner, numbered: Sequence[Any], **how: Any) -> Any:
+        sizes.append(len(numbered))
+        return plan(self, numbered, **how)
+
+    monkeypatch.setattr(Planner, "plan", noted)
+    batcher = start()
+    with pytest.raises(ContextLengthError):
+        asyncio.run(batcher.embed(Asked(["a"] * 100, instruction="Find it. " * 2**19)))
+    assert set(sizes) == {1}
+    sizes.clear()
+    asyncio.run(batcher.embed(Asked(["a"] * 100, instruction="Find it.")))
+    assert sizes == [64, 36]
 
 
 def test_each_request_has_its_own_instruction_role_and_dimensions(

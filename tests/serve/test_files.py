@@ -117,6 +117,20 @@ def test_the_file_of_a_row_is_given_as_it_is(
     assert kind == "application/pdf" or "sandbox" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+@pytest.mark.parametrize("name", ["two\nlines.png", "\r\nX-Evil: 1.png", "<img src=x onerror=a>.png"])
+def test_names_may_have_any_characters(
+    embedded: VLM2Vec, folder: Path, tmp_path: Path, name: str, route: str
+) -> None:
+    (folder / "in" / "a.png").rename(folder / name)
+    index = Index(tmp_path / "store", embedded)
+    index.sync(folder, show_progress_bar=False)
+    with searching(embedded, index) as app:
+        answer = get(app, route, name)
+    assert answer.status_code == 200
+    assert "x-evil" not in answer.headers
+
+
 def test_a_slash_of_an_id_may_stand_in_the_address(app: FastAPI, photos: Path) -> None:
     assert ask(app, "GET", f"/files/{DIAMOND}").content == (photos / DIAMOND).read_bytes()
 
@@ -282,6 +296,26 @@ def test_a_file_that_is_gone_or_is_none_is_not_there(own: FastAPI, folder: Path,
     never = get(own, route, "never.png")
     assert {answer.status_code for answer in (gone, is_folder, is_pipe, never)} == {404}
     assert len({answer.text for answer in (gone, is_folder, is_pipe, never)}) == 1
+
+
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+def test_asking_for_what_became_a_folder_leaves_nothing_open(own: FastAPI, folder: Path, route: str) -> None:
+    (folder / "in" / "a.png").unlink()
+    (folder / "in" / "a.png").mkdir()
+    get(own, route, "in/a.png")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        get(own, route, "in/a.png")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.mark.parametrize("route", ["files", "thumbnails"])
+def test_of_a_damaged_store_nobody_is_told_the_place(own: FastAPI, tmp_path: Path, route: str) -> None:
+    for manifest in (tmp_path / "store").rglob("manifest.sqlite"):
+        manifest.write_bytes(b"nothing")
+    answer = get(own, route, "in/a.png")
+    assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
+    assert str(tmp_path) not in answer.text
 
 
 def test_the_store_is_not_given_though_it_lies_in_the_folder(embedded: VLM2Vec, folder: Path) -> None:

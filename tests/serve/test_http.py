@@ -165,6 +165,11 @@ def test_a_client_that_goes_away_ends_its_request(faked: FastAPI, fake: FakeBatc
     assert counted(faked, f'vlm2vec_requests_total{{route="{ROUTE}",status="499"}}') == 1
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/"])
+def test_who_watches_may_ask_for_the_head_alone(app: FastAPI, path: str) -> None:
+    assert ask(app, "HEAD", path).status_code == 200
+
+
 def test_health_sees_a_thread_that_has_died(faked: FastAPI, fake: FakeBatcher) -> None:
     assert ask(faked, "GET", "/health").status_code == 200
     fake.is_alive = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from serving_cases import ask, told
 
 from vlm2vec import Index, VLM2Vec
 from vlm2vec.serve.batcher import QueueFullError
+from vlm2vec.serve.folders import FolderNames
 
 RING = "a large red ring moving down"
 CLIP = "drawn/clip-red-ring-moving-down.mp4"
@@ -125,6 +127,11 @@ def test_under_is_a_folder_by_its_name(app: FastAPI) -> None:
     assert found(app, "x", k=99, under="photos/../..") == []
 
 
+def test_each_folder_has_a_name_of_its_own() -> None:
+    names = FolderNames({1: Path("/a/p (3)"), 2: Path("/b/p"), 3: Path("/c/p"), 4: Path("/")}).names
+    assert list(names.values()) == ["p (3)", "p", "p (3) (3)", "files"]
+
+
 @pytest.mark.parametrize("under", ["/etc", "drawn", "..", "~", "photos'", "%2e%2e"])
 def test_a_folder_of_another_name_is_an_error(app: FastAPI, under: str) -> None:
     answer = search(app, "x", under=under)
@@ -157,6 +164,8 @@ def test_metadata_must_be_equal(app: FastAPI, metadata: dict[str, Any], ids: lis
         {"open": 1},
         {"year": True},
         {"year": 1e30},
+        {"year": 10**400},
+        {"weight": 10**400},
         {"id": "x"},
         {"1=1 OR year": 2},
     ],
@@ -291,6 +300,24 @@ def test_a_store_that_is_damaged_is_the_servers_fault(embedded: VLM2Vec, tmp_pat
         answer = search(app, "x")
         assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
         assert str(tmp_path) not in answer.text
+
+
+def test_rows_that_are_gone_are_the_servers_fault(embedded: VLM2Vec, tmp_path: Path) -> None:
+    Index(tmp_path / "store", embedded).add(["a red ring"], ids=["a"])
+    for rows in (tmp_path / "store").rglob("data/*.lance"):
+        rows.unlink()
+    with searching(embedded, Index(tmp_path / "store", embedded)) as app:
+        for answer in (search(app, "x"), get(app, "files", "a"), get(app, "thumbnails", "a")):
+            assert (answer.status_code, told(answer)["code"]) == (503, "index_unavailable")
+            assert str(tmp_path) not in answer.text
+
+
+def test_metadata_that_json_has_no_number_for_is_null(embedded: VLM2Vec, tmp_path: Path) -> None:
+    index = Index(tmp_path / "store", embedded)
+    index.add(["a", "b", "c"], metadata=[{"size": value} for value in (math.nan, math.inf, 0.5)])
+    with searching(embedded, index) as app:
+        sizes = [hit["metadata"]["size"] for hit in found(app, "a")]
+    assert sorted(sizes, key=str) == [0.5, None, None]
 
 
 def test_a_full_queue_is_429(app: FastAPI) -> None:

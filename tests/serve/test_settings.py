@@ -51,7 +51,7 @@ def test_other_machines_are_let_in_with_a_key_or_by_word_alone(host: str) -> Non
     assert ServeSettings(host=host, auth=False).api_key is None
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "[::1]", "localhost", "LOCALHOST"])
 def test_this_machine_needs_no_key(host: str) -> None:
     assert is_loopback(host)
     assert ServeSettings(host=host).api_key is None

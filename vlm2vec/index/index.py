@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -384,10 +385,13 @@ class Index:
 
     def _read(self, read: Callable[[], T]) -> T:
         """What is read of the index; once more where another process reindexed it meanwhile."""
+        before = self._manifest
         try:
             return read()
         except (RuntimeError, OSError, IndexStoreError):
-            if self._manifest is None or self._place.generation() == self._manifest.folder:
+            # Another thread may have opened the new one meanwhile, and closed what this one read.
+            is_same = before is None or self._place.generation() == before.folder
+            if is_same and self._manifest is before:
                 raise
         self._required()
         return read()
@@ -564,7 +568,7 @@ class Index:
             failures=len(manifest.failures()),
             dimensions=int(identity["dimensions"]),
             storage=self._encoder.settings.storage,
-            bytes=sum(path.stat().st_size for path in self.store.rglob("*") if path.is_file()),
+            bytes=_size_of(self.store),
             model=str(identity["model"]),
             profile=str(identity["profile"]["name"]),
             folders=tuple(map(str, self._roots().folders.values())),
@@ -775,6 +779,16 @@ def _summed(total: SyncReport, report: SyncReport) -> SyncReport:
     return SyncReport(
         **{name: getattr(total, name) + getattr(report, name) for name in SyncReport.__dataclass_fields__}
     )
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files in a folder, of which a writer may take some away meanwhile."""
+    size = 0
+    for place, _, names in os.walk(folder):  # unlike rglob, it goes on where a folder is gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(place, name).stat().st_size
+    return size
 
 
 def _is_terminal() -> bool:

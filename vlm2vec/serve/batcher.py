@@ -52,6 +52,7 @@ Answer: TypeAlias = "npt.NDArray[np.float32] | Exception"
 
 _MAX_PLANNERS = 4
 _PLANNED_AT_ONCE = 64  # inputs of a request, before it is another's turn
+_INSTRUCTION_AT_ONCE = 2**22  # characters of the request's instruction, which each input repeats
 _MAX_URLS = 16
 _URLS_AT_ONCE = 4  # inputs of one request whose URLs are fetched at the same time
 _RETRY_SECONDS = 1.0, 60.0  # at least, and at most
@@ -292,7 +293,8 @@ class Batcher:
         """Everything ahead of the model for the next inputs; those with URLs are fetched meanwhile."""
         asked = request.asked
         items: list[Input] = []
-        for given in asked.inputs[request.parsed : request.parsed + _PLANNED_AT_ONCE]:
+        count = min(_PLANNED_AT_ONCE, max(1, _INSTRUCTION_AT_ONCE // max(1, len(asked.instruction or ""))))
+        for given in asked.inputs[request.parsed : request.parsed + count]:
             if request.over.is_set():
                 return
             item = parse_input(

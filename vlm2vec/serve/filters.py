@@ -63,5 +63,6 @@ def _literal(value: str | int | float | bool, kind: type) -> str | None:
     if kind is str or isinstance(value, str):
         return quoted(value) if kind is str and isinstance(value, str) and "\0" not in value else None
     if kind is int:
-        return str(int(value)) if float(value).is_integer() and _SMALLEST <= value <= _GREATEST else None
+        # In this order: whole numbers of over 308 digits are no floats.
+        return str(int(value)) if _SMALLEST <= value <= _GREATEST and float(value).is_integer() else None
     return repr(float(value)) if abs(value) <= 1e300 and math.isfinite(value) else None

@@ -28,8 +28,10 @@ class FolderNames:
         self.names: dict[int, str] = {}
         for number, folder in self._folders.items():
             name = folder.name or "files"
-            taken = set(self.names.values())
-            self.names[number] = name if name not in taken else f"{name} ({number})"
+            taken = self.names.values()
+            while name in taken:
+                name = f"{name} ({number})"
+            self.names[number] = name
 
     def of(self, hit: Hit) -> str | None:
         """The name of the folder that a hit's file is indexed with; `None` for a hit without a file."""

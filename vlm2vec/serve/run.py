@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vlm2vec.errors import InputError
 from vlm2vec.serve.settings import ServeSettings
@@ -63,7 +65,7 @@ def run(app: FastAPI, opened: socket.socket, ready: Callable[[], None]) -> None:
     settings: ServeSettings = app.state.serving.settings
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_HeadInTime,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -75,6 +77,35 @@ def run(app: FastAPI, opened: socket.socket, ready: Callable[[], None]) -> None:
         timeout_graceful_shutdown=ceil(settings.stop_seconds),
     )
     _Server(config, ready).run(sockets=[opened])
+
+
+class _HeadInTime(H11Protocol):
+    """Closes a connection over which nothing comes, or the head of a request does not come whole in time.
+
+    uvicorn's own time runs between requests alone, and ends with their first byte.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._late = self.loop.call_later(self.timeout_keep_alive, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._in_time()  # a request is here, whose body has a time of its own
+        elif self._late is None:
+            self._late = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Server(uvicorn.Server):

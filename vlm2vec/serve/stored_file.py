@@ -101,13 +101,11 @@ def open_below(path: Path, folders: Collection[Path], *, store: Path | None = No
         raise FileGoneError from error
     try:
         status = os.fstat(file.fileno())
-        head = file.read(HEAD_BYTES) if stat.S_ISREG(status.st_mode) else None
+        head = file.read(HEAD_BYTES)
         file.seek(0)
-    except OSError:
-        head = None
-    if head is None:
+    except OSError as error:
         file.close()
-        raise FileGoneError
+        raise FileGoneError from error
     return StoredFile(file, real, status.st_size, version_of(status), head)
 
 
@@ -144,15 +142,23 @@ def _opened(root: Path, real: Path) -> BinaryIO:
             below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = below
-        return os.fdopen(os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder), "rb")
+        return _regular(os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder))
     finally:
         os.close(folder)
 
 
 def _opened_at_once(real: Path, flags: int) -> BinaryIO:
     """The same on systems that open by whole paths alone: the path is looked at once more."""
-    file = os.fdopen(os.open(real, flags | getattr(os, "O_BINARY", 0)), "rb")
+    file = _regular(os.open(real, flags | getattr(os, "O_BINARY", 0)))
     if real.resolve(strict=True) != real or not os.path.samestat(os.fstat(file.fileno()), real.stat()):
         file.close()
         raise FileGoneError
     return file
+
+
+def _regular(number: int) -> BinaryIO:
+    """The open file of that number, closed where it is no regular one: `fdopen` leaves a folder open."""
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileGoneError
+    return os.fdopen(number, "rb")

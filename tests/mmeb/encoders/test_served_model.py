@@ -363,6 +363,7 @@ def test_a_server_that_refuses_everything_ends_the_run(server: Server) -> None:
         ((500, {}, b"oops"), r"answers 500 \(oops\)"),
         ((307, {"Location": "http://elsewhere/"}, {}), "It redirects"),
         ((200, {}, b"<html>"), "is not JSON"),
+        ((200, {}, b'"\xff"'), "is not JSON"),
         ((200, {}, {"data": []}), r"shape \(0,\) for 1 inputs"),
         ((200, {}, [1]), "are no vectors"),
         ((200, {}, {"data": [{"index": 0, "embedding": [[1, 2], [3, 4]]}]}), r"shape \(1, 2, 2\)"),

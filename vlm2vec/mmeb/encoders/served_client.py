@@ -121,7 +121,7 @@ class Client:
         except HTTPError as error:
             with error:
                 raise self._meaning(error) from None
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError):
             raise ServerError(
                 f"{self.url} answers with what is not JSON", fix="Pass the URL that ends in /v1."
             ) from None

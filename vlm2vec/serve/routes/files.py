@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import APIRouter
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -32,6 +33,13 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["search"])
 
+
+class _RowId(PathConvertor):
+    regex = "(?s:.*)"  # names of files may have line breaks, which a path of starlette's does not take
+
+
+register_url_convertor("row_id", _RowId())
+
 _CHUNK = 256 * 1024
 _DRAWN_AT_ONCE = 2
 _MAX_WAITING = 256
@@ -42,7 +50,7 @@ _PDF_POLICY = "frame-ancestors 'none'"
 
 
 @router.get(
-    "/files/{name:path}",
+    "/files/{name:row_id}",
     summary="The file of a hit",
     responses={200: {"content": {"*/*": {}}}, 206: {"description": "The range that was asked for"}},
 )
@@ -88,7 +96,7 @@ def _parameter(name: str, default: int, most: int) -> dict[str, Any]:
 
 
 @router.get(
-    "/thumbnails/{name:path}",
+    "/thumbnails/{name:row_id}",
     summary="A small picture of a hit",
     responses={200: {"content": {"image/webp": {}}}},
     openapi_extra={"parameters": [_parameter("size", _SIZE, SIZES[-1]), _parameter("frames", 1, FRAMES)]},
@@ -113,8 +121,8 @@ async def thumbnail(request: Request, name: str) -> Response:
             fix="Try again.",
             headers={"Retry-After": "1"},
         )
-    drawn, version = await to_thread.run_sync(
-        lambda: _drawn(index, name, state.thumbnails, size, frames), limiter=state.drawing
+    drawn, version = await in_index(
+        request, lambda: _drawn(index, name, state.thumbnails, size, frames), limiter=state.drawing
     )
     headers = {"ETag": _tag((version, size, frames)), "Cache-Control": "private, max-age=300"}
     if request.headers.get("if-none-match") == headers["ETag"]:

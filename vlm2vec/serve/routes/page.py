@@ -38,6 +38,7 @@ _POLICY = "; ".join(
 )
 
 
+@router.head("/")
 @router.get("/")
 @router.get("/page.css")
 @router.get("/page.js")

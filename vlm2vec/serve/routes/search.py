@@ -58,8 +58,15 @@ def index_of(request: Request) -> Index:
     return index
 
 
-async def in_index(request: Request, read_it: Callable[[], T]) -> T:
+async def in_index(
+    request: Request, read_it: Callable[[], T], *, limiter: CapacityLimiter | None = None
+) -> T:
     """What is read of the index, in a thread; a few of these at a time.
+
+    Args:
+        request: The request.
+        read_it: Reads it.
+        limiter: How many read at a time; by default as many as search.
 
     Raises:
         RefusedError: 503, where it is damaged, or was made with another model meanwhile.
@@ -68,8 +75,8 @@ async def in_index(request: Request, read_it: Callable[[], T]) -> T:
     if not hasattr(state, "searches"):
         state.searches = CapacityLimiter(_SEARCHES_AT_ONCE)
     try:
-        return await to_thread.run_sync(read_it, limiter=state.searches)
-    except (IndexStoreError, IndexMismatchError) as error:
+        return await to_thread.run_sync(read_it, limiter=limiter or state.searches)
+    except (IndexStoreError, IndexMismatchError, OSError, RuntimeError) as error:  # the last two: LanceDB's
         logger.error("the index cannot be read: %s", error)  # which names its place
         fix = "Who runs the server finds the reason in its log."
         raise RefusedError(503, "index_unavailable", "the index cannot be read", fix=fix) from error

@@ -18,6 +18,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["status"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Whether the server can embed")
 async def health(request: Request) -> Response:
     """200 while the thread that has the model is alive, 503 when it has died: restart the server then."""
@@ -26,6 +27,7 @@ async def health(request: Request) -> Response:
     return json_answer({"status": "ok"})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Whether more requests can be taken")
 async def ready(request: Request) -> Response:
     """200 while requests would be taken, 503 while the queue is full or the server cannot embed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -210,7 +211,11 @@ def write_hit(rank: int, hit: Hit, folder: str | None, link: Callable[[str], str
         "start": hit.start,
         "end": hit.end,
         "text": None if hit.text is None else hit.text[:_EXCERPT],
-        "metadata": dict(hit.metadata),
+        # JSON has no number that is none, and none without end.
+        "metadata": {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in hit.metadata.items()
+        },
         "file": link(address("files", hit.id)) if has_file else None,
         "thumbnail": link(address("thumbnails", hit.id)) if has_file and hit.kind in _MEDIA else None,
     }

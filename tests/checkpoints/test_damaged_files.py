@@ -76,6 +76,8 @@ def test_a_file_that_is_no_settings_is_an_error(saved: Path, name: str, content:
     ("name", "path", "value"),
     [
         ("modules.json", "1.path", None),
+        ("modules.json", "1.path", "x" * 5000),
+        ("modules.json", "1.path", "config.json"),
         ("modules.json", "1.type", "sentence_transformers.base.modules.none.Such"),
         ("modules.json", "1.type", {}),
         ("config_sentence_transformers.json", "prompts", ["a"]),

@@ -88,7 +88,7 @@ def check_tokenizer(profile: Profile, tokenizer: PreTrainedTokenizerBase, *, sou
         unknown.append("token that begins a text (bos_token)")
     if unknown:
         raise CheckpointError(
-            f"the tokenizer has no {unknown[0]}, which the profile writes",
+            f"the tokenizer has no {shorten(unknown[0])}, which the profile writes",
             fix="Use the tokenizer that the model was trained with, or the profile that it follows.",
             source=source,
         )

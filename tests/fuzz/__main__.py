@@ -53,6 +53,8 @@ def main() -> int:
             found |= bool(report.findings)
             sys.stdout.write(f"{name}, seed {given.seed}: {report}\n")
             sys.stdout.flush()
+            if report.is_stopped:
+                break
     return int(found)
 
 

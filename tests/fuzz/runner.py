@@ -40,12 +40,14 @@ class Report:
         findings: Folders of what was found, with one line on each.
         seconds: That it took.
         cpu_seconds: Of the processes that read.
+        is_stopped: Whether it was ended by hand.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     findings: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    is_stopped: bool = False
 
     def __str__(self) -> str:
         total = sum(self.outcomes.values())
@@ -208,32 +210,38 @@ def fuzz(
         cpu_minutes: CPU time of the processes that read.
         cases: How many damaged ones, beside the seeds.
         first: Number of the first case.
+
+    Returns:
+        What came of it, also if it was stopped by Ctrl-C.
     """
     report, kept, start, spent = Report(), Counter[str](), time.monotonic(), worker.cpu_seconds
     sound = len(READERS[name].seeds()) if cases is not None else 0
-    for index, case in cases_of(name, seed):
-        report.seconds = time.monotonic() - start
-        report.cpu_seconds = worker.cpu_seconds - spent
-        if minutes is not None and report.seconds > 60 * minutes:
-            break
-        if cpu_minutes is not None and report.cpu_seconds > 60 * cpu_minutes:
-            break
-        if cases is not None and index >= sound + cases:
-            break
-        if index < first:
-            continue
-        answer = worker.read(name, case)
-        report.outcomes[answer["outcome"]] += 1
-        if answer["finding"] is None:
-            continue
-        kept[answer["key"]] += 1
-        if kept[answer["key"]] <= _KEPT:
-            folder = findings / f"{name}-{seed}-{index}"
-            shutil.rmtree(folder, ignore_errors=True)
-            write_case(case, folder / "case")
-            about = {"reader": name, "seed": seed, "index": index, **answer}
-            (folder / "finding.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-            report.findings[folder] = f"{answer['finding']}: {answer['key']}"
+    try:
+        for index, case in cases_of(name, seed):
+            report.seconds = time.monotonic() - start
+            report.cpu_seconds = worker.cpu_seconds - spent
+            if minutes is not None and report.seconds > 60 * minutes:
+                break
+            if cpu_minutes is not None and report.cpu_seconds > 60 * cpu_minutes:
+                break
+            if cases is not None and index >= sound + cases:
+                break
+            if index < first:
+                continue
+            answer = worker.read(name, case)
+            report.outcomes[answer["outcome"]] += 1
+            if answer["finding"] is None:
+                continue
+            kept[answer["key"]] += 1
+            if kept[answer["key"]] <= _KEPT:
+                folder = findings / f"{name}-{seed}-{index}"
+                shutil.rmtree(folder, ignore_errors=True)
+                write_case(case, folder / "case")
+                about = {"reader": name, "seed": seed, "index": index, **answer}
+                (folder / "finding.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+                report.findings[folder] = f"{answer['finding']}: {answer['key']}"
+    except KeyboardInterrupt:
+        report.is_stopped = True
     return report
 
 

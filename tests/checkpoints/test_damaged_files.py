@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vlm2vec import VLM2Vec
@@ -76,6 +77,8 @@ def test_a_file_that_is_no_settings_is_an_error(saved: Path, name: str, content:
     ("name", "path", "value"),
     [
         ("modules.json", "1.path", None),
+        ("modules.json", "1.path", "x" * 5000),
+        ("modules.json", "1.path", "config.json"),
         ("modules.json", "1.type", "sentence_transformers.base.modules.none.Such"),
         ("modules.json", "1.type", {}),
         ("config_sentence_transformers.json", "prompts", ["a"]),
@@ -136,8 +139,14 @@ def test_an_adapter_without_settings_names_no_base(adapter: Path, content: str) 
         VLM2Vec(adapter, profile="vlm2vec-v2", device="cpu")
 
 
-@pytest.mark.parametrize("value", ["many", [1]])
+@pytest.mark.parametrize("value", ["many", [1], 0.5, 0, -1, float("nan")])
 def test_settings_of_a_tokenizer_are_tried(saved: Path, value: Any) -> None:
     change(saved / "tokenizer_config.json", "model_max_length", value)
     with pytest.raises(CheckpointError, match="the tokenizer cannot be read"):
         VLM2Vec(saved, device="cpu")
+
+
+@pytest.mark.parametrize("value", [1e30, float("inf"), 10**400], ids=["float", "infinite", "long"])
+def test_a_tokenizer_without_a_limit_may_say_so_in_any_way(saved: Path, value: Any) -> None:
+    change(saved / "tokenizer_config.json", "model_max_length", value)
+    assert np.isfinite(VLM2Vec(saved, device="cpu").encode("a cat")).all()

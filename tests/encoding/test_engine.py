@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import logging
 import subprocess
@@ -490,6 +491,23 @@ def test_an_error_leaves_no_thread_while_it_is_handled(embedded: VLM2Vec) -> Non
     except MediaError:
         alive = workers_alive()
     assert not alive
+
+
+@pytest.mark.parametrize("side", [40, 90])
+@pytest.mark.parametrize("cost", [1, 60, 100_000])
+def test_of_broken_pictures_the_first_is_named(embedded: VLM2Vec, cost: int, side: int) -> None:
+    """Whether they are of one batch or of several, and whichever is larger; their headers are sound."""
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+    cut_off = [png(np.resize(noise, (height, 60, 3)))[:2000] for height in (60, side)]
+    pictures = [png(noise + np.uint8(i)) for i in range(18)]
+    with pytest.raises(MediaError, match="input 18 "):
+        embedded.encode([*pictures, *cut_off, *pictures[:1]], max_tokens_per_batch=cost)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_vectors_of_equal_inputs_are_not_the_same_memory(embedded: VLM2Vec) -> None:

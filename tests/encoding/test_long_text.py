@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding import long_text, plan
@@ -75,9 +77,25 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, min_size=1, max_size=120).map("".join)
 
 
+DATA = Path(__file__).parents[1] / "data"
+
+
 @pytest.fixture(scope="module")
-def planners(tiny: VLM2Vec, embedded: VLM2Vec) -> list[Planner]:
-    return [model[0].preparer.planner for model in (tiny, embedded)]
+def llava() -> VLM2Vec:
+    """A network whose tokenizer, from SentencePiece, splits no text before it merges characters."""
+    folder = DATA / "golden_llava_next" / "tiny_llava_next"
+    return VLM2Vec(folder, profile="vlm2vec-v1-llava-next", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def phi() -> VLM2Vec:
+    """Another, some of whose control tokens take the spaces behind them."""
+    return VLM2Vec(DATA / "golden_phi3v" / "tiny_phi3v", profile="vlm2vec-v1-phi3v", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def planners(tiny: VLM2Vec, embedded: VLM2Vec, llava: VLM2Vec, phi: VLM2Vec) -> list[Planner]:
+    return [model[0].preparer.planner for model in (tiny, embedded, llava, phi)]
 
 
 def ids(planner: Planner, text: str, *, plain: bool) -> list[int]:
@@ -104,7 +122,8 @@ def test_start_and_end_have_the_tokens_of_the_whole(
             assert part[: MAX_TOKENS + 1] == whole[: MAX_TOKENS + 1]
             if plain:
                 tail = shortened.text[texts._start(text, plain=True) :]
-                kept = ids(planner, tail, plain=True)
+                before = ids(planner, "a", plain=True)  # a letter is before it, and no start of a text
+                kept = ids(planner, f"a{tail}", plain=True)[len(before) :]
                 assert len(tail) >= end
                 assert part[-len(kept) :] == kept == whole[-len(kept) :]
 
@@ -156,6 +175,34 @@ def test_most_texts_are_shortened(embedded: VLM2Vec) -> None:
     assert len(shortened.text) < 2000
 
 
+def test_texts_of_sentencepiece_are_cut_where_no_token_passes(llava: VLM2Vec) -> None:
+    tokenizer = llava.tokenizer
+    vocabulary = set(tokenizer.get_vocab())
+    cuts = long_text._cuts_of(tokenizer)
+    assert " " in cuts
+    assert all(cut == " " or cut in vocabulary for cut in cuts)
+    splits = long_text._never_behind_a_letter({"\u2581", ".", ",", "s.", "1,", "\u2581.a", "s\u2581b"})
+    assert [splits(cut) for cut in " .,;"] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        normalizers.NFKC(),
+        normalizers.Sequence([normalizers.Replace(" ", "\u2581"), normalizers.Replace("a", "b")]),
+        normalizers.Sequence([normalizers.Strip(), normalizers.Replace(" ", "\u2581")]),
+    ],
+)
+def test_other_rules_for_texts_are_not_taken_for_those_of_sentencepiece(normalizer: Any) -> None:
+    backend = Tokenizer(models.BPE({"a": 0, "\u2581": 1}, []))
+    backend.normalizer = normalizer
+    assert not long_text._merges_whole_texts(backend)
+    backend.normalizer = normalizers.Replace(" ", "\u2581")
+    assert long_text._merges_whole_texts(backend)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    assert not long_text._merges_whole_texts(backend)
+
+
 LONG = "lorem ipsum dolor sit amet " * 40_000
 CHINESE = "春眠不觉晓，处处闻啼鸟。" * 40_000  # noqa: RUF001
 FORMS: dict[str, Any] = {
@@ -170,9 +217,10 @@ FORMS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("network", range(4))
 @pytest.mark.parametrize("name", FORMS)
 def test_it_is_refused_before_it_is_tokenised(
-    embedded: VLM2Vec, name: str, monkeypatch: pytest.MonkeyPatch
+    planners: list[Planner], network: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenised: list[int] = []
     real = Planner._token_ids
@@ -182,8 +230,12 @@ def test_it_is_refused_before_it_is_tokenised(
         return real(self, texts, plain=plain)
 
     monkeypatch.setattr(Planner, "_token_ids", counted)
-    with pytest.raises(ContextLengthError, match=r"has at least .* tokens, and the model's context holds"):
-        embedded.encode([FORMS[name]])
+    full = planners[network]
+    planner = Planner(full.tokenizer, full.profile, full.limits, 8192)
+    (planned,) = planner.plan([(0, parse_input(FORMS[name]))])
+    assert isinstance(planned, plan.Failed)
+    assert isinstance(planned.error, ContextLengthError)
+    assert re.search(r"has at least .* tokens, and the model's context holds", str(planned.error))
     assert sum(tokenised) < 300_000
 
 

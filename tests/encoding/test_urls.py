@@ -17,6 +17,7 @@ import pytest
 from vlm2vec import VLM2Vec
 from vlm2vec.encoding import ahead
 from vlm2vec.errors import InputError, MediaError
+from vlm2vec.inputs import parse as parse_module
 from vlm2vec.inputs import parse_input
 from vlm2vec.inputs.parse import fetched
 from vlm2vec.media import fetch as fetch_module
@@ -137,6 +138,53 @@ def test_what_a_url_led_to_is_let_go_of_when_it_is_decoded_and_not_with_its_batc
     model.encode([{"image": f"{server}/{number}"} for number in range(4)])
     assert [count for count in left if count] == []
     assert left
+
+
+@pytest.mark.parametrize("ahead_of_the_model", [True, False])
+def test_large_files_are_fetched_one_at_a_time_and_few_are_held(
+    server: str,
+    model: VLM2Vec,
+    ahead_of_the_model: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: list[threading.Thread],
+    held: Callable[[], int],
+) -> None:
+    """A group ends with its third picture here, and at most three batches wait for the model."""
+    size = len(picture(0))
+    monkeypatch.setattr(ahead, "_BYTES_AHEAD", size // 2)
+    monkeypatch.setattr(ahead, "_BYTES_AT_ONCE", 2 * size + 1)
+    settings = replace(model.engine_settings, prepare_ahead=ahead_of_the_model)
+    monkeypatch.setattr(model, "engine_settings", settings)
+    most: list[int] = []
+    get = Source.fetched
+
+    def noted(source: Source, max_bytes: int) -> bytes:
+        try:
+            return get(source, max_bytes)
+        finally:
+            most.append(held())
+
+    monkeypatch.setattr(Source, "fetched", noted)
+    vectors = model.encode([{"image": f"{server}/{number}"} for number in range(URLS)])
+    assert np.allclose(vectors, model.encode([picture(number) for number in range(URLS)]), atol=5e-7)
+    assert [thread is threading.main_thread() for thread in threads].count(True) == URLS
+    assert len(threads) == (2 * URLS if ahead_of_the_model else URLS)
+    assert max(most) <= 3 + 3 * 3
+    assert held() == 0
+
+
+def test_the_urls_of_one_input_have_a_limit_together(
+    server: str, model: VLM2Vec, monkeypatch: pytest.MonkeyPatch, held: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(parse_module, "_FETCHED_BYTES", 2 * len(picture(0)) + 100)
+    monkeypatch.setattr(ahead, "_BYTES_AHEAD", len(picture(0)))
+    few, many = [{"images": [f"{server}/{number}" for number in range(count)]} for count in (2, 3)]
+    errors: dict[int | None, str] = {}
+    vectors = model.encode([few, many], on_error=lambda index, error: errors.update({index: str(error)}))
+    assert np.isfinite(vectors[0]).all()
+    assert list(errors) == [1]
+    assert "what its URLs lead to has more than" in errors[1]
+    assert held() == 0
 
 
 def test_one_url_of_equal_inputs_is_fetched_once(

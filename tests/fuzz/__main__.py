@@ -22,12 +22,16 @@ def main() -> int:
     parser.add_argument(
         "what", nargs="+", help=f"readers ({', '.join(READERS)}, all), or folders of findings"
     )
-    parser.add_argument("--minutes", type=float, default=1.0, help="for each reader")
+    parser.add_argument("--minutes", type=float, help="for each reader; 1 if nothing else ends it")
+    parser.add_argument(
+        "--cpu-minutes", type=float, help="CPU time of each reader, on a machine that is shared"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the cases of a seed are always the same")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="gets what is found")
     given = parser.parse_args()
     names = list(READERS) if given.what == ["all"] else given.what
+    minutes = given.minutes or (None if given.cpu_minutes else 1.0)
     found = False
     with Worker() as worker:
         for name in names:
@@ -38,11 +42,19 @@ def main() -> int:
                 sys.stdout.write(f"{name}: {shown}\n")
                 continue
             report = fuzz(
-                name, worker, given.findings, seed=given.seed, minutes=given.minutes, first=given.first
+                name,
+                worker,
+                given.findings,
+                seed=given.seed,
+                minutes=minutes,
+                cpu_minutes=given.cpu_minutes,
+                first=given.first,
             )
             found |= bool(report.findings)
             sys.stdout.write(f"{name}, seed {given.seed}: {report}\n")
             sys.stdout.flush()
+            if report.is_stopped:
+                break
     return int(found)
 
 

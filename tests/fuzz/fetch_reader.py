@@ -7,7 +7,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -106,7 +106,7 @@ def _server(answers: Sequence[bytes], *, hold: bool) -> Iterator[int]:
             while not end.is_set():
                 try:
                     connection, _ = listening.accept()
-                except TimeoutError:
+                except OSError:  # the time is over, or the case
                     continue
                 with connection:
                     connection.settimeout(1)
@@ -125,6 +125,8 @@ def _server(answers: Sequence[bytes], *, hold: bool) -> Iterator[int]:
             yield listening.getsockname()[1]
         finally:
             end.set()
+            with suppress(OSError):  # not every system lets go of one who waits
+                listening.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 

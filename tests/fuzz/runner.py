@@ -28,6 +28,7 @@ _ROOT = Path(__file__).parents[len(str(__package__).split("."))]
 _KEPT = 2  # cases of one finding
 _MAX_CPU, _MAX_WALL = 4.0, 180.0  # times the CPU time a case may take; seconds for one that takes none
 _START_SECONDS = 180.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclass
@@ -38,15 +39,20 @@ class Report:
         outcomes: How often cases were read, or refused, by the name of the error.
         findings: Folders of what was found, with one line on each.
         seconds: That it took.
+        cpu_seconds: Of the processes that read.
+        is_stopped: Whether it was ended by hand.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     findings: dict[Path, str] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    is_stopped: bool = False
 
     def __str__(self) -> str:
         total = sum(self.outcomes.values())
-        lines = [f"{total} cases, {total / max(self.seconds, 1e-9):.1f} a second"]
+        rate = total / max(self.seconds, 1e-9)
+        lines = [f"{total} cases, {rate:.1f} a second, {self.cpu_seconds / 60:.1f} minutes of CPU time"]
         lines += [f"{count:8} {name}" for name, count in self.outcomes.most_common()]
         lines += [f"{folder}: {line}" for folder, line in self.findings.items()]
         return "\n".join(lines)
@@ -58,6 +64,7 @@ class Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._started: set[str] = set()
+        self._spent = 0.0  # CPU time of the processes that have ended
         self._folder = Path(tempfile.mkdtemp(prefix="vlm2vec-fuzz-"))
         self._log = self._folder / "log.txt"
 
@@ -70,6 +77,11 @@ class Worker:
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes and of those that they started; 0 where the system does not tell."""
+        return self._spent + (_tree_seconds(self._process.pid) if self._process else 0.0)
+
     def read(self, name: str, case: Case) -> dict[str, Any]:
         """What comes of a case. Its files are on the disk before it is tried."""
         folder = self._folder / "case"
@@ -81,6 +93,7 @@ class Worker:
         # Loading a model for the first time is not the case's.
         first = name not in self._started
         self._started.add(name)
+        spent = self.cpu_seconds
         process.stdin.write(f"{name} {folder}\n")
         process.stdin.flush()
         over = self._wait(process, READERS[name].seconds * _MAX_CPU + (_START_SECONDS if first else 0))
@@ -89,9 +102,10 @@ class Worker:
             answer: dict[str, Any] = json.loads(line)
             return answer
         if over:
+            spent = self.cpu_seconds
             process.send_signal(signal.SIGABRT)  # says where it is
         code = process.wait()
-        self._process = None
+        self._process, self._spent = None, spent
         log = self._log.read_text(encoding="utf-8", errors="replace")
         log = log.partition("Extension modules:")[0][-6000:]
         where = next((part.strip() for part in log.split("\n") if f"{os.sep}vlm2vec{os.sep}" in part), "")
@@ -132,24 +146,35 @@ class Worker:
     @staticmethod
     def _wait(process: subprocess.Popen[str], seconds: float) -> str | None:
         """Waits for an answer or the end; else "time" or "hang", by its CPU time and by the clock."""
-        before, start = _cpu_seconds(process.pid), time.monotonic()
+        before, waited = _cpu_seconds(process.pid), 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
-            while not selector.select(timeout=0.5):
+            while not selector.select(timeout=_LOOK_SECONDS):
                 if _cpu_seconds(process.pid) - before > seconds:
                     return "time"
-                if time.monotonic() - start > max(_MAX_WALL, 4 * seconds):
+                waited += _LOOK_SECONDS  # not the clock's: a run may be stopped for a while
+                if waited > max(_MAX_WALL, 4 * seconds):
                     return "hang"
         return None
 
 
-def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process; 0 where the system does not tell."""
+def _cpu_seconds(pid: int, *, children: bool = False) -> float:
+    """CPU time of a process, and of its children that have ended; 0 where the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(int(ticks) for ticks in fields[11 : 15 if children else 13]) / os.sysconf("SC_CLK_TCK")
+
+
+def _tree_seconds(pid: int) -> float:
+    """CPU time of a process and of all that it started."""
+    try:
+        lists = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        lists = []
+    below = [int(child) for children in lists for child in children.split()]
+    return _cpu_seconds(pid, children=True) + sum(map(_tree_seconds, below))
 
 
 def cases_of(name: str, seed: int) -> Iterator[tuple[int, Case]]:
@@ -170,6 +195,7 @@ def fuzz(
     *,
     seed: int,
     minutes: float | None = None,
+    cpu_minutes: float | None = None,
     cases: int | None = None,
     first: int = 0,
 ) -> Report:
@@ -181,31 +207,41 @@ def fuzz(
         findings: Folder that gets a folder for each finding.
         seed: Of the damage; the cases of a seed are always the same.
         minutes: How long.
+        cpu_minutes: CPU time of the processes that read.
         cases: How many damaged ones, beside the seeds.
         first: Number of the first case.
+
+    Returns:
+        What came of it, also if it was stopped by Ctrl-C.
     """
-    report, kept, start = Report(), Counter[str](), time.monotonic()
+    report, kept, start, spent = Report(), Counter[str](), time.monotonic(), worker.cpu_seconds
     sound = len(READERS[name].seeds()) if cases is not None else 0
-    for index, case in cases_of(name, seed):
-        report.seconds = time.monotonic() - start
-        if minutes is not None and report.seconds > 60 * minutes:
-            break
-        if cases is not None and index >= sound + cases:
-            break
-        if index < first:
-            continue
-        answer = worker.read(name, case)
-        report.outcomes[answer["outcome"]] += 1
-        if answer["finding"] is None:
-            continue
-        kept[answer["key"]] += 1
-        if kept[answer["key"]] <= _KEPT:
-            folder = findings / f"{name}-{seed}-{index}"
-            shutil.rmtree(folder, ignore_errors=True)
-            write_case(case, folder / "case")
-            about = {"reader": name, "seed": seed, "index": index, **answer}
-            (folder / "finding.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-            report.findings[folder] = f"{answer['finding']}: {answer['key']}"
+    try:
+        for index, case in cases_of(name, seed):
+            report.seconds = time.monotonic() - start
+            report.cpu_seconds = worker.cpu_seconds - spent
+            if minutes is not None and report.seconds > 60 * minutes:
+                break
+            if cpu_minutes is not None and report.cpu_seconds > 60 * cpu_minutes:
+                break
+            if cases is not None and index >= sound + cases:
+                break
+            if index < first:
+                continue
+            answer = worker.read(name, case)
+            report.outcomes[answer["outcome"]] += 1
+            if answer["finding"] is None:
+                continue
+            kept[answer["key"]] += 1
+            if kept[answer["key"]] <= _KEPT:
+                folder = findings / f"{name}-{seed}-{index}"
+                shutil.rmtree(folder, ignore_errors=True)
+                write_case(case, folder / "case")
+                about = {"reader": name, "seed": seed, "index": index, **answer}
+                (folder / "finding.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+                report.findings[folder] = f"{answer['finding']}: {answer['key']}"
+    except KeyboardInterrupt:
+        report.is_stopped = True
     return report
 
 

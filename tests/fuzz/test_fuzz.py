@@ -35,3 +35,11 @@ def test_a_few_damaged_cases_end_well(name: str, worker: Worker, tmp_path: Path)
 def test_damaged_cases_end_well(name: str, worker: Worker, tmp_path: Path) -> None:
     report = fuzz(name, worker, tmp_path, seed=1, minutes=2 / len(READERS))
     assert not report.findings, str(report)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's CPU time by its number")
+def test_a_run_ends_with_its_cpu_time(worker: Worker, tmp_path: Path) -> None:
+    report = fuzz("records", worker, tmp_path, seed=2, cpu_minutes=1 / 60)
+    assert 1 < report.cpu_seconds < 4
+    assert report.seconds > 0.5 * report.cpu_seconds

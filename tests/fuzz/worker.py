@@ -61,7 +61,7 @@ def _tried(read: Callable[[Path], None], folder: Path, seconds: float) -> dict[s
         read(folder)
         found["outcome"] = "read"
     except VLM2VecError as error:
-        found |= {"outcome": type(error).__name__, "text": str(error), **_of_error(error)}
+        found |= {"outcome": type(error).__name__, "text": str(error), **_of_error(error, folder)}
     except BaseException as error:
         found |= {"outcome": type(error).__name__, **_foreign(error)}
     found["seconds"] = time.process_time() - start
@@ -73,15 +73,20 @@ def _tried(read: Callable[[Path], None], folder: Path, seconds: float) -> dict[s
     return found
 
 
-def _of_error(error: BaseException) -> dict[str, Any]:
-    """What is wrong with one of our own errors, if anything."""
+def _of_error(error: BaseException, folder: Path) -> dict[str, Any]:
+    """What is wrong with one of our own errors about a folder, if anything."""
     text, link = str(error), error
     while link is not None:
         # FFmpeg's own, which is derived of it, refuses sizes that it does not even ask the system for.
         if type(link) is MemoryError:
             return {**_foreign(link), "finding": "memory"}
         link = link.__cause__ or link.__context__  # type: ignore[assignment]
-    if len(text) > _LONGEST or _ADDRESS.search(text) or _CONTROL.search(text):
+    address = _ADDRESS.search(text)
+    # What looks like an address may stand in the case.
+    has_address = address is not None and not any(
+        address[0].encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    )
+    if len(text) > _LONGEST or has_address or _CONTROL.search(text):
         return {**_foreign(error), "finding": "message"}
     return {}
 

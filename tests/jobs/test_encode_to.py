@@ -390,15 +390,21 @@ def test_failures_are_not_tried_again_unless_asked(job: Job, encoded: list[str],
     inputs = [*WORDS[:3], path, *WORDS[3:]]
     before, _ = read_vectors(job(inputs).path)
     del encoded[:]
-    assert (job(inputs).failed, encoded) == (1, [])
-    assert job(inputs, retry_failed=True).failed == 1
+    report = job([*inputs, None])
+    assert (report.failed, report.failed_before, encoded) == (2, 1, [])
+    assert str(report).endswith(
+        "; 2 have no vector, 1 since an earlier run: retry_failed=True tries them again"
+    )
+    inputs.append(None)
+    report = job(inputs, retry_failed=True)
+    assert (report.failed, report.failed_before) == (2, 0)
     assert [name[-7:] for name in encoded] == ["cut.png"]
     PIL.Image.new("RGB", (60, 60), "red").save(path)
     report = job(inputs, retry_failed=True)
-    assert (report.encoded, report.kept, report.failed) == (1, 12, 0)
+    assert (report.encoded, report.kept, report.failed) == (2, 12, 1)
     after, rows = read_vectors(report.path)
-    np.testing.assert_array_equal(np.delete(after, 3, 0), np.delete(before, 3, 0))
-    assert np.isfinite(after).all()
+    np.testing.assert_array_equal(np.delete(after, [3, 13], 0), np.delete(before, 3, 0))
+    assert np.isfinite(after[:13]).all()
     assert rows[3].error is None
 
 

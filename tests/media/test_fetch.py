@@ -11,6 +11,8 @@ from vlm2vec.media import fetch as fetch_module
 from vlm2vec.media.deadline import Cancelled, cancellable
 from vlm2vec.media.fetch import fetch
 
+over = threading.Event()
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -66,6 +68,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with suppress(OSError):
             for _ in range(200):
                 self.wfile.write(b"x" * 65536)
+
+    def serve_claim(self, size):
+        """Says how long the file is, and sends nothing of it."""
+        self.send_response(200)
+        self.send_header("Content-Length", size)
+        self.end_headers()
+        self.wfile.flush()
+        over.wait(20)
 
     def serve_slow(self, _):
         self.send_response(200)
@@ -153,6 +163,16 @@ def test_what_is_too_large_is_refused(local):
         get(f"{local}/file", max_bytes=10)
     with pytest.raises(LimitError, match="larger than 100,000 bytes"):
         get(f"{local}/endless")
+
+
+def test_what_says_that_it_is_too_large_is_refused_unread(local):
+    begin = time.monotonic()
+    try:
+        with pytest.raises(LimitError, match="larger than 100,000 bytes"):
+            get(f"{local}/claim/100001", seconds=30.0)
+        assert time.monotonic() - begin < 10
+    finally:
+        over.set()
 
 
 def test_the_time_limit_is_for_everything_and_not_for_each_read(local):

@@ -75,6 +75,47 @@ def test_it_is_drawn_inside_a_form():
     assert not said
 
 
+FORM = "/Type/XObject/Subtype/Form/BBox[0 0 200 100]"
+
+
+def nested(inner: bytes, *, own: str = "", outer: str = "", depth: int = 1, beside: bytes = b"") -> bytes:
+    """A page with a form that draws another, and so on; resources of the last, and of the one around it."""
+    image = stream(bytes(range(0, 240, 10)), f"{IMAGE}/Width 4/Height 2")
+    forms = {
+        6 + level: stream(b"/F Do", f"{FORM}/Resources<</XObject<</F {7 + level} 0 R{outer}>>>>")
+        for level in range(depth)
+    }
+    forms[6 + depth] = stream(inner, f"{FORM}{own}")
+    return page_file(b"/F Do " + beside, resources="/XObject<</F 6 0 R/I 5 0 R>>", extra={5: image, **forms})
+
+
+IMAGE = "/Type/XObject/Subtype/Image/ColorSpace/DeviceRGB/BitsPerComponent 8"
+IN_FORM = b"q 200 0 0 100 0 0 cm /I Do Q"
+
+
+@pytest.mark.parametrize(
+    ("data", "is_told"),
+    [
+        (nested(IN_FORM), True),
+        (nested(IN_FORM, depth=40), True),
+        (nested(IN_FORM, outer="/I 5 0 R"), False),
+        (nested(IN_FORM, own="/Resources<<>>"), False),
+        (nested(IN_FORM, own="/Resources<</XObject<</I 5 0 R>>>>"), False),
+        (nested(SHAPES), False),
+        (nested(b"1 1 1 rg 0 0 200 100 re f"), False),
+        (nested(b"", beside=SHAPES), False),
+    ],
+    ids=["of the page", "deep", "around it", "empty", "its own", "shapes", "white", "beside others"],
+)
+def test_a_page_in_one_colour_with_forms_that_are_empty_is_not_silent(data, is_told):
+    """PDFium looks for the names of a form without resources in the form around it, and not in the page."""
+    picture, said = draw(data)
+    assert (picture.std() == 0) == (is_told or b"1 1 1 rg" in data)
+    assert [line.partition("page 1: ")[2] for line in said] == is_told * [
+        "it comes out in one colour, and has forms in which PDFium finds nothing to draw"
+    ]
+
+
 def test_a_jpeg_2000_scan_that_may_not_be_drawn_larger_is_named():
     picture, said = draw(jpx_page(), SMALL, limits=Limits(max_image_pixels=112 * 112))
     assert picture.min() == 255

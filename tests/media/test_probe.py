@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 from media_making import image_bytes, random_picture
+from PIL import features
 
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import LimitError
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.probe import image_size, kind
+from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
+from vlm2vec.media.video import clip_shape
 
 opened: Counter[str] = Counter()
 
@@ -70,3 +74,27 @@ def test_a_file_that_has_changed_is_looked_at_again_in_the_next_call(
     embedded.encode([parsed])
     path.write_bytes(image_bytes(random_picture(56, 28), "PNG"))
     assert embedded.encode([parsed]) == pytest.approx(embedded.encode([path]), abs=5e-7)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize("format", ["WEBP", "AVIF"])
+def test_a_file_that_pillow_opens_as_a_whole_is_not_held_to_be_told_a_kind(
+    tmp_path: Path, format: str, moves: bool
+) -> None:
+    if not features.check(format.lower()):
+        pytest.skip(f"this Pillow has no {format}")
+    more = {"save_all": True, "append_images": [random_picture(seed=2).convert("RGBA")]} if moves else {}
+    path = tmp_path / "large"
+    path.write_bytes(image_bytes(random_picture().convert("RGBA"), format, **more))
+    small = kind(Source.from_path(path))
+    with path.open("ab") as file:
+        file.truncate(Limits().max_image_bytes + 1)
+    source = Source.from_path(path)
+    tracemalloc.start()
+    try:
+        assert kind(source) == small == ("video" if moves else "image")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(LimitError, match="max_image_bytes"):
+        clip_shape(source, Sampling(num_frames=2)) if moves else image_size(source)

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import PIL
@@ -45,6 +46,18 @@ def test_a_tiff_that_pillow_does_not_know_is_named_and_not_called_damaged(data, 
         f"Pillow does not read this kind of image: a TIFF of {what}. "
         "Convert it with another program, to a PNG or JPEG of 8 bits a channel."
     )
+
+
+@pytest.mark.parametrize("bits", [tuple(range(1, 60)), (3, 7)])
+def test_what_is_said_of_a_damaged_tiff_is_short_and_printable(bits):
+    """The bits of its samples are some hundred numbers, or a text."""
+    data = bytearray(tiff_of(bytes(12), 4, 3, bits=bits, photometric=2, compression=9999))
+    if len(bits) == 2:
+        place = data.find(struct.pack("<HHI", 258, 3, 2))
+        data[place + 2 : place + 4] = struct.pack("<H", 2)
+    said = said_of(bytes(data))
+    assert said.isprintable()
+    assert len(said) < 300
 
 
 @pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 crashes later where libtiff refuses to write")

@@ -4,7 +4,9 @@ import io
 import struct
 import threading
 import time
+import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,3 +233,19 @@ def test_work_that_is_called_off_stops_in_the_middle_of_a_picture():
         assert not event.is_set()
         with cancellable(event), pytest.raises(Cancelled):
             load_image(picture)
+
+
+def test_a_length_that_a_file_only_claims_takes_no_memory(tmp_path: Path) -> None:
+    """A chunk of 4 GB in a PNG of 1 kB: Python takes what is asked for, and a limit of memory refuses it."""
+    data = bytearray(image_bytes(random_picture(), "PNG"))
+    place = data.find(b"IDAT")
+    data[place - 4 : place] = (2**32 - 10_000).to_bytes(4, "big")
+    path = tmp_path / "claims.png"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        from_disk = load_image(Source.from_path(path))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    assert (from_disk == load_image(Source.from_bytes(data))).all()

@@ -49,6 +49,8 @@ def test_a_damaged_file_is_an_error(text: str, tmp_path: Path) -> None:
         ("fps", "1"),
         ("untimed_fps", None),
         ("network", None),
+        ("network", "x" * 5000),
+        ("name", "two\nlines"),
     ],
 )
 def test_a_value_that_means_nothing_is_an_error(field: str, value: object, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ And whether what stands behind the network in a saved folder makes vectors of it
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -87,10 +88,13 @@ def check_tokenizer(profile: Profile, tokenizer: PreTrainedTokenizerBase, *, sou
         unknown.append("token that begins a text (bos_token)")
     if unknown:
         raise CheckpointError(
-            f"the tokenizer has no {unknown[0]}, which the profile writes",
+            f"the tokenizer has no {shorten(unknown[0])}, which the profile writes",
             fix="Use the tokenizer that the model was trained with, or the profile that it follows.",
             source=source,
         )
+
+
+_OF_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 @contextmanager
@@ -98,7 +102,8 @@ def reading_files(source: str) -> Iterator[None]:
     """What other libraries raise on the files of a saved model becomes an error of this package.
 
     Their settings (`modules.json`, `config_sentence_transformers.json`, those of each module) are checked by
-    nobody before they are used. What a disk, the hub or a device's memory says goes on as it is.
+    nobody before they are used. What a disk, the hub or a device's memory says goes on as it is, unless it is
+    that a file of the model names another in a way that no system can follow.
 
     Args:
         source: What the user calls the checkpoint.
@@ -108,9 +113,11 @@ def reading_files(source: str) -> Iterator[None]:
     """
     try:
         yield
-    except (VLM2VecError, OSError, HfHubHTTPError, MemoryError, torch.OutOfMemoryError):
+    except (VLM2VecError, HfHubHTTPError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in _OF_NAMES:
+            raise
         raise CheckpointError(
             f"the files of the model cannot be read ({type(error).__name__}: {shorten(str(error), 300)})",
             fix="Download the folder again, or save the model again.",

@@ -33,6 +33,7 @@ from transformers import (
 )
 
 from vlm2vec import profiles
+from vlm2vec.arguments import is_number
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
 from vlm2vec.backbones.stock.layout import StockLayout
@@ -70,6 +71,8 @@ _NOT_NEEDED = frozenset({"lm_head.weight"})
 # Parameters for each number that is stored: a few where weights are quantised, many where sizes are invented.
 _MOST_INVENTED = 4
 _MOST_LAYERS = 10_000  # of any network that fits a machine, by far
+
+_NO_LIMIT = 10**30  # tokens, as transformers writes it
 
 # transformers knows the hub's old names, and the new ones of the language model, but not this one.
 _NEWER_NAMES = {r"^model\.visual\.": "visual."}
@@ -220,6 +223,7 @@ def load_tokenizer(
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, config=config)
         tokenizer("a")  # some settings are looked at only now
+        tokenizer.model_max_length = _checked_length(tokenizer.model_max_length)
     except Exception as error:  # the tokenizers library raises nothing narrower
         raise CheckpointError(
             f"the tokenizer cannot be read ({_reason(error)})",
@@ -238,6 +242,13 @@ def load_tokenizer(
                 source=str(folder),
             )
     return tokenizer
+
+
+def _checked_length(length: Any) -> int:
+    """The most tokens that a tokenizer says it is for; some files have a float, such as 1e30."""
+    if not (is_number(length) and length >= 1):  # nor NaN
+        raise ValueError(f"model_max_length is {length!r}")
+    return int(min(length, _NO_LIMIT))
 
 
 def named_base(config: Path) -> str | None:

@@ -118,7 +118,8 @@ def encode(
             **settings,
         )
         _print_failures(report)
-        out.print(str(report), soft_wrap=True, markup=False)
+        told = str(report).replace("retry_failed=True", "--retry-failed")
+        out.print(told, soft_wrap=True, markup=False)
         nothing = report.rows and report.failed == report.rows
         raise typer.Exit(1 if nothing else 3 if report.failed else 0)
     for name, value in {

@@ -1,9 +1,10 @@
 """Decoding ahead of the model: worker threads prepare the next batches while it computes.
 
 Decoders, Pillow and numpy let other threads run while they work, so threads suffice. A bounded number of
-batches is in the air, and a bounded number of URLs: what they lead to is fetched beside the model too, before
-it is planned, and let go of when it is decoded. Whatever ends the iteration (its end, an error, Ctrl-C, a
-caller who stops reading) calls off what is being fetched or decoded and leaves no thread behind.
+batches is in the air, and a bounded number of URLs and of bytes from them: what they lead to is fetched
+beside the model too, before it is planned, and let go of when it is decoded; large files are fetched one
+after the other, each when its input is next. Whatever ends the iteration (its end, an error, Ctrl-C, a caller
+who stops reading) calls off what is being fetched or decoded and leaves no thread behind.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -21,7 +22,7 @@ from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prepare import Prepared, Preparer, Visual
 from vlm2vec.encoding.prompt import Media
 from vlm2vec.errors import VLM2VecError
-from vlm2vec.inputs.parse import fetched, release
+from vlm2vec.inputs.parse import fetched, fetched_if_small, release
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import sources_of
 from vlm2vec.media.cores import core_count
@@ -36,6 +37,8 @@ Item: TypeAlias = "Input | VLM2VecError"
 _BATCHES_AHEAD = 2
 _MAX_THREADS = 16
 _URLS_AT_ONCE = 16  # of inputs that are planned together; as many are fetched ahead of them
+_BYTES_AT_ONCE = 256 * 2**20  # of what those of inputs that are planned together lead to, but for the last
+_BYTES_AHEAD = 32 * 2**20  # of what those of one input lead to, if it is fetched ahead
 
 
 class Workers:
@@ -69,7 +72,7 @@ class Workers:
         """`work` on each item, in order."""
         return [future.result() for future in [self._submit(work, item) for item in items]]
 
-    def fetched(self, items: Sequence[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
+    def fetched(self, items: Iterable[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
         """Inputs to be planned together, with what their URLs lead to; the next ones' is fetched meanwhile.
 
         Args:
@@ -79,13 +82,30 @@ class Workers:
         Yields:
             Them in order, an error in place of an input whose URL leads nowhere.
         """
-        waiting: deque[list[tuple[int, Item | Future[Item]]]] = deque()
-        for group in _with_few_urls(items, size):
-            waiting.append([(index, self._fetch(item)) for index, item in group])
-            if len(waiting) > min(1, self._ahead):
-                yield _arrived(waiting.popleft())
+        part: list[tuple[int, Item]] = []
+        urls = held = 0
+        for index, item in self._arriving(items):
+            part.append((index, item))
+            urls += _url_count(item)
+            held += _bytes_held(item)
+            if len(part) == size or urls >= _URLS_AT_ONCE or held >= _BYTES_AT_ONCE:
+                yield part
+                part, urls, held = [], 0, 0
+        if part:
+            yield part
+
+    def _arriving(self, items: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Item]]:
+        """Each input, in order, with what its URLs lead to; that of a few of them is fetched ahead."""
+        waiting: deque[tuple[int, Item, Future[Item | None]]] = deque()
+        urls, most = 0, _URLS_AT_ONCE if self._ahead else 0
+        for index, item in items:
+            urls += _url_count(item)
+            waiting.append((index, item, self._fetch_ahead(item)))
+            while urls > most:
+                urls -= _url_count(waiting[0][1])
+                yield _arrived(*waiting.popleft())
         while waiting:
-            yield _arrived(waiting.popleft())
+            yield _arrived(*waiting.popleft())
 
     def prepared(
         self, batches: Iterable[Batch], preparer: Preparer, *, again: bool = False
@@ -115,8 +135,13 @@ class Workers:
         while waiting:
             yield _finished(*waiting.popleft(), preparer, again=again)
 
-    def _fetch(self, item: Item) -> Item | Future[Item]:
-        return self._submit(fetched, item, self._fetchers) if _url_count(item) else item
+    def _fetch_ahead(self, item: Item) -> Future[Item | None]:
+        """The input with what its URLs lead to, or nothing, if that is large."""
+        if _url_count(item) and self._ahead:
+            return self._submit(partial(fetched_if_small, max_bytes=_BYTES_AHEAD), item, self._fetchers)
+        known: Future[Item | None] = Future()
+        known.set_result(None if _url_count(item) else item)
+        return known
 
     def _submit(
         self, work: Callable[[Any], T], item: Any, pool: ThreadPoolExecutor | None = None
@@ -155,24 +180,18 @@ def _finished(
     ]
 
 
-def _with_few_urls(items: Iterable[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
-    """Parts of at most `size` inputs and `_URLS_AT_ONCE` URLs; an input alone may have more."""
-    part: list[tuple[int, Item]] = []
-    urls = 0
-    for pair in items:
-        own = _url_count(pair[1])
-        if part and (len(part) == size or urls + own > _URLS_AT_ONCE):
-            yield part
-            part, urls = [], 0
-        part.append(pair)
-        urls += own
-    if part:
-        yield part
+def _arrived(index: int, item: Item, coming: Future[Item | None]) -> tuple[int, Item]:
+    """The input with what its URLs lead to. Large files are fetched here."""
+    found = coming.result()
+    if found is None:
+        assert isinstance(item, Input)  # noqa: S101  # an error is there at once
+        found = fetched(item)
+    return index, found
 
 
 def _url_count(item: Item) -> int:
     return 0 if isinstance(item, VLM2VecError) else sum(source.url is not None for source in sources_of(item))
 
 
-def _arrived(part: list[tuple[int, Item | Future[Item]]]) -> list[tuple[int, Item]]:
-    return [(index, item.result() if isinstance(item, Future) else item) for index, item in part]
+def _bytes_held(item: Item) -> int:
+    return 0 if isinstance(item, VLM2VecError) else sum(source.bytes_held for source in sources_of(item))

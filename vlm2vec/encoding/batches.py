@@ -20,6 +20,8 @@ from vlm2vec.encoding.prefixes import MIN_SAVED
 
 __all__ = ["Batch", "batches"]
 
+_FIRST_MEDIUM = -(2**31)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -70,13 +72,17 @@ def _by_start(planned: Sequence[Planned]) -> list[tuple[Planned, int]]:
 
 
 def _symbols(plan: Planned, numbers: dict[Hashable, int]) -> np.ndarray:
-    """The prompt as numbers: tokens of texts, and a negative number for each medium, or step of a clip."""
+    """The prompt as numbers: tokens of texts, and a negative number for each medium, or step of a clip.
+
+    As numbers without a sign, those of media are in the order in which they come, behind all tokens. So
+    inputs without text before their media are decoded in order, and the first that is broken fails first.
+    """
     ids: list[int] = []
     for piece in plan.pieces:
         if isinstance(piece, TextPiece):
             ids += piece.ids
         else:
-            ids.append(-1 - numbers.setdefault((piece.key, piece.step), len(numbers)))
+            ids.append(_FIRST_MEDIUM + numbers.setdefault((piece.key, piece.step), len(numbers)))
     return np.array(ids, dtype=np.int32)
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -139,7 +140,8 @@ class Engine:
         launched: list[Launched] = []
         for cost, batch in workers.prepared(batches, self.preparer):
             failed = [(index, ready) for index, ready in batch if isinstance(ready, VLM2VecError)]
-            yield from _with_copies(failed, copies)
+            # In order: a caller who raises one raises that of the first input.
+            yield from _with_copies(sorted(failed, key=itemgetter(0)), copies)
             good = [(index, ready) for index, ready in batch if isinstance(ready, Prepared)]
             # The next batch is launched before the last one's rows are waited for.
             done, launched = launched, self._launch(good, cost)

@@ -4,15 +4,20 @@ Tokenising costs a second and 175 MiB a megabyte, and a text of 60 MB ends the p
 or shortened, as soon as its first tokens are more than the context holds, and of the rest only the end is
 kept. So its middle may go before it is tokenised, if both cuts are where the tokenizer splits texts whatever
 stands around: behind a letter, before a character such as a space, which no rule joins to letters before it.
+
+Tokenizers that come from SentencePiece (LLaVA-NeXT, Phi) do not split texts before they merge characters.
+There a character is such a place if no token has it behind a letter: merging never passes it.
 """
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import product
+from functools import cached_property, partial
+from itertools import pairwise, product
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
@@ -32,6 +37,13 @@ _CUTS = ' \n\t.,;:!?/+-=()[]{}"<>@#、。，！？；：…—'  # noqa: RUF001 
 _LETTERS = "aZ中"
 _BEFORE = ("", "a", " ", "1", "'", "\n", ".")
 _BEHIND = ("", "a", " ", "1", "\n", ".", "s ")
+
+# How SentencePiece writes a space, and the normalizers that do nothing else.
+_SPACE = "\u2581"
+_SPACES_WRITTEN = (
+    {"type": "Prepend", "prepend": _SPACE},
+    {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE},
+)
 
 # Asking takes a tenth of a second.
 _KNOWN_CUTS: WeakKeyDictionary[PreTrainedTokenizerBase, frozenset[str]] = WeakKeyDictionary()
@@ -116,7 +128,11 @@ class LongTexts:
         Tokens are bytes, and a character has at least one.
         """
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is None or "ByteLevel" not in str(backend.pre_tokenizer):
+        if backend is None:
+            return float("inf")
+        if _merges_whole_texts(backend):
+            return self._longest_token if self._has_all_bytes else float("inf")
+        if "ByteLevel" not in str(backend.pre_tokenizer):
             return float("inf")
         if not _only_composes(backend.normalizer):
             return float("inf")
@@ -126,23 +142,61 @@ class LongTexts:
     def _longest_token(self) -> int:
         return max(map(len, self.tokenizer.get_vocab()))
 
+    @cached_property
+    def _has_all_bytes(self) -> bool:
+        """Whether no character is unknown: of unknown ones any number may be one token."""
+        vocabulary = self.tokenizer.get_vocab()
+        return all(f"<0x{byte:02X}>" in vocabulary for byte in range(256))
+
 
 def _cuts_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
-    """Those of `_CUTS` before which a tokenizer always splits, when a letter is before them: it is asked."""
+    """Those of `_CUTS` before which a tokenizer always splits, when a letter is before them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None or backend.pre_tokenizer is None or not _only_composes(backend.normalizer):
+    if backend is None:
+        return frozenset()
+    if _merges_whole_texts(backend):
+        splits = _never_behind_a_letter(tokenizer.get_vocab())
+    elif backend.pre_tokenizer is not None and _only_composes(backend.normalizer):
+        splits = partial(_is_seen_to_split, backend.pre_tokenizer)
+    else:
         return frozenset()
     within_tokens = set("".join(token.content for token in tokenizer.added_tokens_decoder.values()))
+    return frozenset(cut for cut in _CUTS if cut not in within_tokens and splits(cut))
+
+
+def _is_seen_to_split(pre_tokenizer: Any, cut: str) -> bool:
+    """Whether a tokenizer that is asked splits before a character, whatever stands around."""
+    for before, letter, behind in product(_BEFORE, _LETTERS, _BEHIND):
+        start = len(before) + 1
+        pieces = pre_tokenizer.pre_tokenize_str(before + letter + cut + behind)
+        if all(begin != start for _, (begin, _) in pieces):
+            return False
+    return True
+
+
+def _never_behind_a_letter(vocabulary: Collection[str]) -> Callable[[str], bool]:
+    """Tells of a character whether it is a token, and no token has it behind a letter."""
+    behind = {b for token in vocabulary for a, b in pairwise(token) if _is_letter(a)}
 
     def splits(cut: str) -> bool:
-        for before, letter, behind in product(_BEFORE, _LETTERS, _BEHIND):
-            start = len(before) + 1
-            pieces = backend.pre_tokenizer.pre_tokenize_str(before + letter + cut + behind)
-            if all(begin != start for _, (begin, _) in pieces):
-                return False
-        return True
+        written = _SPACE if cut == " " else cut
+        return written in vocabulary and written not in behind
 
-    return frozenset(cut for cut in _CUTS if cut not in within_tokens and splits(cut))
+    return splits
+
+
+def _merges_whole_texts(backend: Any) -> bool:
+    """Whether it is byte pair encoding of whole texts, of which only the spaces are written otherwise.
+
+    So transformers writes what was made with SentencePiece, which splits nothing either.
+    """
+    model = backend.model
+    if type(model).__name__ != "BPE" or model.continuing_subword_prefix or model.end_of_word_suffix:
+        return False
+    if backend.pre_tokenizer is not None or backend.normalizer is None:
+        return False
+    state = json.loads(backend.normalizer.__getstate__())
+    return all(step in _SPACES_WRITTEN for step in state.get("normalizers", [state]))
 
 
 def _only_composes(normalizer: object) -> bool:

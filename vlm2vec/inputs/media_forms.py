@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -84,12 +84,12 @@ def keyed_parts(key: str, value: Any) -> list[Part]:
     return [item(entry, key) for entry in (value if _is_list(value) else [value])]
 
 
-def opened(part: Part, *, fetch: bool = False) -> Part:
+def opened(part: Part, *, fetch: Callable[[Source], object] | None = None) -> Part:
     """The part once its files were looked at: each is what its key says, and a bare file is what it is.
 
     Args:
         part: As `bare_part` or `keyed_parts` gives it; what was opened already is left as it is.
-        fetch: Fetch its URLs too, and look at what they lead to.
+        fetch: Fetches what a URL leads to, which is looked at then; without, URLs are left as they are.
 
     Raises:
         InputError: A file is not what its key says.
@@ -100,9 +100,9 @@ def opened(part: Part, *, fetch: bool = False) -> Part:
         return part
 
     def looked_at(content: Any, wanted: str) -> Any:
-        if not isinstance(content, Source) or content.key is None or (content.url and not fetch):
+        if not isinstance(content, Source) or content.key is None or (content.url and fetch is None):
             return content
-        kind = _kind_of_file(content, still=wanted == "image")
+        kind = _kind_of_file(content, fetch, still=wanted == "image")
         if kind != wanted:
             raise mismatch(content, kind, content.key)
         return replace(content, key=None)
@@ -111,7 +111,7 @@ def opened(part: Part, *, fetch: bool = False) -> Part:
     if isinstance(content, tuple):
         return replace(cast("Clip", part), content=tuple(looked_at(frame, "image") for frame in content))
     if isinstance(part, Clip) and isinstance(content, Source) and content.key == _BARE:
-        _kind_of_file(content)
+        _kind_of_file(content, fetch)
         return _of_its_kind(part, replace(content, key=None), content.shown or content.path)
     if isinstance(part, Image):
         return replace(part, content=looked_at(content, "image"))
@@ -120,13 +120,13 @@ def opened(part: Part, *, fetch: bool = False) -> Part:
     return replace(part, content=looked_at(content, "pdf"))
 
 
-def _kind_of_file(source: Source, *, still: bool = False) -> str:
+def _kind_of_file(source: Source, fetch: Callable[[Source], object] | None, *, still: bool = False) -> str:
     """The kind of a file, or of what a URL leads to."""
     name = (source.shown or str(source.path)) if source.url is None else source.url
     try:
         source.check_exists()
-        if source.url is not None:
-            source.read()
+        if source.url is not None and fetch is not None:
+            fetch(source)
     except VLM2VecError as error:
         error.source = describe_media(name)
         raise

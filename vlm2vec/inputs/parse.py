@@ -13,7 +13,7 @@ import numpy as np
 
 from vlm2vec.arrays import is_array
 from vlm2vec.describe import describe_value, shorten
-from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.errors import InputError, LimitError, VLM2VecError
 from vlm2vec.inputs.access import FileAccess, allowed_source, check_file_access
 from vlm2vec.inputs.composed import PART_KEYS, Content, parse_dict, parse_parts
 from vlm2vec.inputs.media_forms import bare_part, is_media, opened
@@ -21,9 +21,12 @@ from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_p
 from vlm2vec.inputs.parts import Input, Part, Text
 from vlm2vec.inputs.replace import sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
+from vlm2vec.media.fetch import LargerError
+from vlm2vec.media.source import Source
 
 __all__ = [
     "fetched",
+    "fetched_if_small",
     "is_single",
     "paired",
     "parse_batch",
@@ -34,6 +37,8 @@ __all__ = [
 
 T = TypeVar("T")
 S = TypeVar("S")
+
+_FETCHED_BYTES = 2**30  # of all URLs of an input
 
 _FORMS = (
     "Pass a string, a pathlib.Path, a PIL image, a uint8 array, bytes, a dict, a Video, or a list of these."
@@ -119,10 +124,35 @@ def fetched(item: Input) -> Input | VLM2VecError:
     Raises:
         Cancelled: The work was called off.
     """
+    found = fetched_if_small(item, _FETCHED_BYTES)
+    if found is not None:
+        return found
+    error = LimitError(
+        f"what its URLs lead to has more than {_FETCHED_BYTES:,} bytes together",
+        fix="Download it first, or split the input.",
+    )
+    return error.at(item.index, item.describe())
+
+
+def fetched_if_small(item: Input, max_bytes: int) -> Input | VLM2VecError | None:
+    """As `fetched`, or `None`, and nothing is held, if what the URLs lead to has more bytes together.
+
+    Raises:
+        Cancelled: The work was called off.
+    """
+    left = max_bytes
+
+    def fetch(source: Source) -> None:
+        nonlocal left
+        left -= len(source.fetched(left))
+
     if all(source.url is None for source in sources_of(item)):
         return item
     try:
-        return replace(item, parts=tuple(opened(part, fetch=True) for part in item.parts))
+        return replace(item, parts=tuple(opened(part, fetch=fetch) for part in item.parts))
+    except LargerError:
+        release(item)
+        return None
     except VLM2VecError as error:
         release(item)
         return error.at(item.index, item.describe()).without_frames()

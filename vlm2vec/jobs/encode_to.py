@@ -44,6 +44,7 @@ class EncodingReport:
         failed: Rows without a vector.
         seconds: That it took.
         part: Which part of the job it was.
+        failed_before: Rows without a vector since an earlier call, which were not tried again.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class EncodingReport:
     failed: int
     seconds: float
     part: Part
+    failed_before: int = 0
 
     def failures(self) -> Iterator[Row]:
         """Its rows that have no vector, in order, each with its error; they are read from the folder."""
@@ -64,6 +66,8 @@ class EncodingReport:
     def __str__(self) -> str:
         kept = f"; {self.kept:,} were there" if self.kept else ""
         failed = f"; {self.failed:,} have no vector" if self.failed else ""
+        if self.failed_before:
+            failed += f", {self.failed_before:,} since an earlier run: retry_failed=True tries them again"
         took = duration(self.seconds)
         return f"{self.rows:,} rows in {self.path}: {self.encoded:,} encoded in {took}{kept}{failed}"
 
@@ -169,7 +173,16 @@ def encode_to(
         with Progress(total, show=show) as progress:
             job.run(reads, progress)
     seconds = time.perf_counter() - start
-    return EncodingReport(path, job.encoded + job.kept, job.encoded, job.kept, job.failed, seconds, share)
+    return EncodingReport(
+        path=path,
+        rows=job.encoded + job.kept,
+        encoded=job.encoded,
+        kept=job.kept,
+        failed=job.failed,
+        seconds=seconds,
+        part=share,
+        failed_before=job.failed_before,
+    )
 
 
 def _model_of(model: Any) -> VLM2Vec:

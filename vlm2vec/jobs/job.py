@@ -54,6 +54,7 @@ class Job:
         encoded: Inputs that were encoded, with or without success.
         kept: Rows that were there before.
         failed: Rows without a vector.
+        failed_before: Those of them that were there before, and were not tried again.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Job:
         self.on_error = on_error
         self.settings = {**settings, "prompt_name": role if role in model.prompts else None}
         self.size = shards.manifest.rows_per_shard
-        self.encoded = self.kept = self.failed = 0
+        self.encoded = self.kept = self.failed = self.failed_before = 0
 
     def run(self, reads: Iterator[Read], progress: Progress) -> None:
         """Do all shards of the part, in order.
@@ -118,6 +119,7 @@ class Job:
             else:
                 self._check_same(known[place], row)
                 rows.append(known[place])
+                self.failed_before += known[place].error is not None
         if len(rows) < len(known):
             raise self._too_few(start + len(rows))
         progress.skip(len(rows) - len(todo))

@@ -17,7 +17,7 @@ from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import raise_if_cancelled
 
-__all__ = ["fetch"]
+__all__ = ["LargerError", "fetch"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,10 @@ _PATIENCE, _CONNECTING = 0.2, 3.0
 # What an answer may have beside its file: headers; and as much as the file again, for the lengths of chunks.
 _MAX_HEADERS = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class LargerError(LimitError):
+    """A file has more bytes than are wanted."""
 
 
 def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
@@ -44,7 +48,8 @@ def fetch(url: str, *, max_bytes: int, seconds: float) -> bytes:
 
     Raises:
         InputError: The URL is malformed, or leads to an address that is not public.
-        LimitError: The file is too large, or takes too long.
+        LargerError: The file has more than `max_bytes`, or its server says so.
+        LimitError: It takes too long.
         MediaError: The server cannot be reached, or has no such file.
     """
     end = time.monotonic() + seconds
@@ -190,11 +195,14 @@ def _body(response: http.client.HTTPResponse, *, max_bytes: int) -> bytes:
         )
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise MediaError("the server sent a compressed answer", fix="Download it and pass the bytes.")
+    larger = LargerError(f"the file is larger than {max_bytes:,} bytes", fix="Download it first.")
+    if response.length is not None and response.length > max_bytes:
+        raise larger
     data = bytearray()
     while chunk := response.read(min(_CHUNK, max_bytes + 1 - len(data))):
         data += chunk
         if len(data) > max_bytes:
-            raise LimitError(f"the file is larger than {max_bytes:,} bytes", fix="Download it first.")
+            raise larger
     if response.length:
         raise MediaError("the connection broke before the end of the file", fix="Try again.")
     return bytes(data)
@@ -235,7 +243,7 @@ class _TimedReader(io.RawIOBase):
         count = _until_cancelled(receive, self._end, _PATIENCE)
         self._left -= count
         if self._left < 0:
-            raise LimitError("the server sends more than its file may have", fix="Download it first.")
+            raise LargerError("the server sends more than its file may have", fix="Download it first.")
         return count
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from vlm2vec.describe import shorten
 from vlm2vec.notices import warn
 
 __all__ = ["heard", "listening", "note", "warn_of"]
@@ -58,7 +59,7 @@ def warn_of(name: str, messages: list[str], category: type[Warning]) -> None:
     """One warning for all that was said about a picture, if anything was."""
     told = dict.fromkeys(message for message in messages if not message.startswith(_HARMLESS))
     if told:
-        first, more = next(iter(told)).strip().rstrip("."), len(told) - 1
+        first, more = shorten(next(iter(told)), _LINE_BYTES).rstrip("."), len(told) - 1
         least = "at least " if len(messages) >= _KEPT else ""
         warn(f"{name}: {first}{f' (and {least}{more} more)' if more else ''}", category, stacklevel=3)
 

@@ -26,6 +26,7 @@ from PIL import (
     features,
 )
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media.bmp import clear_pixels
 from vlm2vec.media.deadline import Deadline
@@ -66,6 +67,7 @@ _PLUGINS = (
     WebPImagePlugin,
 )
 _READING = "reading the image"
+_MOST_SAID = 300  # characters of what Pillow says, which may repeat what is in the file
 # Pillow holds a pointer to each row, and to resize a side it needs four weights of 8 bytes for each of its
 # pixels: 3 GiB for 1 x 64 million of them. Beside rows of this many pixels that is little. Sides that a JPEG
 # may have are always taken.
@@ -293,11 +295,11 @@ def decoding_errors(kind: Callable[[], str | None] = lambda: None) -> Iterator[N
     except Exception as error:  # decoders raise almost anything on bytes made to break them
         is_unidentified = isinstance(error, UnidentifiedImageError)  # its text holds an address in memory
         reasons = [*([] if is_unidentified else [f"{type(error).__name__}: {error}"]), *heard()[:1]]
-        reason = "; ".join(reasons)
+        reason = shorten("; ".join(reasons), _MOST_SAID)
         is_unknown = any(words in reason for words in _UNKNOWN_KINDS)
         what = kind() if is_unknown or is_unidentified or _BROKEN_JPEG in reason else None
         if what is None and is_unknown:
-            what = str(error)
+            what = shorten(str(error), _MOST_SAID)
         if what is not None:
             raise MediaError(
                 f"Pillow does not read this kind of image: {what}",

@@ -45,27 +45,31 @@ class PageContent:
         is_foreign: For each font, whether it is not in the file, so that another stands in for it.
         images: The images.
         shadings: How many there are.
+        empty_forms: Forms in which PDFium finds nothing, or which are too deep to be looked into. One that
+            has no resources and uses those of the page, from within another form, is among them.
     """
 
     texts: dict[int, list[tuple[int, Matrix]]] = field(default_factory=dict)
     is_foreign: dict[int, bool] = field(default_factory=dict)
     images: list[_Object] = field(default_factory=list)
     shadings: int = 0
+    empty_forms: int = 0
 
 
 def read_content(page: Any) -> PageContent:
     """The objects of a page, those within forms too; annotations and patterns are not among them."""
     import pypdfium2.raw as pdfium
 
-    text, image, shading = (
+    text, image, shading, form = (
         pdfium.FPDF_PAGEOBJ_TEXT,
         pdfium.FPDF_PAGEOBJ_IMAGE,
         pdfium.FPDF_PAGEOBJ_SHADING,
+        pdfium.FPDF_PAGEOBJ_FORM,
     )
     font_of = _plain_call(pdfium.FPDFTextObj_GetFont, ctypes.c_void_p)
     content = PageContent()
     texts, is_foreign = content.texts, content.is_foreign
-    for kind, address, form in _walk(ctypes.cast(page, ctypes.c_void_p).value, _IDENTITY, 0):
+    for kind, address, matrix in _walk(ctypes.cast(page, ctypes.c_void_p).value, _IDENTITY, 0):
         if kind == text:
             font = font_of(address) or 0
             known = texts.get(font)
@@ -73,16 +77,18 @@ def read_content(page: Any) -> PageContent:
                 known = texts[font] = []
                 is_foreign[font] = bool(font) and pdfium.FPDFFont_GetIsEmbedded(_font(font)) == 0
             if is_foreign[font] or len(known) < _TEXTS_PER_FONT:
-                known.append((address, form))
+                known.append((address, matrix))
         elif kind == image:
-            content.images.append(_Object(_page_object(address), form))
+            content.images.append(_Object(_page_object(address), matrix))
         elif kind == shading:
             content.shadings += 1
+        elif kind == form:
+            content.empty_forms += 1
     return content
 
 
 def _walk(parent: int | None, matrix: Matrix, depth: int) -> Iterator[tuple[int, int, Matrix]]:
-    """Kind, address and outer matrix of each object of a page, or of a form within it."""
+    """Kind, address and outer matrix of each object of a page, or of a form within it, which may be empty."""
     import pypdfium2.raw as pdfium
 
     # A dense page has thousands of objects, and a call that gives a number takes a third of the time.
@@ -95,12 +101,15 @@ def _walk(parent: int | None, matrix: Matrix, depth: int) -> Iterator[tuple[int,
     object_at = _plain_call(get, ctypes.c_void_p, number)
     kind_of = _plain_call(pdfium.FPDFPageObj_GetType, ctypes.c_int)
     form_kind = pdfium.FPDF_PAGEOBJ_FORM
-    for i in range(_plain_call(count, ctypes.c_int)(parent)):
+    objects = _plain_call(count, ctypes.c_int)(parent)
+    if depth and parent is not None and not objects:
+        yield form_kind, parent, matrix
+    for i in range(objects):
         address = object_at(parent, i)
         kind = kind_of(address)
-        if kind != form_kind:
+        if kind != form_kind or depth == _MAX_DEPTH:
             yield kind, address, matrix
-        elif depth < _MAX_DEPTH:
+        else:
             yield from _walk(address, _times(_matrix(_page_object(address)), matrix), depth + 1)
 
 
@@ -159,8 +168,11 @@ def undrawn(page: Any, content: PageContent, picture: np.ndarray, *, times: int)
     found = [phrase for image in content.images if (phrase := _lost_image(page, image, picture, times))]
     if any(content.is_foreign.values()):
         found += _lost_fonts(page, content, picture)
-    if not found and is_plain(picture) and (what := _seen_content(page, content)):
-        found.append(f"it comes out in one colour, though it holds {what}")
+    if not found and is_plain(picture):
+        if what := _seen_content(page, content):
+            found.append(f"it comes out in one colour, though it holds {what}")
+        elif content.empty_forms:
+            found.append("it comes out in one colour, and has forms in which PDFium finds nothing to draw")
     return list(dict.fromkeys(found))
 
 

@@ -21,12 +21,15 @@ from vlm2vec.media.image import (
     upright_size,
 )
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.signature import Kind
+from vlm2vec.media.signature import HEAD_BYTES, Kind
 from vlm2vec.media.source import Source
 
 __all__ = ["image_size", "kind"]
 
 _LOOK_SECONDS = 1.0
+# Pillow reads a file of these formats as a whole when it opens it.
+_OPENED_WHOLE = ("WebP", "AVIF")
+_ANIMATION = 2  # a bit of a WebP's flags
 _TEXT_SUFFIXES = {".txt", ".md"}
 _READABLE = "Images (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF), videos, PDFs and .txt or .md files can be read."
 
@@ -49,7 +52,9 @@ class _Header:
 
 
 def kind(source: Source) -> Kind:
-    """What a source is, from its first bytes; a GIF, WebP or PNG that moves is a video.
+    """What a source is, from its first bytes; a GIF, PNG, WebP or AVIF that moves is a video.
+
+    Of a WebP or AVIF file larger than the default of `Limits.max_image_bytes` the header alone is read.
 
     Raises:
         MediaError: It is empty, or of no kind that can be embedded.
@@ -104,6 +109,8 @@ def _kind(source: Source) -> Kind:
             raise MediaError(f"the content {what}", fix=_READABLE, source=source.name)
         if signature.kind != "image":
             return signature.kind
+        if signature.label in _OPENED_WHOLE and file.seek(0, 2) > Limits.max_image_bytes:
+            return "video" if _says_it_moves(file) else "image"
         deadline = Deadline(_LOOK_SECONDS, "looking at the image")
         # What takes longer than any sound header is no animation, and meets the caller's limits later.
         with (
@@ -116,6 +123,18 @@ def _kind(source: Source) -> Kind:
             if picture.format != "TIFF" and not has_late_exif(picture):
                 _keep_header(source, file, picture)
     return "image"
+
+
+def _says_it_moves(file: BinaryIO) -> bool:
+    """Whether the header of a WebP or AVIF file calls it an animation.
+
+    Sources: the flags of VP8X (RFC 9649, section 2.7), and the brands of an AVIF (AVIF 1.1, section 6).
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    if head[12:16] == b"VP8X":
+        return bool(head[20] & _ANIMATION)
+    return b"avis" in head[8 : int.from_bytes(head[:4], "big")]
 
 
 def _keep_header(source: Source, file: BinaryIO, picture: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ _LEAST, _MOST = 2, 4  # by default: with two, a file that is being given up hold
 _ASKED_EVERY = 0.05  # seconds between two looks whether the work was called off
 # Seconds that requests have waited in all before one more reader starts: about what that costs.
 _PATIENCE = 0.3
+_DEATHS_AT_START = 6  # after so many, none is started any more; each file makes two attempts
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _STARTING = 120.0  # seconds, on a machine that is very busy
 _CLOCK_FACTOR, _LEAST_CLOCK = 10, 300.0  # of the limit in seconds of the processor, and seconds
 
@@ -49,6 +52,7 @@ class Readers:
         self._starting = 0
         self._waited = 0.0
         self._has_started = False
+        self._deaths_at_start = 0
         self._unusable: str | None = None
         self._ended = False
 
@@ -134,6 +138,7 @@ class Readers:
     def _start(self) -> ReaderProcess:
         """A new reader, ready; the caller has a place for it."""
         reason = why_none_can_start()
+        lasts = reason is not None
         with self._changed:
             self._starting += 1
         try:
@@ -142,7 +147,7 @@ class Readers:
                 try:
                     return self._started()
                 except (OSError, RuntimeError, ReaderDiedError) as error:
-                    reason = str(error)
+                    reason, lasts = str(error), self._lasts(error)
         finally:
             with self._changed:
                 self._starting -= 1
@@ -150,8 +155,16 @@ class Readers:
             raise MediaError(
                 f"the process that reads PDFs cannot be started again ({reason})", fix="Try again."
             )
-        self._unusable = reason
+        if lasts:
+            self._unusable = reason
         raise NoReadersError(reason)
+
+    def _lasts(self, error: OSError | RuntimeError | ReaderDiedError) -> bool:
+        """Whether no reader will ever start. Files that are open, memory and threads come free again."""
+        if isinstance(error, ReaderDiedError):  # which may have lacked something too, and cannot say so
+            self._deaths_at_start += 1
+            return self._deaths_at_start >= _DEATHS_AT_START
+        return isinstance(error, OSError) and error.errno not in _PASSING
 
     def _started(self) -> ReaderProcess:
         reader = ReaderProcess()

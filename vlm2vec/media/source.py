@@ -13,17 +13,19 @@ from typing import Any, BinaryIO
 
 from vlm2vec.describe import shorten, without_base64
 from vlm2vec.errors import InputError, LimitError, MediaError
-from vlm2vec.media.fetch import fetch
+from vlm2vec.media.fetch import LargerError, fetch
 from vlm2vec.media.signature import HEAD_BYTES, Signature, recognise
 
-__all__ = ["Source", "is_url", "url_refusal"]
+__all__ = ["MAX_DOWNLOAD_BYTES", "Source", "is_url", "url_refusal"]
+
+MAX_DOWNLOAD_BYTES = 256 * 2**20
+"""What a URL may lead to."""
 
 _URI_TYPES = ("image/", "video/", "application/pdf", "application/octet-stream")
 # Room is left in 60 characters for what stands beside it, such as a page.
 _DESCRIPTION = 48
 _DATA_URI = "pass it as a data-URI, data:image/png;base64,..., or decode it and pass the bytes."
 _MAX_INLINE_BYTES = 64 * 2**20
-_MAX_DOWNLOAD_BYTES = 256 * 2**20
 _DOWNLOAD_SECONDS = 30.0
 
 
@@ -224,13 +226,39 @@ class Source:
         if self.path is not None:
             with self.open() as file:
                 return self._bytes_of(file)
+        return self.fetched(MAX_DOWNLOAD_BYTES)
+
+    def fetched(self, max_bytes: int) -> bytes:
+        """What the URL leads to, which is fetched once, until it is released.
+
+        Args:
+            max_bytes: How many bytes are wanted at most.
+
+        Raises:
+            LargerError: It has more, though not more than may be fetched.
+            InputError: The URL is malformed, or leads to an address that is not public.
+            LimitError: It takes too long.
+            MediaError: The download failed.
+        """
         if self.url is None:
             raise MediaError("the source has neither a path nor bytes", fix="Use Source.from_path.")
         fetched: bytes | None = self.facts.get("fetched")
-        if fetched is None:
-            fetched = fetch(self.url, max_bytes=_MAX_DOWNLOAD_BYTES, seconds=_DOWNLOAD_SECONDS)
-            self.facts["fetched"] = fetched
+        if fetched is not None:
+            return fetched
+        most = min(max_bytes, MAX_DOWNLOAD_BYTES)
+        try:
+            fetched = fetch(self.url, max_bytes=most, seconds=_DOWNLOAD_SECONDS)
+        except LargerError as error:
+            if most < MAX_DOWNLOAD_BYTES:
+                raise
+            raise LimitError(error.cause, fix=error.fix) from None
+        self.facts["fetched"] = fetched
         return fetched
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of what the URL led to, while they are held."""
+        return len(self.facts.get("fetched", b""))
 
     def release(self) -> None:
         """Let go of what the URL led to."""

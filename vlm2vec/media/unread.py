@@ -22,6 +22,7 @@ _COMPRESSIONS = {
     50001: "WebP",
     50002: "JPEG XL",
 }
+_MOST_SAMPLES = 16  # a pixel: pictures of satellites have a dozen
 # PhotometricInterpretation (the same): those that are not grey, RGB, a palette, CMYK or YCbCr.
 _PHOTOMETRICS = {
     8: "CIELAB",
@@ -65,6 +66,8 @@ def _tiff_kind(file: BinaryIO) -> str | None:
     if _WIDTH not in tags or _HEIGHT not in tags:
         return None
     bits = tags.get(_BITS, (1,))
+    if len(bits) > _MOST_SAMPLES or not all(isinstance(size, int) for size in bits):
+        return None  # it is damaged
     formats = set(tags.get(_SAMPLE_FORMAT, (1,)))
     number = tags.get(_COMPRESSION, 1)
     sizes = " and ".join(f"{size}-bit" for size in sorted(set(bits)))

@@ -24,6 +24,9 @@ PROFILE_FILE = "vlm2vec.json"
 CONTROL = r"<\|[^|]+\|>|<[A-Za-z0-9_]+>"
 """What a control token looks like in the words of a profile: `<|this|>` or `<this>`."""
 
+# Fields that errors repeat.
+_NAMES, _MAX_NAME = ("name", "network"), 100
+
 # Fields of profiles and of pixel rules that came after models were saved and results were kept.
 _LATER = frozenset(
     (
@@ -218,6 +221,10 @@ def _refuse_wrong_values(part: Profile | PixelRules | FrameRules) -> None:
             else:
                 fix = f"Pass a value of type {getattr(hint, '__name__', hint)}."
             raise ProfileError(f"{name} is {describe_value(value)}", fix=fix)
+        if name in _NAMES and not (len(value) <= _MAX_NAME and value.isprintable()):
+            raise ProfileError(
+                f"{name} is {describe_value(value)}", fix=f"Pass at most {_MAX_NAME} printable characters."
+            )
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
             raise ProfileError(f"{name} is {describe_value(value)}", fix="Pass a positive number.")
 

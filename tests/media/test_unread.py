@@ -60,6 +60,15 @@ def test_what_is_said_of_a_damaged_tiff_is_short_and_printable(bits):
     assert len(said) < 300
 
 
+def test_a_compression_that_is_a_text_is_damage():
+    data = bytearray(colours(compression=7))
+    place = data.find(struct.pack("<HHI", 259, 3, 1))
+    data[place + 2 : place + 4] = struct.pack("<H", 2)
+    said = said_of(bytes(data))
+    assert said.isprintable()
+    assert "of compression" not in said
+
+
 @pytest.mark.skipif(PIL.__version__ < "13", reason="Pillow 12 crashes later where libtiff refuses to write")
 def test_a_compression_that_this_libtiff_lacks_is_named():
     try:

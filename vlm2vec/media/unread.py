@@ -70,6 +70,8 @@ def _tiff_kind(file: BinaryIO) -> str | None:
         return None  # it is damaged
     formats = set(tags.get(_SAMPLE_FORMAT, (1,)))
     number = tags.get(_COMPRESSION, 1)
+    if not isinstance(number, int):
+        return None
     sizes = " and ".join(f"{size}-bit" for size in sorted(set(bits)))
     form = "".join(_SAMPLE_FORMATS.get(one, "") for one in formats)
     colours = _PHOTOMETRICS.get(tags.get(_PHOTOMETRIC), "")

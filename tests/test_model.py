@@ -251,6 +251,13 @@ def short(golden: Path) -> VLM2Vec:
     return model
 
 
+@pytest.mark.parametrize("length", [-1, 0.5, "20"])
+def test_a_context_of_no_length_is_refused(short: VLM2Vec, length: object) -> None:
+    short.max_seq_length = length
+    with pytest.raises(errors.InputError, match="max_seq_length is"):
+        short.encode("a cat" * 50)
+
+
 LONG = "one two three " * 30 + "end"
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from vlm2vec import profiles
+from vlm2vec.arguments import whole_number
 from vlm2vec.backbones import encode_forward
 from vlm2vec.backbones.registry import layout_of
 from vlm2vec.backbones.stock import forward as stock_forward
@@ -222,7 +223,8 @@ class InputModule(Transformer):  # type: ignore[misc]
             check_tokenizer(profile, self.tokenizer, source=source)
             self._fitting = profile
         context = self.model.config.text_config.max_position_embeddings
-        max_tokens = min(self.max_seq_length or context, context)
+        given = self.max_seq_length
+        max_tokens = min(whole_number("max_seq_length", given), context) if given else context
         start_ids = () if profile.bos == "none" else (self.tokenizer.bos_token_id,)
         return Preparer(Planner(self.tokenizer, profile, self.limits, max_tokens, self._tiling, start_ids))
 

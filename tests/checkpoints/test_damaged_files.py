@@ -50,6 +50,8 @@ def change(file: Path, path: str, value: Any) -> None:
         ("text_config.num_attention_heads", 0, "configuration"),
         ("text_config.rope_parameters", {"rope_type": "default", "rope_theta": 1.0}, "configuration"),
         ("text_config.rope_parameters.mrope_section", [2, 2, 9], "rotary sections are"),
+        ("text_config.max_position_embeddings", 0, "its context is int 0"),
+        ("text_config.max_position_embeddings", -1, "its context is int -1"),
         ("text_config.hidden_act", " ", "describes no network"),
         ("vision_end_token_id", [1], "configuration cannot be read"),
         ("text_config", 5, "configuration cannot be read"),

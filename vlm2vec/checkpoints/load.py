@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from vlm2vec import profiles
-from vlm2vec.arguments import is_number
+from vlm2vec.arguments import is_number, is_whole
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
 from vlm2vec.backbones.stock.layout import StockLayout
@@ -43,7 +43,7 @@ from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.checkpoints.fitting import check_network
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
-from vlm2vec.describe import shorten
+from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import CheckpointError
 from vlm2vec.json_file import read_json
 from vlm2vec.profiles import Profile
@@ -309,6 +309,7 @@ def _config(folder: Path) -> PreTrainedConfig:
         complaints = complaints or [
             *_other_sizes(config, network.layout),
             *_other_sections(config.text_config, network.layout),
+            *_no_context(config.text_config),
             *network.check(config),
         ]
     except Exception as error:  # a number in the place of a list, or the like
@@ -369,6 +370,11 @@ def _other_sections(config: Any, layout: Layout) -> list[str]:
     size = int(size * rotary.get("partial_rotary_factor", 1.0))
     fit = len(sections) == 3 and all(section > 0 for section in sections) and 2 * sum(sections) == size
     return [] if fit else [f"rotary sections are {sections}, and heads turn {size} components"]
+
+
+def _no_context(config: Any) -> list[str]:
+    length = config.max_position_embeddings
+    return [] if is_whole(length, 1) else [f"its context is {describe_value(length)}"]
 
 
 def _reason(error: Exception) -> str:

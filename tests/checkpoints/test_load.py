@@ -402,6 +402,7 @@ def test_the_bar_of_loading_is_for_terminals_and_settings_stay(
 
     stream = Stream()
     monkeypatch.setattr(sys, "stderr", stream)
+    transformers.utils.logging.enable_progress_bar()  # a command that another test called turns it off
     (enable_progress_bars if downloads_have_bars else disable_progress_bars)()
     try:
         VLM2Vec(device="cpu")

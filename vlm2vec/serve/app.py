@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPEN_PATHS", "create_app"]
 
-OPEN_PATHS = frozenset({"/health"}) | PAGE_PATHS
+OPEN_PATHS = frozenset({"/health", "/ready"}) | PAGE_PATHS
 """What needs no key."""
 
 _SAID = {

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from traceback import extract_tb
 from typing import Any, Literal
 
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlm2vec.serve.answers import RefusedError, error_answer
@@ -94,7 +95,7 @@ class RequestLog:
             self._done(scope, record, status, time.perf_counter() - start)
 
     def _done(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
-        route = str(getattr(scope.get("route"), "path", "unmatched"))
+        route = _route_of(scope)
         counted = {"inputs": record.inputs, "tokens": record.tokens, "error": record.error}
         self.metrics.request(route, status, seconds=seconds, **counted)  # type: ignore[arg-type]
         said = {
@@ -106,6 +107,15 @@ class RequestLog:
             "client": network_of((scope.get("client") or ("",))[0]),
         }
         logger.info("request", extra={"fields": {name: value for name, value in said.items() if value}})
+
+
+def _route_of(scope: Scope) -> str:
+    """The pattern of the path, one of a fixed set, also where a guard refused the request before it."""
+    route = scope.get("route")
+    if route is None and "app" in scope:
+        routes = scope["app"].routes
+        route = next((each for each in routes if each.matches(scope)[0] is not Match.NONE), None)
+    return str(getattr(route, "path", "unmatched"))
 
 
 def network_of(address: str) -> str:

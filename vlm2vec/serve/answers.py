@@ -78,6 +78,7 @@ _FIXES: tuple[tuple[type[VLM2VecError], str, str], ...] = (
     (ContextLengthError, "encode(", "Shorten the text, or give fewer pages, frames or max_pixels."),
     (InputError, "allow_urls=", f"{_AS_DATA} Who runs the server can let it fetch URLs: --allow-urls."),
     (VLM2VecError, "Download it", _AS_DATA),
+    (MediaError, "Pass its password", 'Send it without one, or with "password" beside the file.'),
     (LimitError, "Pass a path", "Send a smaller one."),
     (LimitError, "PIL.", "Make it smaller."),
     (LimitError, "pdf_pages(", 'Say which with "pages": "1-8", or send each page as an input of its own.'),

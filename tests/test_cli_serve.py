@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vlm2vec.cli import main
+from vlm2vec.errors import CheckpointError
 
 pytest.importorskip("fastapi")
 
@@ -60,6 +64,62 @@ def test_a_port_that_is_taken_is_an_error_before_a_model_is_loaded(
     assert code == 1
     assert str(port) in text
     assert "--port" in text
+
+
+def test_a_folder_that_is_not_there_has_no_index_to_make(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = refused(capsys, "--port", "0", "--index", str(tmp_path / "nowhere"))
+    assert code == 2
+    assert "There is no folder" in text
+    assert "vlm2vec index" not in text
+
+
+def test_an_index_without_lancedb_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vlm2vec-index.json").write_text('{"format": 1, "generation": 1}')
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    code, text = refused(capsys, "--port", "0", "--index", str(tmp_path))
+    assert code == 1
+    assert 'pip install "vlm2vec[index]"' in text
+
+
+_REFUSED = """
+import socket, sys
+from vlm2vec.cli import main
+taken = socket.create_server(("127.0.0.1", 0))
+port = str(taken.getsockname()[1])
+for arguments in (["--index", "nowhere"], ["--index", "."], ["./nowhere"], ["--port", port],
+                  ["--host", "0.0.0.0"]):
+    try:
+        main(["serve", *arguments])
+    except SystemExit as end:
+        print(end.code, "torch" in sys.modules)
+"""
+
+
+def test_what_needs_no_model_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", _REFUSED]
+    printed = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.splitlines() == ["2 False", "2 False", "1 False", "1 False", "1 False"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_it_says_that_it_loads_before_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise CheckpointError("that was the loading")
+
+    monkeypatch.setattr("vlm2vec.cli.serve.load", load)
+    code, text = refused(capsys, "--port", "0", "--log-format", form, "owner/model")
+    assert code == 1
+    said = "loading ... model=owner/model" if form == "text" else '"loading ...", "model": "owner/model"'
+    assert text.index(said) < text.index("that was the loading")
 
 
 def test_a_folder_without_an_index_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.errors import ContextLengthError, InputError, MediaError, NonFiniteError, VLM2VecError
 from vlm2vec.inputs import parse_input
 from vlm2vec.serve.asked import Asked, Embedded
-from vlm2vec.serve.batcher import Batcher, QueueFullError, StoppedError
+from vlm2vec.serve.batcher import Batcher
+from vlm2vec.serve.errors import QueueFullError, StoppedError
 from vlm2vec.serve.settings import ServeSettings
 
 LONG = "a red circle and a blue square " * 30

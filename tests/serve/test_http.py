@@ -25,7 +25,7 @@ from vlm2vec.errors import (
     NonFiniteError,
     OutOfMemoryError,
 )
-from vlm2vec.serve.batcher import QueueFullError, StoppedError
+from vlm2vec.serve.errors import QueueFullError, StoppedError
 from vlm2vec.serve.log import log_to_stderr
 
 BODY = {"input": ["a red circle", "a blue square"]}
@@ -222,6 +222,70 @@ def test_requests_inputs_and_tokens_are_counted(faked: FastAPI) -> None:
     assert counted(faked, f'vlm2vec_request_seconds_count{{route="{ROUTE}"}}') == 3
     assert counted(faked, 'vlm2vec_requests_total{route="unmatched",status="404"}') == 1
     assert "nowhere" not in ask(faked, "GET", "/metrics").text
+
+
+def test_requests_that_guards_refuse_are_counted_under_the_route_of_their_path(embedded: VLM2Vec) -> None:
+    with application(embedded, FakeBatcher(), api_key="key-of-this-server", max_request_bytes=10) as app:
+        key = {"Authorization": "Bearer key-of-this-server"}
+        ask(app, "GET", "/v1/models/some/name")
+        ask(app, "POST", ROUTE, json=BODY)
+        ask(app, "POST", ROUTE, json=BODY, headers={"Host": "attacker.example"})
+        ask(app, "POST", ROUTE, json=BODY, headers=key)
+        ask(app, "GET", "/nowhere/at/all")
+        ask(app, "GET", "/openapi.json", headers=key)
+        lines = ask(app, "GET", "/metrics", headers=key).text.splitlines()
+    counts = {line.partition(" ")[0].partition("{")[2] for line in lines if "_requests_total{" in line}
+    assert counts == {
+        'route="/v1/models/{name:path}",status="401"}',
+        f'route="{ROUTE}",status="401"}}',
+        f'route="{ROUTE}",status="403"}}',
+        f'route="{ROUTE}",status="413"}}',
+        'route="unmatched",status="401"}',
+        'route="/openapi.json",status="200"}',
+    }
+    assert not [line for line in lines if "_created" in line]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, '"truncate_prompt_tokens": -1'),
+        ({"task": "text-matching"}, '"truncate": true'),
+        ({"input_type": "query"}, '"truncate": "END"'),
+    ],
+)
+def test_a_text_that_is_too_long_is_answered_with_the_field_that_shortens_it(
+    app: FastAPI, body: dict[str, Any], said: str
+) -> None:
+    asked = {"model": "vlm2vec", "input": ["a red circle " * 3000], **body}
+    answer = ask(app, "POST", ROUTE, json=asked)
+    error = told(answer)
+    assert (error["code"], error["index"]) == ("context_length_exceeded", 0)
+    assert error["message"].endswith(f"Texts alone are shortened with {said}.")
+    assert "encode(" not in error["message"]
+    assert ask(app, "POST", ROUTE, json={**asked, **json.loads(f"{{{said}}}")}).status_code == 200
+
+
+def test_a_url_is_answered_with_what_a_client_and_the_server_can_do(app: FastAPI) -> None:
+    url = {"type": "image_url", "image_url": {"url": "https://example.org/cat.jpg"}}
+    message = told(ask(app, "POST", ROUTE, json={"model": "vlm2vec", "input": [[url]]}))["message"]
+    assert message.endswith(
+        "Send the content as a data-URI. Who runs the server can let it fetch URLs: --allow-urls."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fix", "said"),
+    [
+        ("Make it smaller, or raise Limits.max_image_pixels.", "raise the server's --max-image-pixels."),
+        ("Download it and pass the path or bytes.", "Send the content as a data-URI."),
+    ],
+)
+def test_limits_are_named_as_options_of_the_server(
+    faked: FastAPI, fake: FakeBatcher, fix: str, said: str
+) -> None:
+    fake.error = LimitError("it is large", fix=fix, index=0)
+    assert told(ask(faked, "POST", ROUTE, json=BODY))["message"].endswith(said)
 
 
 def test_batches_are_counted(app: FastAPI) -> None:

@@ -76,6 +76,25 @@ def test_a_server_of_all_addresses_answers_to_addresses_and_not_to_names(embedde
             assert ask(app, "GET", "/health", headers={"Host": host}).status_code == status
 
 
+def test_a_server_of_all_addresses_answers_to_the_name_of_its_machine(
+    app: FastAPI, embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "Machine-7")
+    own = {"Host": "machine-7:8000"}
+    for host in ("0.0.0.0", "::"):  # noqa: S104
+        with application(embedded, FakeBatcher(), host=host, api_key=KEY) as open_one:
+            assert ask(open_one, "GET", "/health", headers=own).status_code == 200
+    assert ask(app, "GET", "/health", headers=own).status_code == 403
+
+
+def test_without_a_name_of_the_machine_no_name_is_none(
+    embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "")
+    with application(embedded, FakeBatcher(), host="::", api_key=KEY) as app:
+        assert ask(app, "GET", "/health", headers={"Host": ""}).status_code == 403
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -100,7 +119,6 @@ def test_a_wrong_key_learns_nothing(locked: FastAPI, headers: dict[str, str]) ->
         ("GET", ROUTE),
         ("GET", "/v1/models"),
         ("GET", "/metrics"),
-        ("GET", "/ready"),
         ("GET", "/openapi.json"),
         ("GET", "/nowhere"),
         ("DELETE", "/"),
@@ -139,8 +157,9 @@ def test_the_right_key_opens(locked: FastAPI, headers: dict[str, str]) -> None:
     assert ask(locked, "GET", "/nowhere", headers=headers).status_code == 404
 
 
-def test_health_needs_no_key(locked: FastAPI) -> None:
+def test_a_probe_needs_no_key(locked: FastAPI) -> None:
     assert ask(locked, "GET", "/health").json() == {"status": "ok"}
+    assert ask(locked, "GET", "/ready").json() == {"status": "ok", "waiting": 0}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def server(*options: str) -> Iterator[Server]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
-        while first and not first.startswith("{"):  # warnings of other libraries
+        while first and '"event": "serving"' not in first:  # it loads, and other libraries warn
             first = process.stderr.readline()
         assert first, "the server ended before it began"
         running = Server(process, json.loads(first))

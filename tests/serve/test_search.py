@@ -14,7 +14,7 @@ from search_cases import data_uri, found, get, search, searching
 from serving_cases import ask, told
 
 from vlm2vec import Index, VLM2Vec
-from vlm2vec.serve.batcher import QueueFullError
+from vlm2vec.serve.errors import QueueFullError
 from vlm2vec.serve.folders import FolderNames
 
 RING = "a large red ring moving down"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlm2vec.checkpoints.folder import check_path
 from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import ProfileName, load, loading
 from vlm2vec.errors import VLM2VecError
@@ -106,12 +107,18 @@ def serve(
             f"serving needs {', '.join(missing)}, which is not installed",
             fix='Install it: pip install "vlm2vec[serve]".',
         )
-    from vlm2vec.serve.app import create_app
+    check_path(model)
+    found = None if index is None else _opened(index, model, profile, limits)
     from vlm2vec.serve.log import log_to_stderr, logger
     from vlm2vec.serve.run import bind, run, url_of
 
     with bind(settings) as opened:
-        found = None if index is None else _opened(index, model, profile, limits)
+        # Torch is imported behind this line, which takes seconds, as a model may take minutes.
+        with log_to_stderr(log_format.value):
+            named = model or ("the one in the package" if found is None else "that of the index")
+            logger.info("loading ...", extra={"fields": {"model": named}})
+        from vlm2vec.serve.app import create_app
+
         if found is None:
             loaded = load(model, profile, limits=limits)
         else:
@@ -134,10 +141,14 @@ def serve(
 def _opened(place: Path, model: str | None, profile: str | None, limits: Limits) -> Index:
     from vlm2vec.index import Index
     from vlm2vec.index.place import find_store
+    from vlm2vec.index.rows import require_lancedb
 
+    if not place.is_dir():
+        raise typer.BadParameter(f"There is no folder {place}.", param_hint="--index")
     store = find_store(place)
     if store is None:
         raise typer.BadParameter(
             f"There is no index of {place}. Make one: vlm2vec index {place}.", param_hint="--index"
         )
+    require_lancedb()
     return Index(store, model, profile=profile, limits=limits)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -17,13 +18,14 @@ from vlm2vec.errors import (
     ContextLengthError,
     IndexMismatchError,
     IndexStoreError,
+    InputError,
     LimitError,
     MediaError,
     VLM2VecError,
 )
-from vlm2vec.serve.batcher import QueueFullError, StoppedError
+from vlm2vec.serve.errors import QueueFullError, StoppedError
 
-__all__ = ["RefusedError", "code_of", "error_answer", "json_answer", "json_bytes"]
+__all__ = ["RefusedError", "code_of", "error_answer", "fix_for_clients", "json_answer", "json_bytes"]
 
 
 class RefusedError(VLM2VecError):
@@ -55,6 +57,8 @@ class RefusedError(VLM2VecError):
         self.headers = dict(headers or {})
 
 
+_AS_DATA = "Send the content as a data-URI."
+
 # The first that fits is taken. What is not the server's own fault is the client's: 400.
 _STATUS: tuple[tuple[type[VLM2VecError], int, str], ...] = (
     (QueueFullError, 429, "queue_full"),
@@ -67,6 +71,19 @@ _STATUS: tuple[tuple[type[VLM2VecError], int, str], ...] = (
     (MediaError, 400, "invalid_media"),
     (VLM2VecError, 400, "invalid_input"),
 )
+
+# What an error of the package tells who writes Python, and what it tells a client instead. The first is taken
+# whose class fits and whose words are in the fix.
+_FIXES: tuple[tuple[type[VLM2VecError], str, str], ...] = (
+    (ContextLengthError, "encode(", "Shorten the text, or give fewer pages, frames or max_pixels."),
+    (InputError, "allow_urls=", f"{_AS_DATA} Who runs the server can let it fetch URLs: --allow-urls."),
+    (VLM2VecError, "Download it", _AS_DATA),
+    (MediaError, "Pass its password", 'Send it without one, or with "password" beside the file.'),
+    (LimitError, "Pass a path", "Send a smaller one."),
+    (LimitError, "PIL.", "Make it smaller."),
+    (LimitError, "pdf_pages(", 'Say which with "pages": "1-8", or send each page as an input of its own.'),
+)
+_LIMIT = re.compile(r"\bLimits\.(\w+)")
 
 _TYPES = {
     401: "authentication_error",
@@ -106,9 +123,23 @@ def code_of(error: VLM2VecError) -> tuple[int, str]:
     return next((status, code) for kind, status, code in _STATUS if isinstance(error, kind))
 
 
+def fix_for_clients(error: VLM2VecError) -> str:
+    """What to change, for who sends requests: no arguments of Python, and limits as the server's options.
+
+    Example:
+        >>> fix_for_clients(LimitError("it is large", fix="Crop it, or raise Limits.max_image_pixels."))
+        "Crop it, or raise the server's --max-image-pixels."
+    """
+    for kind, words, fix in _FIXES:
+        if isinstance(error, kind) and words in error.fix:
+            return fix
+    return _LIMIT.sub(lambda found: f"the server's --{found[1].replace('_', '-')}", error.fix)
+
+
 def error_answer(error: VLM2VecError) -> Response:
     """The answer to a request that cannot be fulfilled."""
     status, code = code_of(error)
+    error.fix = fix_for_clients(error)
     headers: dict[str, str] = {}
     if isinstance(error, RefusedError):
         headers = error.headers

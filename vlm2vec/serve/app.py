@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OPEN_PATHS", "create_app"]
 
-OPEN_PATHS = frozenset({"/health"}) | PAGE_PATHS
+OPEN_PATHS = frozenset({"/health", "/ready"}) | PAGE_PATHS
 """What needs no key."""
+
+_ROUTERS = (status.router, embeddings.router, search.router, files.router, page.router)
 
 _SAID = {
     404: ("not_found", "there is no such path"),
@@ -68,9 +70,10 @@ def create_app(
     metrics = Metrics()
     batcher = Batcher(model, settings, metrics)
     links = Links(signed=settings.api_key is not None)
+    routes = [route for router in _ROUTERS for route in router.routes]
     # The first stands outermost.
     guards = [
-        Middleware(RequestLog, metrics=metrics),
+        Middleware(RequestLog, metrics=metrics, routes=routes),
         Middleware(SafeHeaders),
         Middleware(HostNames, settings=settings),
         *_cors(settings),
@@ -92,7 +95,8 @@ def create_app(
     )
     app.state.serving = Serving(model, batcher, settings, metrics, index, name or model_name(model))
     app.state.links = links
-    for router in (status.router, embeddings.router, search.router, files.router, page.router):
+    routes += app.routes  # the one of its description
+    for router in _ROUTERS:
         app.include_router(router)
     describe(app, key=settings.api_key is not None)
     return app

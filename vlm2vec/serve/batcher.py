@@ -42,9 +42,10 @@ from vlm2vec.media.cores import core_count
 from vlm2vec.media.deadline import Cancelled, cancellable
 from vlm2vec.model import VLM2Vec
 from vlm2vec.serve.asked import Asked, Embedded
+from vlm2vec.serve.errors import QueueFullError, StoppedError
 from vlm2vec.serve.settings import ServeSettings
 
-__all__ = ["BatchObserver", "Batcher", "QueueFullError", "StoppedError"]
+__all__ = ["BatchObserver", "Batcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,20 +58,6 @@ _MAX_URLS = 16
 _URLS_AT_ONCE = 4  # inputs of one request whose URLs are fetched at the same time
 _RETRY_SECONDS = 1.0, 60.0  # at least, and at most
 _NEWEST = 0.3  # weight of the last group in the measured rate
-
-
-class QueueFullError(VLM2VecError):
-    """So much waits that no more is taken.
-
-    Attributes:
-        retry_after: Seconds until what waits now will have been computed, as it goes.
-    """
-
-    retry_after: float = _RETRY_SECONDS[0]
-
-
-class StoppedError(VLM2VecError):
-    """The server is stopping, or the thread that has the model has ended."""
 
 
 class BatchObserver(Protocol):

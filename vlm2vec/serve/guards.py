@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import socket
 from collections.abc import Callable, Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -64,7 +65,8 @@ class SafeHeaders:
 class HostNames:
     """The server answers to its own names alone, so that no page can rebind a name to this machine and ask.
 
-    A server that listens on all addresses answers to any address as well: only names can be rebound.
+    A server that listens on all addresses answers to any address and its machine's name as well: only foreign
+    names are rebound.
     """
 
     def __init__(self, app: ASGIApp, *, settings: ServeSettings) -> None:
@@ -73,6 +75,8 @@ class HostNames:
         own = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self.names = _LOCAL | {own} | {name.lower() for name in settings.allowed_hosts}
         self.any_address = _is_unspecified(host)
+        if self.any_address:
+            self.names |= {name for name in (socket.gethostname().lower(),) if name}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -327,7 +331,7 @@ class _Bounded:
 
     def _too_large(self) -> RefusedError:
         most = self.bounds.settings.max_request_bytes
-        fix = "Send several requests, or raise --max-request-mb."
+        fix = "Send several requests; who runs the server can raise --max-request-mb."
         return _closing(413, "request_too_large", f"the body has over {most:,} bytes", fix=fix)
 
     def _check_room(self, size: int) -> None:

@@ -7,13 +7,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from traceback import extract_tb
 from typing import Any, Literal
 
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlm2vec.serve.answers import RefusedError, error_answer
@@ -59,11 +60,13 @@ class RequestLog:
     Args:
         app: What answers.
         metrics: That count.
+        routes: Of which a request is one, even where a guard refuses it before.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, routes: Sequence[BaseRoute] = ()) -> None:
         self.app = app
         self.metrics = metrics
+        self.routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and log what became of it."""
@@ -94,7 +97,7 @@ class RequestLog:
             self._done(scope, record, status, time.perf_counter() - start)
 
     def _done(self, scope: Scope, record: Record, status: int, seconds: float) -> None:
-        route = str(getattr(scope.get("route"), "path", "unmatched"))
+        route = self._route(scope)
         counted = {"inputs": record.inputs, "tokens": record.tokens, "error": record.error}
         self.metrics.request(route, status, seconds=seconds, **counted)  # type: ignore[arg-type]
         said = {
@@ -106,6 +109,13 @@ class RequestLog:
             "client": network_of((scope.get("client") or ("",))[0]),
         }
         logger.info("request", extra={"fields": {name: value for name, value in said.items() if value}})
+
+    def _route(self, scope: Scope) -> str:
+        """The pattern of the path: one of a fixed set, or "unmatched"."""
+        route = scope.get("route")
+        if route is None:
+            route = next((each for each in self.routes if each.matches(scope)[0] is not Match.NONE), None)
+        return str(getattr(route, "path", "unmatched"))
 
 
 def network_of(address: str) -> str:

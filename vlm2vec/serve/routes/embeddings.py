@@ -11,14 +11,14 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vlm2vec.errors import InputError
-from vlm2vec.serve.answers import RefusedError, json_answer, json_bytes
+from vlm2vec.errors import ContextLengthError, InputError
+from vlm2vec.serve.answers import RefusedError, fix_for_clients, json_answer, json_bytes
 from vlm2vec.serve.body import INLINE_BYTES, open_form, read_json
 from vlm2vec.serve.log import record_of
 from vlm2vec.serve.openapi import body_of
 from vlm2vec.serve.routes import serving_of
 from vlm2vec.serve.shapes import SHAPES
-from vlm2vec.serve.shapes.embeddings import SHARED
+from vlm2vec.serve.shapes.embeddings import SHAPE, SHARED, shape_of
 from vlm2vec.serve.shapes.shape import Shape
 
 __all__ = ["router"]
@@ -67,7 +67,13 @@ def _endpoint(shape: Shape) -> Callable[[Request], Awaitable[Response]]:
                 fix="Send several requests.",
                 param="input",
             )
-        embedded = await serving.batcher.embed(asked)
+        try:
+            embedded = await serving.batcher.embed(asked)
+        except ContextLengthError as error:
+            truncation = (shape_of(body) if shape is SHAPE else shape).truncation
+            if truncation and not asked.truncate:
+                error.fix = f"{fix_for_clients(error)} Texts alone are shortened with {truncation}."
+            raise
         record.inputs, record.tokens = len(asked.inputs), sum(embedded.tokens)
 
         def written() -> bytes:

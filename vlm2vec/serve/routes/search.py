@@ -115,7 +115,7 @@ async def search(request: Request) -> Response:
     tokens = 0
     if dimensions is not None:
         own = min(serving.model.full_width, serving.model.truncate_dim or serving.model.full_width)
-        wanted = asked.asked if dimensions == own else replace(asked.asked, dimensions=dimensions)
+        wanted = asked.query if dimensions == own else replace(asked.query, dimensions=dimensions)
         try:
             embedded = await serving.batcher.embed(wanted)
         except VLM2VecError as error:

@@ -161,4 +161,5 @@ SHAPE = Shape(
         "inputs": [{"content": [{"type": "text", "text": "a red ring"}]}],
         "embedding_types": ["float"],
     },
+    truncation='"truncate": "END"',
 )

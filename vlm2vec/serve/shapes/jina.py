@@ -99,4 +99,5 @@ SHAPE = Shape(
         "input": [{"text": "a red ring"}, {"text": "a blue diamond"}],
         "embedding_type": "float",
     },
+    truncation='"truncate": true',
 )

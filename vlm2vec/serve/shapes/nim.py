@@ -122,4 +122,5 @@ SHAPE = Shape(
     write,
     FIELDS.schema(),
     {"model": "vlm2vec", "input": ["a red ring"], "input_type": "query", "truncate": "NONE"},
+    truncation='"truncate": "END"',
 )

@@ -59,4 +59,5 @@ SHAPE = Shape(
     write,
     FIELDS.schema(),
     {"model": "vlm2vec", "input": ["a red ring", "a blue diamond"], "encoding_format": "float"},
+    truncation='"truncate_prompt_tokens": -1',
 )

@@ -88,7 +88,7 @@ class SearchAsked:
     """What a search asks for.
 
     Attributes:
-        asked: The query, one input.
+        query: One input, with its instruction.
         k: Hits at most.
         kinds: What rows may be of; all where it is empty.
         under: A folder, by the name that `GET /v1/index` gives it, and folders in it behind slashes.
@@ -96,7 +96,7 @@ class SearchAsked:
         per_file: Hits of one file at most.
     """
 
-    asked: Asked
+    query: Asked
     k: int = _DEFAULT_HITS
     kinds: tuple[str, ...] = ()
     under: str | None = None
@@ -151,7 +151,7 @@ def read_form(fields: Sequence[tuple[str, str]], uploads: Sequence[Upload]) -> S
 
     Example:
         >>> form = read_form([("query", "like this"), ("k", "3")], [Upload("a.gif", b"GIF89a")])
-        >>> form.k, form.asked.inputs
+        >>> form.k, form.query.inputs
         (3, [[b'GIF89a', 'like this']])
     """
     given: dict[str, Any] = {name: value for name, value in fields if value}

@@ -27,4 +27,5 @@ SHAPE = Shape(
             {"text": "what colour is it?", "image": _PICTURE},
         ],
     },
+    truncation='"truncate_prompt_tokens": -1',
 )

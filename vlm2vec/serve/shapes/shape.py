@@ -85,6 +85,7 @@ class Shape:
         method: The same of HTTP.
         media_type: Of the body. For "multipart/form-data", `read` takes its fields: for each name a list of
             strings, or of bytes for files.
+        truncation: The field that asks to shorten texts, with its value, as in JSON; "" where it has none.
     """
 
     name: str
@@ -95,3 +96,4 @@ class Shape:
     example: dict[str, Any] = field(repr=False)
     method: str = "POST"
     media_type: str = "application/json"
+    truncation: str = ""

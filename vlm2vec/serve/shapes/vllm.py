@@ -165,4 +165,5 @@ SHAPE = Shape(
             {"role": "user", "content": [{"type": "text", "text": "a red ring"}]},
         ],
     },
+    truncation='"truncate_prompt_tokens": -1',
 )

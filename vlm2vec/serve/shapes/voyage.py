@@ -105,4 +105,5 @@ SHAPE = Shape(
         "inputs": [{"content": [{"type": "text", "text": "a red ring"}]}],
         "input_type": "document",
     },
+    truncation='"truncation": true',
 )

@@ -351,7 +351,7 @@ class Index:
         return self._read(lambda: find_row(self._current_rows(), name, self._roots().folders))
 
     def first(self, count: int = 12) -> list[Hit]:
-        """One row of each of the first files, as hits whose score is NaN: what the index is about, at a glance."""
+        """One row of each of the first files, as hits whose score is NaN: what the index is about."""
         whole_number("count", count)
         if self._opened() is None:
             return []

@@ -15,7 +15,17 @@ from vlm2vec.errors import InputError
 from vlm2vec.index.rows import COLUMNS, Rows, quoted
 from vlm2vec.index.segments import clock
 
-__all__ = ["EXACT_ROWS", "Hit", "PROBES", "below", "find", "find_row", "first_rows", "nearest_ids", "query_vector"]
+__all__ = [
+    "EXACT_ROWS",
+    "Hit",
+    "PROBES",
+    "below",
+    "find",
+    "find_row",
+    "first_rows",
+    "nearest_ids",
+    "query_vector",
+]
 
 EXACT_ROWS = 100_000
 """With fewer rows a search compares with each; with more it may use an ANN index, where there is one."""

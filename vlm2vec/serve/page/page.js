@@ -135,10 +135,9 @@ function explain(title, words, command) {
 function showStart() {
   const samples = state.index.samples;
   $("start").replaceChildren(element("h2", { textContent: "What are you looking for?" }),
-    element("p", {}, "Say in words what a picture shows, what happens in a clip, or what a page is about. ",
-      element("span", { className: "mouse", textContent: "Or drop, paste or choose a picture, a PDF or a clip to find what is like it." }),
-      element("span", { className: "touch", textContent: "Or choose a picture, a PDF or a clip to find what is like it." }),
-      " Words and a file work together too."),
+    element("p", {}, "Say what a picture shows, what happens in a clip or what a page is about. ",
+      element("span", { className: "mouse", textContent: "Or drop, paste or choose a file, to find what is like it." }),
+      element("span", { className: "touch", textContent: "Or choose a file, to find what is like it." })),
     samples.length ? element("h3", { textContent: "In this index" }) : "");
   $("start").hidden = false;
   showHits(samples, true);
@@ -287,7 +286,7 @@ function card(hit, number) {
   const folder = hit.name.slice(0, -name.length).replace(/\/$/, "");
   const place = momentOf(hit);
   const made = element("a", { className: "hit", title: hit.name }, pictureOf(hit),
-    element("span", { className: "words" }, fileName(name),
+    element("span", { className: "words" }, element("span", { className: "file", textContent: shortened(name) }),
       folder ? element("span", { className: "where" }, element("bdi", { textContent: folder })) : null,
       hit.score == null ? null : scoreOf(hit, place)));
   made.setAttribute("aria-label", hit.score == null ? `${name}, ${kindOf(hit)}` : `${hit.rank}. ${name}, ${place || kindOf(hit)}, ${scored(hit)}`);
@@ -303,11 +302,10 @@ function card(hit, number) {
   return made;
 }
 
-// One line, of which the middle goes first: names often differ at the end.
-function fileName(name) {
-  const all = [...name], kept = all.length - Math.min(12, Math.ceil(all.length / 2));
-  return element("span", { className: "file" }, element("span", { textContent: all.slice(0, kept).join("") }),
-    element("span", { textContent: all.slice(kept).join("") }));
+// What fits in two lines: of a long name the middle goes, since names often differ at the end.
+function shortened(name) {
+  const all = [...name];
+  return all.length <= 48 ? name : `${all.slice(0, 26).join("")}…${all.slice(-21).join("")}`;
 }
 
 const scored = (hit) => `score ${hit.score.toFixed(3)}`;
@@ -393,7 +391,12 @@ function view(number) {
 
 function large(hit, name) {
   if (!hit.thumbnail) return element("pre", { dir: "auto", textContent: hit.text || "There is nothing to show.", tabIndex: 0 });
-  const drawn = (added) => element("img", { alt: `${name}, ${momentOf(hit) || kindOf(hit)}`, src: address(hit.thumbnail, { size: LARGE, ...added }) });
+  const drawn = (added) => {
+    const image = element("img", { alt: `${name}, ${momentOf(hit) || kindOf(hit)}`, src: address(hit.thumbnail, { size: CARD }) });
+    const whole = element("img", { src: address(hit.thumbnail, { size: LARGE, ...added }) }); // the card's is shown until it is there
+    whole.addEventListener("load", () => { image.src = whole.src; });
+    return image;
+  };
   if (hit.kind !== "video") return drawn({});
   const frames = () => drawn(still.matches ? {} : { size: 960, frames: FRAMES });
   if (hit.start == null) return frames();

@@ -22,7 +22,16 @@ from vlm2vec.serve.folders import FolderNames
 from vlm2vec.serve.links import Links
 from vlm2vec.serve.log import logger, record_of
 from vlm2vec.serve.routes import serving_of
-from vlm2vec.serve.shapes.search import FORM_SCHEMA, SCHEMA, SearchAsked, Upload, read, read_form, write_hit, write_row
+from vlm2vec.serve.shapes.search import (
+    FORM_SCHEMA,
+    SCHEMA,
+    SearchAsked,
+    Upload,
+    read,
+    read_form,
+    write_hit,
+    write_row,
+)
 
 __all__ = ["in_index", "index_of", "router"]
 
@@ -187,7 +196,15 @@ def _holds(index: Index, links: Links) -> dict[str, Any]:
     store = index.store
     about = {"name": store.parent.name if store.name.startswith(".") else store.name, "rows": len(index)}
     if not about["rows"]:
-        return {**about, "files": {}, "failures": 0, "dimensions": None, "folders": [], "metadata": {}, "samples": []}
+        return {
+            **about,
+            "files": {},
+            "failures": 0,
+            "dimensions": None,
+            "folders": [],
+            "metadata": {},
+            "samples": [],
+        }
     stats = index.stats()
     inner = index.subfolders()
     listed: list[dict[str, Any]] = []

@@ -233,7 +233,7 @@ def test_a_file_is_dropped_pasted_or_chosen_and_removed(
     page.click("#chip-remove")
     page.wait_for_selector("#start:not([hidden])")
     assert not page.is_visible("#chip")
-    assert page.locator(".hit").count() == 0
+    assert page.locator("#hits:not(.samples) .hit").count() == 0
     drop(page, photos / "drawn" / "clip-red-ring-moving-down.mp4", "video/mp4", "paste")
     wait(page)
     assert names(page)[0] == "clip-red-ring-moving-down.mp4"
@@ -269,13 +269,19 @@ def test_kinds_and_folders_are_filters(browse: Open, address: str) -> None:
     until(page, "document.getElementById('status').textContent === 'Nothing fits these filters.'")
 
 
-def test_a_page_of_a_pdf_opens_at_that_page(browse: Open, address: str) -> None:
+def test_a_page_of_a_pdf_is_shown_and_opens_at_that_page(browse: Open, address: str) -> None:
     page = browse(f"{address}#q=a+report&kind=pdf")
     wait(page)
     card = page.locator(".hit", has_text="page 3").first
+    card.click()
+    until(page, "document.querySelector('#stage img')?.naturalHeight > 480")
+    assert page.text_content("#viewer-open") == "Open page 3"
+    assert page.get_attribute("#viewer-open", "href").endswith(".pdf%23page%3D3#page=3")
+    page.keyboard.press("Escape")
     with page.context.expect_page() as opened:
-        card.click()
+        card.click(modifiers=["Control"])
     assert opened.value.url.endswith(".pdf%23page%3D3#page=3")
+    assert not page.is_visible("#viewer")
 
 
 def test_a_video_plays_from_the_moment(browse: Open, address: str) -> None:
@@ -310,6 +316,66 @@ def test_a_picture_opens_large_and_others_follow(browse: Open, address: str) -> 
     assert page.text_content("#viewer-note") == "2 of 7"
     page.click("#viewer-close")
     until(page, "document.activeElement.classList.contains('hit')")
+
+
+def test_what_is_far_from_the_best_is_paler(browse: Open, address: str) -> None:
+    page = browse(address)
+    ask(page, RING)
+    near = [
+        float(one)
+        for one in page.evaluate(
+            "[...document.querySelectorAll('.hit')].map((one) => one.style.getPropertyValue('--near'))"
+        )
+    ]
+    assert near[0] == 1
+    assert near == sorted(near, reverse=True)
+    assert 0 <= near[-1] < 0.5
+    paleness = "getComputedStyle([...document.querySelectorAll('.meter i')].at({})).opacity"
+    assert float(page.evaluate(paleness.format(-1))) < float(page.evaluate(paleness.format(0))) == 1
+
+
+def test_the_start_shows_files_of_the_index(browse: Open, address: str) -> None:
+    page = browse(address)
+    page.wait_for_selector("#start:not([hidden])")
+    assert "In this index" in page.text_content("#start")
+    assert len(set(names(page))) == len(names(page)) == 12
+    assert page.locator(".score").count() == 0
+    page.locator(".hit").first.click()
+    assert page.text_content("#viewer-note") == "1 of 12"
+    assert "score" not in page.text_content("#viewer-what")
+    page.keyboard.press("Escape")
+    ask(page, RING)
+    assert page.locator(".samples").count() == 0
+    assert not page.is_visible("#start")
+
+
+def test_a_refusal_of_an_old_key_does_not_discard_a_new_one(
+    browse: Open, embedded: VLM2Vec, shown: Index
+) -> None:
+    with searching(embedded, shown, api_key=KEY) as app, served(app) as at:
+        page = browse(at, allowed=(401,))
+        page.wait_for_selector("#key-dialog[open]")
+        held = []
+        page.route("**/v1/search", lambda route: held.append(route) if not held else route.continue_())
+        page.evaluate("sessionStorage.setItem('vlm2vec-key', 'old')")
+        page.evaluate(
+            "words.value = 'blue'; document.getElementById('form').requestSubmit()"
+        )  # with the old key
+        until(page, "document.querySelector('main').classList.contains('busy')")
+        page.fill("#key", KEY)
+        page.press("#key", "Enter")
+        page.wait_for_selector("#filters:not([hidden])")
+        held[0].continue_()
+        wait(page)
+        until(page, "!document.querySelector('#hits').classList.contains('samples')")
+        assert not page.is_visible("#key-dialog")
+        assert page.evaluate("sessionStorage.getItem('vlm2vec-key')") == KEY
+
+
+def test_an_address_may_say_anything(browse: Open, address: str) -> None:
+    page = browse(f"{address}#q=a+report&kind=constructor,toString")
+    wait(page)
+    assert page.text_content("#status").startswith("24 results")
 
 
 def test_all_of_it_works_by_keyboard(browse: Open, address: str) -> None:
@@ -376,7 +442,7 @@ def test_what_is_wrong_with_a_file_is_said_in_words(browse: Open, address: str) 
         == 'The file "broken.png" is of no known format. Send a picture, a clip or a PDF.'
     )
     assert page.get_attribute("#error", "role") == "alert"
-    page.click("#chip-remove")
+    page.wait_for_selector("#chip", state="hidden")
     ask(page, "a red ring")
     assert not page.is_visible("#error")
 
@@ -462,7 +528,10 @@ def test_it_fits_a_phone(browse: Open, address: str, photos: Path, width: int) -
     page = browse(address, width=width, has_touch=True, is_mobile=True)
     drop(page, photos / "drawn" / "scene-pink-square-red-diamond-red-square.png", "image/png")
     ask(page, "a red ring")
+    assert page.evaluate("document.activeElement.id") != "words"  # the keyboard would hide the results
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for control in page.locator("#form button:visible, .kind-choice, select, #words").all():
+        assert control.bounding_box()["height"] >= 44
     lefts = page.evaluate(
         "[...document.querySelectorAll('.hit')].map((one) => one.getBoundingClientRect().left)"
     )

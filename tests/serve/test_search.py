@@ -245,6 +245,7 @@ def test_a_page_of_another_site_cannot_search_with_a_form(app: FastAPI) -> None:
 
 def test_it_says_what_the_index_holds(app: FastAPI) -> None:
     held = ask(app, "GET", "/v1/index").json()
+    samples = held.pop("samples")
     assert held == {
         "object": "index",
         "model": "vlm2vec",
@@ -260,6 +261,9 @@ def test_it_says_what_the_index_holds(app: FastAPI) -> None:
         ],
         "metadata": {"Team": "str", "year": "int", "weight": "float", "open": "bool"},
     }
+    assert len({sample["name"] for sample in samples}) == len(samples) == 12
+    assert all("score" not in sample for sample in samples)
+    assert {sample["page"] for sample in samples} <= {None, 1}
 
 
 def test_an_index_that_is_not_made_yet_is_an_empty_one(embedded: VLM2Vec, tmp_path: Path) -> None:

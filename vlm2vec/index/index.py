@@ -25,7 +25,7 @@ from vlm2vec.index.manifest import Failure, Manifest
 from vlm2vec.index.place import DEFAULT_NAME, Place, store_for
 from vlm2vec.index.roots import Roots
 from vlm2vec.index.rows import Rows, require_lancedb
-from vlm2vec.index.search import PROBES, Hit, find, find_row, query_vector
+from vlm2vec.index.search import PROBES, Hit, find, find_row, first_rows, query_vector
 from vlm2vec.index.settings import IndexSettings, Storage
 from vlm2vec.index.stats import IndexStats
 from vlm2vec.index.sync import Synchroniser, SyncReport
@@ -349,6 +349,13 @@ class Index:
         if self._opened() is None:
             return None
         return self._read(lambda: find_row(self._current_rows(), name, self._roots().folders))
+
+    def first(self, count: int = 12) -> list[Hit]:
+        """One row of each of the first files, as hits whose score is NaN: what the index is about."""
+        whole_number("count", count)
+        if self._opened() is None:
+            return []
+        return self._read(lambda: first_rows(self._current_rows(), count, self._roots().folders))
 
     def _search(
         self,

@@ -15,7 +15,17 @@ from vlm2vec.errors import InputError
 from vlm2vec.index.rows import COLUMNS, Rows, quoted
 from vlm2vec.index.segments import clock
 
-__all__ = ["EXACT_ROWS", "Hit", "PROBES", "below", "find", "find_row", "nearest_ids", "query_vector"]
+__all__ = [
+    "EXACT_ROWS",
+    "Hit",
+    "PROBES",
+    "below",
+    "find",
+    "find_row",
+    "first_rows",
+    "nearest_ids",
+    "query_vector",
+]
 
 EXACT_ROWS = 100_000
 """With fewer rows a search compares with each; with more it may use an ANN index, where there is one."""
@@ -183,6 +193,21 @@ def find_row(rows: Rows, name: str, roots: Mapping[int, Path]) -> Hit | None:
     names = [column for column in rows.schema.names if column not in ("vector", "file", "modified")]
     found = rows.table.search().where(f"id = {quoted(name)}").select(names).limit(1).to_arrow().to_pylist()
     return _hit({**found[0], "_distance": math.nan}, roots, rows.metadata_columns) if found else None
+
+
+def first_rows(rows: Rows, count: int, roots: Mapping[int, Path]) -> list[Hit]:
+    """One row of each of the files that come first, with a score of NaN: of them, the first page or moment.
+
+    Args:
+        rows: The table.
+        count: How many files at most; fewer where the first ones are texts of many passages.
+        roots: The folders that are indexed.
+    """
+    names = [column for column in rows.schema.names if column not in ("vector", "file", "modified")]
+    begins = "(page IS NULL OR page = 1) AND (start IS NULL OR start = 0)"
+    found = rows.table.search().where(begins).select(names).limit(4 * count).to_arrow().to_pylist()
+    hits = [_hit({**values, "_distance": math.nan}, roots, rows.metadata_columns) for values in found]
+    return _of_each_file(hits, 1)[:count]
 
 
 def nearest_ids(

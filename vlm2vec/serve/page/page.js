@@ -6,7 +6,7 @@ const KEY = "vlm2vec-key";
 const KINDS = { image: ["picture", "pictures"], video: ["video", "videos"], pdf: ["PDF", "PDFs"], text: ["text", "texts"] };
 const PLAYS = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 2.5v11l9-5.5z"/></svg>';
 const $ = (id) => document.getElementById(id);
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const still = matchMedia("(prefers-reduced-motion: reduce)"), touch = matchMedia("(hover: none)");
 
 const state = { file: null, hits: [], k: PER_PAGE, asked: null, shown: -1, index: null, request: null };
 
@@ -41,7 +41,7 @@ async function ask(path, options = {}) {
   if (answer.ok) return answer.json();
   const body = await answer.json().catch(() => null);
   if (answer.status === 401) {
-    await askForKey(Boolean(key));
+    if (keyAsked || sessionStorage.getItem(KEY) === key) await askForKey(Boolean(key)); // else another was typed meanwhile
     return ask(path, options);
   }
   throw refusalOf(answer, body);
@@ -59,9 +59,9 @@ function refusalOf(answer, body) {
 
 let keyAsked = null;
 function askForKey(wasWrong) {
-  sessionStorage.removeItem(KEY);
-  $("key-wrong").hidden = !wasWrong;
   keyAsked ??= new Promise((resolve) => {
+    sessionStorage.removeItem(KEY);
+    $("key-wrong").hidden = !wasWrong;
     const dialog = $("key-dialog");
     if (!dialog.open) dialog.showModal();
     $("key").value = "";
@@ -89,7 +89,6 @@ async function describeIndex() {
   state.index = index;
   document.title = `${index.name} – search`;
   $("name").textContent = index.name;
-  $("about").textContent = `Index ${index.name}, model ${index.model}${index.dimensions ? `, ${index.dimensions} dimensions` : ""}`;
   const order = Object.keys(KINDS);
   const files = Object.entries(index.files).filter(([, count]) => count).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
   const counted = files.map(([kind, count]) => `${count.toLocaleString("en")} ${(KINDS[kind] || [kind, kind])[count === 1 ? 0 : 1]}`);
@@ -134,9 +133,14 @@ function explain(title, words, command) {
 }
 
 function showStart() {
+  const samples = state.index.samples;
   $("start").replaceChildren(element("h2", { textContent: "What are you looking for?" }),
-    element("p", { textContent: "Describe it in words, or drop, paste or choose a picture, a PDF or a clip. Both together work too." }));
+    element("p", {}, "Say what a picture shows, what happens in a clip or what a page is about. ",
+      element("span", { className: "mouse", textContent: "Or drop, paste or choose a file, to find what is like it." }),
+      element("span", { className: "touch", textContent: "Or choose a file, to find what is like it." })),
+    samples.length ? element("h3", { textContent: "In this index" }) : "");
   $("start").hidden = false;
+  showHits(samples, true);
 }
 
 // ---- The query: in the address, so that it can be sent to someone and gone back to
@@ -145,7 +149,7 @@ function wanted() {
   const said = new URLSearchParams(location.hash.slice(1));
   return {
     words: said.get("q") || "",
-    kinds: (said.get("kind") || "").split(",").filter((kind) => kind in KINDS || kind === "mixed"),
+    kinds: (said.get("kind") || "").split(",").filter((kind) => Object.hasOwn(KINDS, kind) || kind === "mixed"),
     folder: said.get("in") || "",
   };
 }
@@ -179,8 +183,7 @@ function fromAddress() {
 function clear() {
   state.request?.abort();
   state.asked = null;
-  state.hits = [];
-  showHits();
+  showHits([]);
   $("status").textContent = "";
   $("error").hidden = true;
   $("more").hidden = true;
@@ -205,14 +208,14 @@ async function search(query, k = PER_PAGE) {
   $("status").textContent = "Searching…";
   $("error").hidden = true;
   $("start").hidden = true;
+  if ($("hits").classList.contains("samples")) showHits([]);
   const begun = performance.now();
   try {
     const answer = await ask("/v1/search", { method: "POST", signal: request.signal, ...bodyOf(query, k) });
     if (state.request !== request) return;
     const before = k > state.k ? state.hits.length : 0;
-    state.hits = answer.data;
     state.k = k;
-    showHits();
+    showHits(answer.data);
     const seconds = (performance.now() - begun) / 1000;
     const count = state.hits.length;
     $("status").textContent = count
@@ -222,11 +225,11 @@ async function search(query, k = PER_PAGE) {
     if (before && count > before) cards()[before].focus();
   } catch (error) {
     if (error.name === "AbortError" || state.request !== request) return;
-    state.hits = [];
-    showHits();
+    showHits([]);
     $("status").textContent = "";
     $("more").hidden = true;
     showError(error);
+    if ([400, 413].includes(error.status) && state.file && !$("page").value.trim()) forget(); // a page can be mended
   } finally {
     if (state.request === request) busy(false);
   }
@@ -271,7 +274,10 @@ function showError(error) {
 
 const cards = () => [...$("hits").querySelectorAll(".hit")];
 
-function showHits() {
+function showHits(hits, areSamples = false) {
+  state.hits = hits;
+  $("hits").classList.toggle("samples", areSamples);
+  $("hits").setAttribute("aria-label", areSamples ? "In this index" : "Results");
   $("hits").replaceChildren(...state.hits.map((hit, number) => element("li", {}, card(hit, number))));
 }
 
@@ -279,27 +285,42 @@ function card(hit, number) {
   const name = hit.name.split("/").pop();
   const folder = hit.name.slice(0, -name.length).replace(/\/$/, "");
   const place = momentOf(hit);
+  const made = element("a", { className: "hit", title: hit.name }, pictureOf(hit),
+    element("span", { className: "words" }, element("span", { className: "file", textContent: shortened(name) }),
+      folder ? element("span", { className: "where" }, element("bdi", { textContent: folder })) : null,
+      hit.score == null ? null : scoreOf(hit, place)));
+  made.setAttribute("aria-label", hit.score == null ? `${name}, ${kindOf(hit)}` : `${hit.rank}. ${name}, ${place || kindOf(hit)}, ${scored(hit)}`);
+  if (hit.score != null) made.style.setProperty("--near", nearness(hit));
+  made.href = hit.file ? original(hit) : "#";
+  made.setAttribute("role", "button");
+  made.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    view(number);
+  });
+  made.addEventListener("keydown", (event) => { if (event.key === " ") { event.preventDefault(); view(number); } });
+  return made;
+}
+
+// What fits in two lines: of a long name the middle goes, since names often differ at the end.
+function shortened(name) {
+  const all = [...name];
+  return all.length <= 48 ? name : `${all.slice(0, 26).join("")}…${all.slice(-21).join("")}`;
+}
+
+const scored = (hit) => `score ${hit.score.toFixed(3)}`;
+
+function scoreOf(hit, place) {
   const bar = element("i");
   bar.style.width = `${Math.max(0, Math.min(100, 100 * hit.score))}%`;
-  const made = element("a", { className: "hit", title: hit.name }, pictureOf(hit),
-    element("span", { className: "words" },
-      element("span", { className: "file", textContent: name }),
-      folder ? element("span", { className: "where" }, element("bdi", { textContent: folder })) : null,
-      element("span", { className: "score" }, element("span", { textContent: place || kindOf(hit) }),
-        element("span", { textContent: hit.score.toFixed(3) }), element("span", { className: "meter" }, bar))));
-  made.setAttribute("aria-label", `${hit.rank}. ${name}, ${place || kindOf(hit)}, score ${hit.score.toFixed(3)}`);
-  made.href = hit.file ? original(hit) : "#";
-  if (hit.kind === "pdf" && hit.file) Object.assign(made, { target: "_blank", rel: "noopener" });
-  else {
-    made.setAttribute("role", "button");
-    made.addEventListener("click", (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-      event.preventDefault();
-      view(number);
-    });
-    made.addEventListener("keydown", (event) => { if (event.key === " ") { event.preventDefault(); view(number); } });
-  }
-  return made;
+  return element("span", { className: "score" }, element("span", { textContent: place || kindOf(hit) }),
+    element("span", { textContent: hit.score.toFixed(3) }), element("span", { className: "meter" }, bar));
+}
+
+// How near it is, as a share of how near the best is: what is far from that is drawn paler.
+function nearness(hit) {
+  const best = state.hits[0].score;
+  return best > 0 ? Math.max(0, hit.score / best) : 1;
 }
 
 function pictureOf(hit) {
@@ -355,7 +376,7 @@ function view(number) {
   state.shown = number;
   const name = hit.name.split("/").pop();
   $("viewer-name").textContent = name;
-  $("viewer-what").textContent = [momentOf(hit) || kindOf(hit), `score ${hit.score.toFixed(3)}`].join(" · ");
+  $("viewer-what").textContent = [momentOf(hit) || kindOf(hit), ...(hit.score == null ? [] : [scored(hit)])].join(" · ");
   $("viewer-note").textContent = `${number + 1} of ${state.hits.length}`;
   $("viewer-open").hidden = !hit.file;
   $("viewer-open").href = hit.file ? original(hit) : "#";
@@ -370,7 +391,12 @@ function view(number) {
 
 function large(hit, name) {
   if (!hit.thumbnail) return element("pre", { dir: "auto", textContent: hit.text || "There is nothing to show.", tabIndex: 0 });
-  const drawn = (added) => element("img", { alt: `${name}, ${momentOf(hit) || kindOf(hit)}`, src: address(hit.thumbnail, { size: LARGE, ...added }) });
+  const drawn = (added) => {
+    const image = element("img", { alt: `${name}, ${momentOf(hit) || kindOf(hit)}`, src: address(hit.thumbnail, { size: CARD }) });
+    const whole = element("img", { src: address(hit.thumbnail, { size: LARGE, ...added }) }); // the card's is shown until it is there
+    whole.addEventListener("load", () => { image.src = whole.src; });
+    return image;
+  };
   if (hit.kind !== "video") return drawn({});
   const frames = () => drawn(still.matches ? {} : { size: 960, frames: FRAMES });
   if (hit.start == null) return frames();
@@ -452,7 +478,11 @@ document.addEventListener("drop", (event) => {
 
 // ---- Form and keyboard
 
-$("form").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (touch.matches) document.activeElement.blur(); // so that the keyboard goes, and the results are seen
+  submit();
+});
 $("filters").addEventListener("change", () => { if (state.asked) submit(); });
 $("more").addEventListener("click", () => search(state.asked, Math.min(MOST, state.k + PER_PAGE)));
 

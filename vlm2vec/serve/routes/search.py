@@ -22,7 +22,16 @@ from vlm2vec.serve.folders import FolderNames
 from vlm2vec.serve.links import Links
 from vlm2vec.serve.log import logger, record_of
 from vlm2vec.serve.routes import serving_of
-from vlm2vec.serve.shapes.search import FORM_SCHEMA, SCHEMA, SearchAsked, Upload, read, read_form, write_hit
+from vlm2vec.serve.shapes.search import (
+    FORM_SCHEMA,
+    SCHEMA,
+    SearchAsked,
+    Upload,
+    read,
+    read_form,
+    write_hit,
+    write_row,
+)
 
 __all__ = ["in_index", "index_of", "router"]
 
@@ -33,6 +42,7 @@ router = APIRouter(tags=["search"])
 _SEARCHES_AT_ONCE = 4
 _MAX_FIELDS, _MAX_FILES = 32, 8
 _MAX_FOLDERS = 500  # that the page's filter lists
+_SAMPLES = 12  # that the page shows at the start
 _FRESH_SECONDS = 2.0  # for which what the index holds is not looked at again
 
 _EXAMPLES = {
@@ -143,12 +153,15 @@ async def search(request: Request) -> Response:
 
 @router.get("/v1/index", summary="What the index holds")
 async def index(request: Request) -> Response:
-    """Its name, model, rows, and files by kind and by folder; of places on the server nothing but names."""
+    """Its name, model, rows, files by kind and by folder, and up to twelve of the files as samples.
+
+    Of places on the server it tells nothing but names.
+    """
     of = index_of(request)
     state = request.app.state
     known = getattr(state, "holds", None)
     if known is None or time.monotonic() - known[0] > _FRESH_SECONDS:
-        known = time.monotonic(), await in_index(request, lambda: _holds(of))
+        known = time.monotonic(), await in_index(request, lambda: _holds(of, state.links))
         state.holds = known
     return json_answer({"object": "index", "model": serving_of(request).name, **known[1]})
 
@@ -178,12 +191,20 @@ def _prepared(index: Index, asked: SearchAsked) -> tuple[FolderNames, int | None
     return folders, index.dimensions if rows else None, where
 
 
-def _holds(index: Index) -> dict[str, Any]:
+def _holds(index: Index, links: Links) -> dict[str, Any]:
     folders = FolderNames(index.folders)
     store = index.store
     about = {"name": store.parent.name if store.name.startswith(".") else store.name, "rows": len(index)}
     if not about["rows"]:
-        return {**about, "files": {}, "failures": 0, "dimensions": None, "folders": [], "metadata": {}}
+        return {
+            **about,
+            "files": {},
+            "failures": 0,
+            "dimensions": None,
+            "folders": [],
+            "metadata": {},
+            "samples": [],
+        }
     stats = index.stats()
     inner = index.subfolders()
     listed: list[dict[str, Any]] = []
@@ -198,4 +219,5 @@ def _holds(index: Index) -> dict[str, Any]:
         "dimensions": stats.dimensions,
         "folders": listed[:_MAX_FOLDERS],
         "metadata": {name: kind.__name__ for name, kind in index.metadata_types.items()},
+        "samples": [write_row(hit, folders.of(hit), links.sign) for hit in index.first(_SAMPLES)],
     }

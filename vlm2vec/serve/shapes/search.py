@@ -28,6 +28,7 @@ __all__ = [
     "read",
     "read_form",
     "write_hit",
+    "write_row",
 ]
 
 KINDS = ("image", "video", "pdf", "text", "mixed")
@@ -197,11 +198,24 @@ def write_hit(rank: int, hit: Hit, folder: str | None, link: Callable[[str], str
         folder: The name of the folder that its file is indexed with.
         link: Makes a link of the path of a file or thumbnail.
     """
+    about = {"object": "hit", "rank": rank, "score": round(float(hit.score), 6)}
+    return about | _described(hit, folder, link)
+
+
+def write_row(hit: Hit, folder: str | None, link: Callable[[str], str]) -> dict[str, Any]:
+    """A row that nobody searched for, as JSON: a hit without its rank and score.
+
+    Args:
+        hit: The row.
+        folder: The name of the folder that its file is indexed with.
+        link: Makes a link of the path of a file or thumbnail.
+    """
+    return {"object": "row"} | _described(hit, folder, link)
+
+
+def _described(hit: Hit, folder: str | None, link: Callable[[str], str]) -> dict[str, Any]:
     has_file = hit.path is not None
     return {
-        "object": "hit",
-        "rank": rank,
-        "score": round(float(hit.score), 6),
         "id": hit.id,
         "kind": hit.kind,
         "label": hit.label,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Processes of tests beside one another have a core each; with threads of their own they wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What shows an index needs its extra.
 collect_ignore = (

@@ -171,7 +171,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_model_is_loaded(
 ) -> None:
     code, _, errors = run("pets.yaml", "--root", "data", "--output", "pets.yaml/model")
     assert code == 2
-    assert "pets.yaml is no folder" in errors
+    assert "pets.yamlisnofolder" in errors.replace(" ", "")  # the path is long, and broken into lines
 
     def refuse(dir: Path) -> None:  # whoever runs this may be root, whom permissions do not stop
         raise PermissionError(13, "Permission denied", f"{dir}/x")

@@ -120,7 +120,9 @@ def test_the_readme_has_every_row_of_the_input_table() -> None:
         assert any(row.startswith(f"| {start}") for row in rows), start
 
 
-@pytest.mark.parametrize(("name", "ends_with"), [("demo", "vlm2vec demo"), ("tests", "-m pytest")])
+@pytest.mark.parametrize(
+    ("name", "ends_with"), [("demo", "vlm2vec demo"), ("tests", "-m pytest -n 2 --dist loadfile")]
+)
 def test_the_readme_has_the_commands_that_ci_runs(name: str, ends_with: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(rf"<!-- command: {name} -->\n```bash\n(.+)\n```", readme)

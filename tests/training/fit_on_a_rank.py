@@ -11,6 +11,7 @@ from typing import Any
 
 import PIL.Image
 import torch
+from torch import distributed
 from transformers import TrainerCallback
 
 from vlm2vec import VLM2Vec
@@ -68,6 +69,9 @@ def main(folder: Path, *options: str) -> None:
     (folder / f"elements-{rank}.json").write_text(json.dumps(States.elements), encoding="utf-8")
     if rank == "0":
         (folder / "losses.json").write_text(json.dumps(result.losses), encoding="utf-8")
+    if distributed.is_initialized():  # no rank ends while another still talks to it, at which gloo may abort
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

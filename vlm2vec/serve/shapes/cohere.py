@@ -14,7 +14,7 @@ from vlm2vec.describe import describe_value
 from vlm2vec.inputs.parts import Role
 from vlm2vec.serve.asked import Asked, Embedded
 from vlm2vec.serve.shapes.answers import ENCODINGS
-from vlm2vec.serve.shapes.content import PART, bare_text, element, media
+from vlm2vec.serve.shapes.content import CONTENT, bare_text, element, media
 from vlm2vec.serve.shapes.fields import MODEL, OPTIONAL, Fields, Fixed, choice, dimensions, string
 from vlm2vec.serve.shapes.shape import Body, Place, Shape, ShapeError
 
@@ -31,12 +31,6 @@ _TRUNCATE = {"NONE": False, "END": True, "RIGHT": True}
 _MOST_TYPES = 8
 
 _STRING: dict[str, Any] = {"type": "string", "minLength": 1}
-_CONTENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {"content": {"type": "array", "items": PART, "minItems": 1}},
-    "required": ["content"],
-    "additionalProperties": False,
-}
 FIELDS = Fields(
     "Cohere",
     {
@@ -47,7 +41,7 @@ FIELDS = Fields(
         },
         "texts": {"type": ["array", "null"], "items": _STRING},
         "images": {"type": ["array", "null"], "items": _STRING},
-        "inputs": {"type": ["array", "null"], "items": _CONTENT},
+        "inputs": {"type": ["array", "null"], "items": CONTENT},
         "embedding_types": {
             "type": ["array", "null"],
             "items": {"enum": list(ENCODINGS)},

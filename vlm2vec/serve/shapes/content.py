@@ -20,7 +20,19 @@ from vlm2vec.inputs.text import check_text
 from vlm2vec.media.source import Source, is_url
 from vlm2vec.serve.shapes.shape import Place
 
-__all__ = ["COMPOSED", "INPUT", "PART", "bare_text", "element", "inputs_of", "media", "part", "parts", "text"]
+__all__ = [
+    "COMPOSED",
+    "CONTENT",
+    "INPUT",
+    "PART",
+    "bare_text",
+    "element",
+    "inputs_of",
+    "media",
+    "part",
+    "parts",
+    "text",
+]
 
 _MAX_INLINE_BYTES = 64 * 2**20  # as of a data-URI
 _MEDIA = ("image", "video", "pdf")
@@ -60,6 +72,12 @@ PART: dict[str, Any] = {
         "file": {"type": "object", "properties": {"file_data": _URI, "filename": {"type": "string"}}},
     },
     "required": ["type"],
+}
+CONTENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"content": {"type": "array", "items": PART, "minItems": 1}},
+    "required": ["content"],
+    "additionalProperties": False,
 }
 COMPOSED: dict[str, Any] = {
     "type": "object",

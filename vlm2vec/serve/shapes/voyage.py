@@ -13,7 +13,7 @@ from vlm2vec.describe import describe_value
 from vlm2vec.inputs.parts import Role
 from vlm2vec.serve.asked import Asked, Embedded
 from vlm2vec.serve.shapes.answers import BASE64, Encoding, answer_list
-from vlm2vec.serve.shapes.content import PART, element
+from vlm2vec.serve.shapes.content import CONTENT, element
 from vlm2vec.serve.shapes.fields import MODEL, OPTIONAL, Fields, Fixed, choice, dimensions, flag, string
 from vlm2vec.serve.shapes.shape import Body, Place, Shape
 
@@ -21,17 +21,11 @@ __all__ = ["SHAPE", "read", "write"]
 
 _ROLES: dict[str, Role | None] = {"": None, "query": "query", "document": "document"}
 
-_CONTENT: dict[str, Any] = {
-    "type": "object",
-    "properties": {"content": {"type": "array", "items": PART, "minItems": 1}},
-    "required": ["content"],
-    "additionalProperties": False,
-}
 FIELDS = Fields(
     "Voyage",
     {
         "model": MODEL,
-        "inputs": {"type": "array", "items": _CONTENT, "minItems": 1},
+        "inputs": {"type": "array", "items": CONTENT, "minItems": 1},
         "input_type": {"enum": ["query", "document", None]},
         "truncation": {"type": ["boolean", "null"], "description": "Shortens texts at their end."},
         "output_encoding": {"enum": ["base64", None]},

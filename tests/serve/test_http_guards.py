@@ -162,6 +162,15 @@ def test_a_probe_needs_no_key(locked: FastAPI) -> None:
     assert ask(locked, "GET", "/ready").json() == {"status": "ok", "waiting": 0}
 
 
+def test_the_description_says_what_needs_no_key(locked: FastAPI) -> None:
+    described = locked.openapi()
+    open_paths = {
+        path for path, said in described["paths"].items() if said.get("get", {}).get("security") == []
+    }
+    assert described["security"] == [{"key": []}]
+    assert open_paths == {"/health", "/ready"}
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -17,9 +17,11 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["status"])
 
+_OPEN: dict[str, Any] = {"security": []}  # in the description of the API: it needs no key
+
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="Whether the server can embed")
+@router.get("/health", summary="Whether the server can embed", openapi_extra=_OPEN)
 async def health(request: Request) -> Response:
     """200 while the thread that has the model is alive, 503 when it has died: restart the server then."""
     if not serving_of(request).batcher.is_alive:
@@ -28,7 +30,7 @@ async def health(request: Request) -> Response:
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready", summary="Whether more requests can be taken")
+@router.get("/ready", summary="Whether more requests can be taken", openapi_extra=_OPEN)
 async def ready(request: Request) -> Response:
     """200 while requests would be taken, 503 while the queue is full or the server cannot embed."""
     await health(request)

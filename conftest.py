@@ -13,10 +13,22 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What shows an index needs its extra.
-collect_ignore = (
-    [] if find_spec("lancedb") else ["README.md", "docs/index_files.md", "vlm2vec/index/index.py"]
-)
+# Examples of what needs an extra are run where it is installed.
+EXAMPLES = {
+    "lancedb": [
+        "README.md",
+        "docs/index_files.md",
+        "vlm2vec/index/index.py",
+        "vlm2vec/integrations/lancedb.py",
+    ],
+    "mteb": ["docs/integrations/mteb.md", "vlm2vec/integrations/mteb.py"],
+    "langchain_core": ["docs/integrations/langchain.md", "vlm2vec/integrations/langchain.py"],
+    "llama_index": ["docs/integrations/llamaindex.md", "vlm2vec/integrations/llamaindex.py"],
+    "haystack": ["docs/integrations/haystack.md", "vlm2vec/integrations/haystack.py"],
+    "chromadb": ["docs/integrations/vector_stores.md", "vlm2vec/integrations/chroma.py"],
+    "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray.py"],
+}
+collect_ignore = [path for package, paths in EXAMPLES.items() if not find_spec(package) for path in paths]
 
 
 def pytest_collection_finish() -> None:

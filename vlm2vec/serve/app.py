@@ -28,6 +28,7 @@ from vlm2vec.serve.routes import embeddings, files, page, search, status
 from vlm2vec.serve.routes.page import PAGE_PATHS
 from vlm2vec.serve.serving import Serving, model_name
 from vlm2vec.serve.settings import ServeSettings
+from vlm2vec.serve.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from vlm2vec.index import Index
@@ -93,8 +94,10 @@ def create_app(
         exception_handlers=_HANDLERS,
         lifespan=_lifespan,
     )
-    app.state.serving = Serving(model, batcher, settings, metrics, index, name or model_name(model))
-    app.state.links = links
+    thumbnails = Thumbnails(model[0].limits)
+    app.state.serving = Serving(
+        model, batcher, settings, metrics, links, thumbnails, index, name or model_name(model)
+    )
     routes += app.routes  # the one of its description
     for router in _ROUTERS:
         app.include_router(router)

@@ -28,16 +28,17 @@ _ERROR = {
 }
 
 
-def body_of(media_type: str, schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+def body_of(schemas: dict[str, dict[str, Any]], examples: dict[str, Any]) -> dict[str, Any]:
     """A request's body, for `openapi_extra` of a route.
 
     Args:
-        media_type: Such as "application/json".
-        schema: JSON schema.
-        examples: Bodies by a few words on each.
+        schemas: JSON schemas by media type, such as "application/json".
+        examples: Bodies of the first of these types, by a few words on each.
     """
     named = {name: {"summary": name, "value": value} for name, value in examples.items()}
-    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema, "examples": named}}}}
+    content: dict[str, dict[str, Any]] = {name: {"schema": schema} for name, schema in schemas.items()}
+    content[next(iter(content))]["examples"] = named
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def describe(app: FastAPI, *, key: bool) -> None:

@@ -93,8 +93,7 @@ for _shape in SHAPES:
         name=_shape.name,
         summary=f"Vectors, in the form of {_shape.name}",
         openapi_extra=body_of(
-            _shape.media_type,
-            _shape.schema,
+            {_shape.media_type: _shape.schema},
             {each.name: each.example for each in (_shape, *SHARED) if each.route == _shape.route},
         ),
     )

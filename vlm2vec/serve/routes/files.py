@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from anyio import CapacityLimiter
 from fastapi import APIRouter
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
@@ -41,7 +40,6 @@ class _RowId(PathConvertor):
 register_url_convertor("row_id", _RowId())
 
 _CHUNK = 256 * 1024
-_DRAWN_AT_ONCE = 2
 _MAX_WAITING = 256
 _SIZE = SIZES[1]
 # A browser's viewer of PDFs does not open in a sandbox. It runs apart from pages of this server.
@@ -65,7 +63,6 @@ async def file(request: Request, name: str) -> Response:
         "Cache-Control": "private, no-cache",
         "Content-Disposition": _disposition(hit.path or stored.path, shown=kind != ATTACHMENT),
         "Content-Security-Policy": _PDF_POLICY if kind == "application/pdf" else _POLICY,
-        "X-Content-Type-Options": "nosniff",
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         stored.file.close()
@@ -109,11 +106,8 @@ async def thumbnail(request: Request, name: str) -> Response:
     index = index_of(request)
     size = _number(request, "size", _SIZE, SIZES[-1])
     frames = _number(request, "frames", 1, FRAMES)
-    state = request.app.state
-    if not hasattr(state, "thumbnails"):
-        state.thumbnails = Thumbnails(serving_of(request).model[0].limits)
-        state.drawing = CapacityLimiter(_DRAWN_AT_ONCE)
-    if state.drawing.statistics().tasks_waiting >= _MAX_WAITING:
+    serving = serving_of(request)
+    if serving.drawing.statistics().tasks_waiting >= _MAX_WAITING:
         raise RefusedError(
             429,
             "queue_full",
@@ -122,12 +116,12 @@ async def thumbnail(request: Request, name: str) -> Response:
             headers={"Retry-After": "1"},
         )
     drawn, version = await in_index(
-        request, lambda: _drawn(index, name, state.thumbnails, size, frames), limiter=state.drawing
+        request, lambda: _drawn(index, name, serving.thumbnails, size, frames), limiter=serving.drawing
     )
     headers = {"ETag": _tag((version, size, frames)), "Cache-Control": "private, max-age=300"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(drawn, headers={**headers, "X-Content-Type-Options": "nosniff"}, media_type="image/webp")
+    return Response(drawn, headers=headers, media_type="image/webp")
 
 
 class _FileResponse(StreamingResponse):

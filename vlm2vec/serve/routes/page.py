@@ -50,8 +50,6 @@ async def page(request: Request) -> Response:
         "Content-Security-Policy": _POLICY,
         "Cache-Control": "no-cache",
         "ETag": tag,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
     }
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)

@@ -21,6 +21,7 @@ from vlm2vec.serve.filters import condition
 from vlm2vec.serve.folders import FolderNames
 from vlm2vec.serve.links import Links
 from vlm2vec.serve.log import logger, record_of
+from vlm2vec.serve.openapi import body_of
 from vlm2vec.serve.routes import serving_of
 from vlm2vec.serve.shapes.search import (
     FORM_SCHEMA,
@@ -39,7 +40,6 @@ T = TypeVar("T")
 
 router = APIRouter(tags=["search"])
 
-_SEARCHES_AT_ONCE = 4
 _MAX_FIELDS, _MAX_FILES = 32, 8
 _MAX_FOLDERS = 500  # that the page's filter lists
 _SAMPLES = 12  # that the page shows at the start
@@ -81,11 +81,8 @@ async def in_index(
     Raises:
         RefusedError: 503, where it is damaged, or was made with another model meanwhile.
     """
-    state = request.app.state
-    if not hasattr(state, "searches"):
-        state.searches = CapacityLimiter(_SEARCHES_AT_ONCE)
     try:
-        return await to_thread.run_sync(read_it, limiter=limiter or state.searches)
+        return await to_thread.run_sync(read_it, limiter=limiter or serving_of(request).searching)
     except (IndexStoreError, IndexMismatchError, OSError, RuntimeError) as error:  # the last two: LanceDB's
         logger.error("the index cannot be read: %s", error)  # which names its place
         fix = "Who runs the server finds the reason in its log."
@@ -95,20 +92,7 @@ async def in_index(
 @router.post(
     "/v1/search",
     summary="What is nearest to a query",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": SCHEMA,
-                    "examples": {
-                        name: {"summary": name, "value": value} for name, value in _EXAMPLES.items()
-                    },
-                },
-                "multipart/form-data": {"schema": FORM_SCHEMA},
-            },
-        }
-    },
+    openapi_extra=body_of({"application/json": SCHEMA, "multipart/form-data": FORM_SCHEMA}, _EXAMPLES),
 )
 async def search(request: Request) -> Response:
     """Pictures, moments of videos, pages of PDFs and passages of texts, best first.
@@ -138,13 +122,13 @@ async def search(request: Request) -> Response:
             request,
             lambda: index.search_vector(embedded.vectors[0], asked.k, where=where, per_file=asked.per_file),
         )
-    links: Links = request.app.state.links
     return json_answer(
         {
             "object": "list",
             "model": serving.name,
             "data": [
-                write_hit(rank, hit, folders.of(hit), links.sign) for rank, hit in enumerate(hits, start=1)
+                write_hit(rank, hit, folders.of(hit), serving.links.sign)
+                for rank, hit in enumerate(hits, start=1)
             ],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
@@ -161,7 +145,7 @@ async def index(request: Request) -> Response:
     state = request.app.state
     known = getattr(state, "holds", None)
     if known is None or time.monotonic() - known[0] > _FRESH_SECONDS:
-        known = time.monotonic(), await in_index(request, lambda: _holds(of, state.links))
+        known = time.monotonic(), await in_index(request, lambda: _holds(of, serving_of(request).links))
         state.holds = known
     return json_answer({"object": "index", "model": serving_of(request).name, **known[1]})
 

@@ -499,6 +499,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         truncate_dim: int | None = None,
         normalize_embeddings: bool = False,
         max_tokens_per_batch: int | None = None,
+        task: str | None = None,
         window: int = 1024,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Vectors of inputs without end, each with its index, in order, in bounded memory.
@@ -516,6 +517,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             truncate_dim: As in `encode`.
             normalize_embeddings: As in `encode`.
             max_tokens_per_batch: As in `encode`.
+            task: "query" or "document", for models that write these differently; by default `prompt_name`.
             window: Inputs that are read before the first vector comes, and among which equal ones are encoded
                 once. Pictures that the caller passes in memory are in memory that long.
 
@@ -557,7 +559,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
         return rows.stream(
             engine,
-            (_instructed(item, prompt, prompt_name) for item in parsed),
+            (_instructed(item, prompt, task or prompt_name) for item in parsed),
             on_error=on_error,
             like=torch.empty(self._width(truncate_dim)),
             window=window,

@@ -38,9 +38,10 @@ from mteb.mocks import (  # noqa: E402
     MockVideoClassification,
     MockVisualSTSTask,
 )
+from mteb.models import CompressionWrapper  # noqa: E402
 from mteb.models.models_protocols import EncoderProtocol  # noqa: E402
 from mteb.results.task_result import TaskResult  # noqa: E402
-from mteb.types import PromptType  # noqa: E402
+from mteb.types import OutputDType, PromptType  # noqa: E402
 
 from vlm2vec.integrations.mteb import MTEBEncoder  # noqa: E402
 
@@ -171,6 +172,14 @@ def test_pages_are_found_in_a_task_of_documents_like_those_of_vidore(encoder: MT
     assert result.get_score() > 0.9
 
 
+def test_benchmarks_of_the_recipe_are_there_with_tasks_of_that_type() -> None:
+    sizes = {"ViDoRe(v1)": 10, "ViDoRe(v2)": 4, "ViDoRe(v3)": 10, "ViDoRe(v3.1)": 10}
+    for name, size in sizes.items():
+        tasks = mteb.get_benchmark(name).tasks
+        assert len(tasks) == size
+        assert {task.metadata.type for task in tasks} == {"DocumentUnderstanding"}
+
+
 # Vectors
 
 
@@ -212,6 +221,24 @@ def test_vectors_of_videos_are_those_of_the_files_and_of_tensors(
     assert_same(
         vectors(encoder, in_memory, MockVideoClassification), encoder.model.encode([{"video": tensor}])
     )
+
+
+def test_media_that_a_dataset_names_by_path_are_read(
+    encoder: MTEBEncoder, pictures: list[PIL.Image.Image], clips: list[Path], tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, picture in zip(paths, pictures[:3], strict=True):
+        picture.save(path)
+    columns = {"image": [str(path) for path in paths], "video": [str(path) for path in clips]}
+    loader = table(columns, image=datasets.Image(), video=datasets.Video())
+    pairs = [{"image": image, "video": clip} for image, clip in zip(paths, clips, strict=True)]
+    assert_same(vectors(encoder, loader), encoder.model.encode(pairs))
+
+
+def test_rows_may_be_read_in_other_processes(encoder: MTEBEncoder, pictures: list[PIL.Image.Image]) -> None:
+    dataset = datasets.Dataset.from_dict({"image": pictures}).cast_column("image", datasets.Image())
+    loader: Any = DataLoader(dataset, batch_size=1, num_workers=2)
+    assert_same(vectors(encoder, loader), encoder.model.encode(pictures))
 
 
 def test_a_text_and_media_of_a_row_are_one_input_with_the_media_first(
@@ -311,9 +338,28 @@ def test_a_text_that_names_a_file_is_a_text(encoder: MTEBEncoder, clips: list[Pa
 
 def test_precision_is_that_of_the_model_over_the_whole_call(encoder: MTEBEncoder) -> None:
     rows = [{"text": f"{number} red circles"} for number in range(7)]
-    for precision in ("int8", "ubinary"):
+    for precision in ("int8", "uint8"):
         expected = encoder.model.encode([row["text"] for row in rows], precision=precision)
-        np.testing.assert_array_equal(vectors(encoder, rows, precision=precision), expected)
+        found = vectors(encoder, rows, precision=precision)
+        np.testing.assert_array_equal(found, expected)
+        floats = expected.astype(np.float32)
+        np.testing.assert_array_equal(
+            encoder.similarity(found, found), encoder.model.similarity(floats, floats)
+        )
+    with pytest.raises(InputError, match="CompressionWrapper"):
+        vectors(encoder, rows, precision="binary")
+
+
+@pytest.mark.parametrize("task", [MockSTSTask, MockRetrievalTask])
+def test_quantized_vectors_are_evaluated(encoder: MTEBEncoder, task: Any) -> None:
+    settings = {"precision": "int8"}
+    (result,) = mteb.evaluate(
+        encoder, task(), cache=None, show_progress_bar=False, encode_kwargs=settings
+    ).task_results
+    assert np.isfinite(result.get_score())
+    compressed = CompressionWrapper(MTEBEncoder(encoder.model), OutputDType.BINARY)
+    (result,) = mteb.evaluate(compressed, task(), cache=None, show_progress_bar=False).task_results
+    assert np.isfinite(result.get_score())
 
 
 def test_truncated_vectors_are_the_first_components(embedded: VLM2Vec) -> None:
@@ -395,6 +441,16 @@ def test_results_name_the_model_and_its_revision(embedded: VLM2Vec, tmp_path: Pa
     assert (meta["embed_dim"], meta["max_tokens"], meta["similarity_fn_name"]) == (224, 4096, "cosine")
     assert meta["n_parameters"] == sum(weight.numel() for weight in embedded.parameters())
     assert meta["license"] is meta["languages"] is meta["training_datasets"] is None
+
+
+def test_results_of_the_same_model_are_not_computed_again(
+    embedded: VLM2Vec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = mteb.ResultCache(tmp_path)
+    first = mteb.evaluate(MTEBEncoder(embedded), MockSTSTask(), cache=cache, show_progress_bar=False)
+    monkeypatch.setattr(MTEBEncoder, "encode", None)
+    again = mteb.evaluate(MTEBEncoder(VLM2Vec()), MockSTSTask(), cache=cache, show_progress_bar=False)
+    assert again.task_results[0].get_score() == pytest.approx(first.task_results[0].get_score())
 
 
 def test_runs_with_other_prompts_or_widths_are_kept_apart(embedded: VLM2Vec, tmp_path: Path) -> None:

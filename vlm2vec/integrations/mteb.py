@@ -138,7 +138,7 @@ class MTEBEncoder:
             prompt_type: Query, document, or `None` for tasks without these.
             batch_size: Not used: the token budget decides.
             show_progress_bar: On a terminal.
-            precision: "int8", "uint8", "binary" or "ubinary" quantizes all vectors of the call together.
+            precision: "int8" or "uint8" quantizes the vectors of the call together.
             max_tokens_per_batch: What bounds memory, as in `VLM2Vec.encode`.
             **others: Refused: what would change vectors is an argument of the class.
 
@@ -146,8 +146,8 @@ class MTEBEncoder:
             `(n, dim)`, float32 unless `precision` says otherwise.
 
         Raises:
-            InputError: There is audio, or no column that can be embedded; an input that cannot be embedded,
-                by its index.
+            InputError: There is audio, or no column that can be embedded; an input cannot be embedded, which
+                is named by its index; an argument has a value that it cannot have.
             MediaError: An image or a video cannot be read.
             LimitError: An input is larger than a limit allows.
 
@@ -165,6 +165,11 @@ class MTEBEncoder:
         """
         _refuse(others)
         check_settings("raise", precision=precision)
+        if precision in ("binary", "ubinary"):
+            raise InputError(
+                f"precision is {precision!r}, whose bytes hold eight components each and have no cosines",
+                fix="Wrap the encoder: mteb.models.CompressionWrapper(encoder, OutputDType.BINARY).",
+            )
         role = None if prompt_type is None else str(prompt_type.value)
         key = get_prompt_name(self.prompts, task_metadata, prompt_type)
         prompt = self.model.resolved_prompt(None if key is None else self.prompts[key], None)
@@ -190,12 +195,12 @@ class MTEBEncoder:
         return quantized
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
-        """`VLM2Vec.similarity`: `(n, m)` of `(n, dim)` and `(m, dim)`."""
-        return self.model.similarity(embeddings1, embeddings2)
+        """`VLM2Vec.similarity`: `(n, m)` of `(n, dim)` and `(m, dim)`, quantized ones too."""
+        return self.model.similarity(_floats(embeddings1), _floats(embeddings2))
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
-        """`VLM2Vec.similarity_pairwise`: `(n,)` of `(n, dim)` and `(n, dim)`."""
-        return self.model.similarity_pairwise(embeddings1, embeddings2)
+        """`VLM2Vec.similarity_pairwise`: `(n,)` of `(n, dim)` and `(n, dim)`, quantized ones too."""
+        return self.model.similarity_pairwise(_floats(embeddings1), _floats(embeddings2))
 
 
 def _meta(
@@ -245,6 +250,13 @@ def _meta(
     )
 
 
+def _floats(vectors: Any) -> Any:
+    if isinstance(vectors, Tensor):
+        return vectors if vectors.is_floating_point() else vectors.float()
+    quantized = isinstance(vectors, np.ndarray) and vectors.dtype.kind in "iu"
+    return vectors.astype(np.float32) if quantized else vectors
+
+
 def _checked(prompts: Mapping[str, str] | None) -> dict[str, str]:
     if prompts is None:
         return {}
@@ -274,20 +286,22 @@ def _rows(inputs: DataLoader[Any]) -> tuple[Iterator[Mapping[str, Any]], int]:
     if not isinstance(dataset, Dataset):
         return _rows_of_batches(inputs), _WINDOWS["decoded"]
     _check_columns(dataset.features)
+    window = _WINDOWS["file"]
     for name in _MEDIA:
         feature = dataset.features.get(name)
         # Files as they are, and not decoded: they are small, and the engine decodes them ahead of the model.
         if isinstance(feature, Video) or (isinstance(feature, Image) and feature.mode is None):
             dataset = dataset.cast_column(name, type(feature)(decode=False))
+            window = min(window, _WINDOWS["video" if name == "video" else "file"])
+        elif feature is not None:
+            window = _WINDOWS["decoded"]
     loader: DataLoader[Any] = DataLoader(
         dataset.select_columns([name for name in _READ if name in dataset.features]),
         batch_size=inputs.batch_size,
         num_workers=inputs.num_workers,
         collate_fn=list,
     )
-    decoded = isinstance(dataset.features.get("image"), Image) and dataset.features["image"].decode
-    kind = "video" if "video" in dataset.features else "decoded" if decoded else "file"
-    return (row for rows in loader for row in rows), _WINDOWS[kind]
+    return (row for rows in loader for row in rows), window
 
 
 def _rows_of_batches(inputs: DataLoader[Any]) -> Iterator[Mapping[str, Any]]:

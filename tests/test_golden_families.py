@@ -77,6 +77,7 @@ def test_the_name_of_a_prompt_says_which_side_an_input_is() -> None:
     model, text = model_of("biqwen"), QWEN2_5_CASES["bi_query"]["text"]
     expected = QWEN2_5_NUMBERS["emb/bi_query"].numpy()
     assert_same(model.encode([text], prompt_name="query")[0], expected)
-    ((_, streamed),) = model.encode_stream([text], prompt_name="query")
-    assert_same(streamed, expected)
+    for side in ({"prompt_name": "query"}, {"task": "query", "prompt": model.prompts["query"]}):
+        ((_, streamed),) = model.encode_stream([text], **side)
+        assert_same(streamed, expected)
     assert float(model.encode([text], prompt_name="document")[0] @ expected) < 0.999

@@ -490,6 +490,13 @@ def test_a_model_of_the_hub_has_its_name_and_commit(golden: Path, tmp_path: Path
     assert (named.name, named.revision) == ("me/mine", "step-500")
 
 
+def test_mteb_loads_it_with_the_arguments_that_results_name(encoder: MTEBEncoder) -> None:
+    meta = MTEBEncoder(encoder.model, prompts={"STS": INSTRUCTION}, truncate_dim=8).mteb_model_meta
+    # As `ModelMeta.load_model` calls its loader.
+    loaded = MTEBEncoder(str(EMBEDDED_MODEL), revision=meta.revision, **meta.experiment_kwargs, device="cpu")
+    assert loaded.mteb_model_meta == meta
+
+
 def test_a_model_may_be_a_folder(encoder: MTEBEncoder) -> None:
     loaded = MTEBEncoder(str(EMBEDDED_MODEL), device="cpu")
     assert_same(vectors(loaded, [{"text": "a cat"}]), encoder.model.encode(["a cat"]))

@@ -1,0 +1,112 @@
+"""`Embedder`: the model behind an adapter, given or by name, and vectors as the lists that programs keep."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlm2vec import VLM2Vec
+from vlm2vec.describe import describe_value
+from vlm2vec.encoding.policy import ErrorPolicy
+from vlm2vec.errors import InputError
+
+__all__ = ["Embedder", "only_strings"]
+
+
+class Embedder:
+    """Encodes queries and documents for an adapter.
+
+    A model that is named is loaded when something is to be encoded, and again in each process that the
+    embedder is sent to; one that is given is sent along.
+
+    Args:
+        model: A model; or folder or hub id of one. `None` is the small one in the package.
+        query_instruction: In place of the model's own for queries.
+        document_instruction: In place of the model's own for documents.
+        truncate: Shorten texts that do not fit the model's context, instead of refusing them.
+        truncate_dim: Components to keep of each vector, whose length is made one again.
+        model_kwargs: Arguments of `VLM2Vec` for a model that is named: `device`, `dtype`, `profile`, ...
+
+    Raises:
+        InputError: `model` is none of these, or has no use for `model_kwargs`.
+    """
+
+    def __init__(
+        self,
+        model: VLM2Vec | str | Path | None = None,
+        *,
+        query_instruction: str | None = None,
+        document_instruction: str | None = None,
+        truncate: bool = True,
+        truncate_dim: int | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(model, VLM2Vec | str | Path | None):
+            raise InputError(
+                f"the model is {describe_value(model)}", fix="Pass a VLM2Vec, or a folder or hub id of one."
+            )
+        self.given = isinstance(model, VLM2Vec)
+        if self.given and model_kwargs:
+            raise InputError(
+                f"model_kwargs has {', '.join(model_kwargs)}, and the model is loaded already",
+                fix="Load it with these, or pass its name.",
+            )
+        self._name = None if isinstance(model, VLM2Vec) or model is None else str(model)
+        self._model_kwargs = dict(model_kwargs or {})
+        self._instructions = {"query": query_instruction, "document": document_instruction}
+        self._settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
+        self._model = model if isinstance(model, VLM2Vec) else None
+        self._lock = threading.Lock()
+
+    @property
+    def model(self) -> VLM2Vec:
+        """The model, loaded by now."""
+        with self._lock:
+            if self._model is None:
+                self._model = VLM2Vec(self._name, **self._model_kwargs)
+            return self._model
+
+    def queries(self, inputs: Sequence[Any]) -> list[list[float]]:
+        """A vector of `dim` numbers for each of `n` queries; raises as `encode`."""
+        return self._lists("query", inputs)
+
+    def documents(self, inputs: Sequence[Any], on_error: ErrorPolicy = "raise") -> list[list[float]]:
+        """A vector of `dim` numbers for each of `n` documents; raises as `encode`."""
+        return self._lists("document", inputs, on_error=on_error)
+
+    def _lists(self, role: str, inputs: Sequence[Any], **settings: Any) -> list[list[float]]:
+        encode = self.model.encode_query if role == "query" else self.model.encode_document
+        vectors = encode(
+            list(inputs),
+            instruction=self._instructions[role],
+            normalize_embeddings=True,  # again, where they are truncated
+            **self._settings,
+            **settings,
+        )
+        lists: list[list[float]] = vectors.tolist()
+        return lists
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_lock": None, "_model": self._model if self.given else None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+
+def only_strings(texts: Sequence[Any]) -> list[str]:
+    """The texts as a list. What else `encode` takes is refused, so that what a client sends opens no file.
+
+    Raises:
+        InputError: One is no string.
+
+    Example:
+        >>> only_strings(["a cat", {"image": "cat.jpg"}])
+        Traceback (most recent call last):
+        vlm2vec.errors.InputError: input 1: a text is dict with image. Pass a string.
+    """
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"a text is {describe_value(text)}", fix="Pass a string.", index=index)
+    return list(texts)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vlm2vec import VLM2Vec
 from vlm2vec.describe import describe_value
-from vlm2vec.encoding.policy import ErrorPolicy
 from vlm2vec.errors import InputError
+
+if TYPE_CHECKING:
+    from vlm2vec.encoding.policy import ErrorPolicy
+    from vlm2vec.model import VLM2Vec
 
 __all__ = ["Embedder", "only_strings"]
 
@@ -43,21 +45,17 @@ class Embedder:
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(model, VLM2Vec | str | Path | None):
-            raise InputError(
-                f"the model is {describe_value(model)}", fix="Pass a VLM2Vec, or a folder or hub id of one."
-            )
-        self.given = isinstance(model, VLM2Vec)
+        self._name = str(model) if isinstance(model, str | Path) else None
+        self._model = None if model is None or self._name is not None else _checked(model)
+        self.given = self._model is not None
         if self.given and model_kwargs:
             raise InputError(
                 f"model_kwargs has {', '.join(model_kwargs)}, and the model is loaded already",
                 fix="Load it with these, or pass its name.",
             )
-        self._name = None if isinstance(model, VLM2Vec) or model is None else str(model)
         self._model_kwargs = dict(model_kwargs or {})
         self._instructions = {"query": query_instruction, "document": document_instruction}
         self._settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
-        self._model = model if isinstance(model, VLM2Vec) else None
         self._lock = threading.Lock()
 
     @property
@@ -65,6 +63,8 @@ class Embedder:
         """The model, loaded by now."""
         with self._lock:
             if self._model is None:
+                from vlm2vec.model import VLM2Vec
+
                 self._model = VLM2Vec(self._name, **self._model_kwargs)
             return self._model
 
@@ -93,6 +93,16 @@ class Embedder:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+
+
+def _checked(model: Any) -> VLM2Vec:
+    from vlm2vec.model import VLM2Vec
+
+    if not isinstance(model, VLM2Vec):
+        raise InputError(
+            f"the model is {describe_value(model)}", fix="Pass a VLM2Vec, or a folder or hub id of one."
+        )
+    return model
 
 
 def only_strings(texts: Sequence[Any]) -> list[str]:

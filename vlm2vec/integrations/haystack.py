@@ -6,9 +6,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import parse_input
@@ -19,6 +18,9 @@ from vlm2vec.integrations.extra import extra
 
 with extra("haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
+
+if TYPE_CHECKING:
+    from vlm2vec.model import VLM2Vec
 
 __all__ = ["VLM2VecTextEmbedder", "VLM2VecDocumentEmbedder"]
 
@@ -101,7 +103,7 @@ class VLM2VecTextEmbedder:
         Raises:
             InputError: Its model was given as an object.
         """
-        return _to_dict(self, self._settings)
+        return _to_dict(self, self._embedder, self._settings)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VLM2VecTextEmbedder:
@@ -215,8 +217,8 @@ class VLM2VecDocumentEmbedder:
                 inputs[index] = self._input(document, index)
             except VLM2VecError as error:
                 if self._raise:
-                    raise error.at(index) from None
-                errors[index] = error.at(index)
+                    raise
+                errors[index] = error
         places = list(inputs)
 
         def note(place: int | None, error: VLM2VecError) -> None:
@@ -240,7 +242,7 @@ class VLM2VecDocumentEmbedder:
         Raises:
             InputError: Its model was given as an object.
         """
-        return _to_dict(self, self._settings)
+        return _to_dict(self, self._embedder, self._settings)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VLM2VecDocumentEmbedder:
@@ -261,9 +263,13 @@ class VLM2VecDocumentEmbedder:
             raise InputError(
                 "the document has neither a text nor a blob",
                 fix='If its file is meant, say which field has the path: file_path_meta_field="file_path".',
+                index=index,
             )
-        before = [str(document.meta[name]) for name in self._fields_before if document.meta.get(name)]
-        return parse_input(self._separator.join([*before, document.content]), index=index)
+        before = [document.meta.get(name) for name in self._fields_before]
+        text = self._separator.join(
+            [*(str(value) for value in before if value is not None), document.content]
+        )
+        return parse_input(text, index=index)
 
 
 def _media(media: Path | bytes, page: int | None, index: int, *, allow_files: FileAccess) -> Input:
@@ -278,14 +284,14 @@ def _failed(document: Document, error: VLM2VecError) -> Document:
     return replace(document, meta={**document.meta, "embedding_error": str(error)})
 
 
-def _to_dict(embedder: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    model = settings["model"]
-    if isinstance(model, VLM2Vec):
+def _to_dict(owner: Any, embedder: Embedder, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if embedder.given:
         raise InputError(
             "the model of this component was given as an object, which no file of a pipeline can hold",
             fix="Save it, model.save_pretrained(folder), and give the component the folder.",
         )
+    model = settings["model"]
     data: dict[str, Any] = default_to_dict(
-        embedder, **{**settings, "model": None if model is None else str(model)}
+        owner, **{**settings, "model": None if model is None else str(model)}
     )
     return data

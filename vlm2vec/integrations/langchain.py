@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
-from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.options import check_option
 from vlm2vec.inputs.sources import source_of
@@ -28,6 +27,9 @@ with extra("langchain"):
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.runnables.config import run_in_executor
+
+if TYPE_CHECKING:
+    from vlm2vec.model import VLM2Vec
 
 __all__ = ["VLM2VecEmbeddings", "VLM2VecPDFLoader"]
 

@@ -6,16 +6,18 @@ import asyncio
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from vlm2vec import VLM2Vec
 from vlm2vec.integrations._embedder import Embedder, only_strings
 from vlm2vec.integrations.extra import extra
 
 with extra("llamaindex"):
     from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
     from llama_index.core.embeddings import MultiModalEmbedding
+
+if TYPE_CHECKING:
+    from vlm2vec.model import VLM2Vec
 
 __all__ = ["VLM2VecEmbedding"]
 
@@ -75,7 +77,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
     ) -> None:
         model = kwargs.pop("model_name", None) if model is None else model  # what `to_dict` calls it
         embedder = Embedder(
-            None if model == _EMBEDDED else model,
+            None if isinstance(model, str) and model == _EMBEDDED else model,
             query_instruction=query_instruction,
             document_instruction=text_instruction,
             truncate=truncate,
@@ -83,7 +85,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
             model_kwargs=model_kwargs,
         )
         super().__init__(
-            model_name=_name(model),
+            model_name=_name_of(embedder) if embedder.given else str(model or _EMBEDDED),
             query_instruction=query_instruction,
             text_instruction=text_instruction,
             truncate=truncate,
@@ -145,11 +147,9 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
 _EMBEDDED = "the model inside vlm2vec"
 
 
-def _name(model: VLM2Vec | str | Path | None) -> str:
-    if isinstance(model, VLM2Vec):
-        name = Path(str(model[0].model.name_or_path or "vlm2vec")).name
-        return f"{name}, given as an object ({uuid4().hex[:8]})"
-    return _EMBEDDED if model is None else str(model)
+def _name_of(embedder: Embedder) -> str:
+    name = Path(embedder.model[0].model.name_or_path or "vlm2vec").name
+    return f"{name}, given as an object ({uuid4().hex[:8]})"
 
 
 def _image(image: Any) -> Any:

@@ -95,3 +95,9 @@ def test_what_is_no_string_is_no_text(text: Any) -> None:
     with pytest.raises(InputError, match="input 1: a text is") as caught:
         only_strings(["a cat", text])
     assert caught.value.index == 1
+
+
+def test_texts_come_from_any_iterable_that_is_no_text() -> None:
+    assert only_strings(text for text in TEXTS) == TEXTS
+    with pytest.raises(InputError, match="in place of a list"):
+        only_strings("a cat")

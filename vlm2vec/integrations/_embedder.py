@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,18 +105,21 @@ def _checked(model: Any) -> VLM2Vec:
     return model
 
 
-def only_strings(texts: Sequence[Any]) -> list[str]:
+def only_strings(texts: Iterable[Any]) -> list[str]:
     """The texts as a list. What else `encode` takes is refused, so that what a client sends opens no file.
 
     Raises:
-        InputError: One is no string.
+        InputError: One is no string, or there is one string in place of a list.
 
     Example:
         >>> only_strings(["a cat", {"image": "cat.jpg"}])
         Traceback (most recent call last):
         vlm2vec.errors.InputError: input 1: a text is dict with image. Pass a string.
     """
-    for index, text in enumerate(texts):
+    if isinstance(texts, str):
+        raise InputError("a string stands in place of a list of texts", fix="Pass [text].")
+    given = list(texts)
+    for index, text in enumerate(given):
         if not isinstance(text, str):
             raise InputError(f"a text is {describe_value(text)}", fix="Pass a string.", index=index)
-    return list(texts)
+    return given

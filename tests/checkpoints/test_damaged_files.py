@@ -65,6 +65,13 @@ def test_a_configuration_that_makes_no_sense_is_an_error(
         VLM2Vec(saved, device="cpu")
 
 
+def test_a_complaint_about_a_configuration_does_not_repeat_all_of_it(saved: Path) -> None:
+    change(saved / "config.json", "text_config.rope_parameters.mrope_section", [0] * 10_000)
+    with pytest.raises(CheckpointError, match="rotary sections are") as caught:
+        VLM2Vec(saved, device="cpu")
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("content", ["", "{", "null", DEEP, '"\\ud800"', "\xff"])
 @pytest.mark.parametrize(
     "name", ["config.json", "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json"]

@@ -315,8 +315,9 @@ def _config(folder: Path) -> PreTrainedConfig:
     except Exception as error:  # a number in the place of a list, or the like
         complaints = [_reason(error)]
     if complaints:
+        what = "; ".join(shorten(complaint, 300) for complaint in complaints)
         raise CheckpointError(
-            f"the configuration is none of {network.layout.label} ({'; '.join(complaints)})",
+            f"the configuration is none of {network.layout.label} ({what})",
             fix="Check that config.json is the one that the checkpoint was published with.",
             source=str(folder),
         )

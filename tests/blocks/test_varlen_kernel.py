@@ -283,5 +283,5 @@ def test_the_kernel_is_chosen_for_what_it_computes(
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", get_device_capability)
     monkeypatch.setattr(torch.version, "hip", hip)
-    assert attention._kernel_takes(query) == takes
+    assert (attention.why_no_kernel(query) is None) == takes
     assert set(asked) <= {torch.device("cuda", 1)}

@@ -30,6 +30,7 @@ __all__ = [
     "packed_attention",
     "select_rows",
     "use_packed_attention",
+    "why_no_kernel",
 ]
 
 PACKED_ATTENTION = "vlm2vec_flash_packed"
@@ -121,7 +122,7 @@ def attend(
     """
     # Under autocast the rotary embedding leaves queries and keys in float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    by_kernel = not dropout and _kernel_takes(query)
+    by_kernel = not dropout and why_no_kernel(query) is None
     outputs: list[Tensor] = []
     parts: Iterable[tuple[slice, Segments]] = [(slice(None), segments)]
     if segments.key_rows is not None:  # keys that many share are not copied for all at once
@@ -185,10 +186,35 @@ def select_rows(rows: Tensor, index: Tensor) -> Tensor:
     return rows.index_select(0, index)
 
 
+def why_no_kernel(query: Tensor) -> str | None:
+    """Why torch's variable-length kernel does not compute heads of this type and size on this device.
+
+    Args:
+        query: `(tokens, heads, head_dim)`.
+
+    Returns:
+        A few words; `None` where it does.
+    """
+    if not query.is_cuda:
+        return "it is for NVIDIA's GPUs"
+    if torch.version.hip is not None:
+        return "AMD's counts the causal window from the start"
+    if _KERNEL is None:
+        return "this torch has none"
+    if not has_bfloat16(query.device):  # the generation that it needs, whatever the type
+        return "it needs an Ampere GPU or newer"
+    if query.dtype not in _HALF:
+        return "it computes in half precision alone"
+    head_dim = query.shape[2]
+    if head_dim % 8 or head_dim > _MAX_HEAD_DIM:
+        return f"heads of {head_dim} are no multiple of 8, or over {_MAX_HEAD_DIM}"
+    return None
+
+
 def _attend_by_kernel(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, causal: bool, scaling: float
 ) -> Tensor:
-    assert _KERNEL is not None  # noqa: S101  # _kernel_takes says so
+    assert _KERNEL is not None  # noqa: S101  # why_no_kernel says so
     if segments.key_rows is not None:
         key, value = select_rows(key, segments.key_rows), select_rows(value, segments.key_rows)
     # The kernel counts the causal window from the end, as Segments does.
@@ -272,19 +298,6 @@ def _find_kernel() -> Callable[..., Tensor] | None:
     # equal too: otherwise torch 2.14 switches to cuDNN where a batch has a frame of over 128 patches, and how
     # an input is rounded depends on the others.
     return partial(kernel, enable_gqa=True) if "enable_gqa" in signature(kernel).parameters else kernel
-
-
-def _kernel_takes(query: Tensor) -> bool:
-    """Whether the kernel is there and computes heads of this type and size on this device."""
-    return (
-        _KERNEL is not None
-        and query.is_cuda
-        and torch.version.hip is None  # AMD's counts the causal window from the start
-        and query.dtype in _HALF
-        and query.shape[2] % 8 == 0
-        and query.shape[2] <= _MAX_HEAD_DIM
-        and has_bfloat16(query.device)  # the generation that it needs, whatever the type
-    )
 
 
 _KERNEL = _find_kernel()

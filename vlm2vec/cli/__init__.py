@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from vlm2vec._version import __version__
-from vlm2vec.cli import demo, encode, fit, index, mmeb, search, serve
+from vlm2vec.cli import demo, doctor, encode, fit, index, mmeb, search, serve
 from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
 from vlm2vec.errors import VLM2VecError
@@ -31,6 +31,7 @@ app.command(epilog=serve.EPILOG)(serve.serve)
 app.command(epilog=encode.EPILOG)(encode.encode)
 app.command(epilog=fit.EPILOG)(fit.fit)
 app.add_typer(mmeb.app)
+app.command(epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def _version(value: bool) -> None:

@@ -13,6 +13,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
+
 # Examples of what needs an extra are run where it is installed.
 EXAMPLES = {
     "lancedb": [
@@ -26,7 +28,7 @@ EXAMPLES = {
     "llama_index": ["docs/integrations/llamaindex.md", "vlm2vec/integrations/llamaindex.py"],
     "haystack": ["docs/integrations/haystack.md", "vlm2vec/integrations/haystack.py"],
     "chromadb": ["docs/integrations/vector_stores.md", "vlm2vec/integrations/chroma.py"],
-    "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray.py"],
+    "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray"],
 }
 collect_ignore = [path for package, paths in EXAMPLES.items() if not find_spec(package) for path in paths]
 

@@ -12,24 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm2vec.arguments import is_whole, whole_number
+from vlm2vec.arguments import whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parse import is_single, paired, with_instructions
 from vlm2vec.inputs.parts import Role
-from vlm2vec.jobs.job import Id, Job, Read
+from vlm2vec.jobs.job import Id, Job, Read, checked_id, identity_of
 from vlm2vec.jobs.part import Part
 from vlm2vec.jobs.progress import Progress, duration
-from vlm2vec.jobs.shards import Row, VectorShards
-from vlm2vec.vectors_identity import VectorsIdentity
+from vlm2vec.jobs.shards import ROWS_PER_SHARD, Row, VectorShards
 
 if TYPE_CHECKING:
     from vlm2vec.encoding.policy import ErrorPolicy
     from vlm2vec.model import VLM2Vec
 
 __all__ = ["EncodingReport", "encode_to"]
-
-_ROWS_PER_SHARD = 1024
 
 
 @dataclass(frozen=True)
@@ -155,9 +152,9 @@ def encode_to(
     with share.alone(path):
         shards = VectorShards.make(
             path,
-            _identity(encoder, role, instruction, **settings),
+            identity_of(encoder, role, instruction, **settings),
             rows_per_shard=rows_per_shard,
-            default=_ROWS_PER_SHARD,
+            default=ROWS_PER_SHARD,
         )
         job = Job(
             shards,
@@ -197,23 +194,6 @@ def _model_of(model: Any) -> VLM2Vec:
     )
 
 
-def _identity(
-    model: VLM2Vec, role: Role, instruction: Any, *, truncate: bool, truncate_dim: int | None
-) -> VectorsIdentity:
-    """What vectors depend on besides their inputs, whose own instructions belong to them."""
-    for_all = isinstance(instruction, str)
-    return VectorsIdentity.of(
-        model,
-        instruction=instruction if for_all else model.prompts.get(role) or "",
-        truncate_dim=truncate_dim,
-        settings={
-            "role": role,
-            "truncate": truncate,
-            "instructions": "one for all" if for_all or instruction is None else "one for each",
-        },
-    )
-
-
 def _reads(inputs: Any, instruction: Any, ids: Iterable[Id] | None) -> Iterator[Read]:
     """What is to be read, in order; nothing of a sequence is read yet."""
     if isinstance(ids, str):
@@ -226,17 +206,9 @@ def _reads(inputs: Any, instruction: Any, ids: Iterable[Id] | None) -> Iterator[
         if isinstance(inputs, Sequence)
         else (partial(_itself, item) for item in inputs)
     )
-    named = zip(later, itertools.count()) if ids is None else paired(later, map(_checked_id, ids), "ids")
+    named = zip(later, itertools.count()) if ids is None else paired(later, map(checked_id, ids), "ids")
     return ((read, own, name) for (read, name), own in with_instructions(named, instruction))
 
 
 def _itself(item: Any) -> Any:
     return item
-
-
-def _checked_id(name: Any) -> Id:
-    if isinstance(name, str):
-        return str(name)
-    if is_whole(name):
-        return int(name)
-    raise InputError(f"an id is {describe_value(name)}", fix="Pass strings or whole numbers.")

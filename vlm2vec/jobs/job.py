@@ -8,15 +8,17 @@ depend on where a job was stopped, and written in one go.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from vlm2vec.arguments import is_whole
+from vlm2vec.describe import describe_value
 from vlm2vec.encoding.prompt import with_role
-from vlm2vec.errors import VectorsMismatchError, VLM2VecError
+from vlm2vec.errors import InputError, VectorsMismatchError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Clip, Document, Input, Role, Text
 from vlm2vec.jobs.part import Part
@@ -24,12 +26,13 @@ from vlm2vec.jobs.progress import Progress
 from vlm2vec.jobs.shards import Row, Shard, VectorShards
 from vlm2vec.media.source import Source
 from vlm2vec.sameness import input_digest
+from vlm2vec.vectors_identity import VectorsIdentity
 
 if TYPE_CHECKING:
     from vlm2vec.encoding.policy import ErrorPolicy
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["Id", "Job", "Read"]
+__all__ = ["Id", "Job", "Read", "checked_id", "identity_of"]
 
 Id: TypeAlias = "str | int"
 Read: TypeAlias = "tuple[Callable[[], Any], str | None, Id]"
@@ -95,16 +98,39 @@ class Job:
         total = 0
         for number in itertools.count():
             some = itertools.islice(reads, self.size)
-            count = self._do(number, some, progress) if self.part.has(number) else sum(1 for _ in some)
+            count = self.do(number, some, progress) if self.part.has(number) else sum(1 for _ in some)
             total += count
             if count < self.size:
                 break
+        self.finish(total, there)
+
+    def finish(self, total: int, there: Sequence[int]) -> None:
+        """Note how many inputs the job has, once all were read.
+
+        Args:
+            total: So many.
+            there: Numbers of the shards that were there before, in order.
+
+        Raises:
+            VectorsMismatchError: There are vectors of more.
+        """
         if (there and there[-1] * self.size >= total) or (self.shards.manifest.rows or 0) > total:
             raise self._too_few(total)
         self.shards.finish(total)
 
-    def _do(self, number: int, reads: Iterator[Read], progress: Progress) -> int:
-        """Do one shard, and tell how many inputs it has."""
+    def do(self, number: int, reads: Iterable[Read], progress: Progress) -> int:
+        """Do one shard, and tell how many inputs it has.
+
+        Args:
+            number: Which.
+            reads: Its inputs.
+            progress: Is told of each row.
+
+        Raises:
+            VectorsMismatchError: There are vectors of other inputs, or of more.
+            VLM2VecError: An input failed, and `on_error` is "raise".
+            OSError: The shard cannot be written.
+        """
         start = number * self.size
         before = self.shards.read(number, mapped=True)
         known = before.rows if before else []
@@ -201,6 +227,36 @@ class Job:
             fix="Pass all inputs that the job began with, or use another folder.",
             source=str(self.shards.folder),
         )
+
+
+def identity_of(
+    model: VLM2Vec, role: Role, instruction: Any, *, truncate: bool, truncate_dim: int | None
+) -> VectorsIdentity:
+    """What vectors depend on besides their inputs, whose own instructions belong to them."""
+    for_all = isinstance(instruction, str)
+    return VectorsIdentity.of(
+        model,
+        instruction=instruction if for_all else model.prompts.get(role) or "",
+        truncate_dim=truncate_dim,
+        settings={
+            "role": role,
+            "truncate": truncate,
+            "instructions": "one for all" if for_all or instruction is None else "one for each",
+        },
+    )
+
+
+def checked_id(name: Any) -> Id:
+    """An id as it is kept.
+
+    Raises:
+        InputError: It is neither a string nor a whole number.
+    """
+    if isinstance(name, str):
+        return str(name)
+    if is_whole(name):
+        return int(name)
+    raise InputError(f"an id is {describe_value(name)}", fix="Pass strings or whole numbers.")
 
 
 def _row(item: Item, index: int, name: Id) -> Row:

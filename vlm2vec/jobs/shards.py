@@ -23,10 +23,13 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.folder_lock import locked
 from vlm2vec.vectors_identity import VectorsIdentity
 
-__all__ = ["Manifest", "Row", "Shard", "VectorShards"]
+__all__ = ["ROWS_PER_SHARD", "Manifest", "Row", "Shard", "VectorShards"]
 
 FORMAT = 1
 """Number of this layout of files; another one is not read."""
+
+ROWS_PER_SHARD = 1024
+"""Of a new folder, where the caller says nothing else."""
 
 _MANIFEST = "manifest.json"
 _SHARD = re.compile(r"shard-(\d{6,})\.jsonl")

@@ -14,13 +14,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "integrations"
 # Script: the package that it needs, and a part of what it prints.
 SAYS: dict[str, tuple[str, str]] = {
     "with_mteb.py": ("mteb", "ndcg_at_5 of vlm2vec/embedded: 1.0"),
-<<<<<<< HEAD
     "with_haystack.py": ("haystack", "left out: input 16 (gone.png): the file does not exist."),
     "with_langchain.py": ("langchain_core", "page 3 of 3"),
     "with_llamaindex.py": ("llama_index", "scene-orange-heart-black-cross-pink-ring.png"),
-=======
     "with_ray.py": ("ray", "1 failed"),
->>>>>>> ray
 }
 
 

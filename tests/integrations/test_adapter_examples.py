@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "integrations"
 # Script: the package that it needs, and a part of what it prints.
 SAYS: dict[str, tuple[str, str]] = {
     "with_mteb.py": ("mteb", "ndcg_at_5 of vlm2vec/embedded: 1.0"),
+    "with_chroma.py": ("chromadb", "  scene-blue-diamond.jpg"),
     "with_lancedb.py": ("lancedb", "no vector: broken.jpg"),
 }
 

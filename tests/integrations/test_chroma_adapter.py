@@ -68,6 +68,17 @@ def test_documents_and_queries_have_the_vectors_of_encode() -> None:
     np.testing.assert_allclose(function.embed_query(texts), expected, **CLOSE)
 
 
+def test_each_side_has_the_instruction_that_the_model_has_for_it() -> None:
+    prompts = {"query": "Find a picture of this.", "document": "Represent the shape."}
+    model = VLM2Vec(prompts=prompts)
+    function = VLM2VecEmbeddingFunction(model_kwargs={"prompts": prompts})
+    np.testing.assert_allclose(function(["a red ring"])[0], model.encode_document("a red ring"), **CLOSE)
+    np.testing.assert_allclose(
+        function.embed_query(["a red ring"])[0], model.encode_query("a red ring"), **CLOSE
+    )
+    assert abs(model.encode_query("a red ring") - model.encode_document("a red ring")).max() > 1e-3
+
+
 def test_a_text_finds_pictures_that_are_arrays_in_memory() -> None:
     colours = {"red": (200, 20, 20), "blue": (20, 20, 200), "green": (20, 160, 20)}
     arrays = [np.full((112, 112, 3), colour, np.uint8) for colour in colours.values()]

@@ -74,6 +74,17 @@ def test_a_query_has_the_vector_of_encode_query() -> None:
     np.testing.assert_allclose(vector, expected, **CLOSE)
 
 
+def test_each_side_has_the_instruction_that_the_model_has_for_it() -> None:
+    prompts = {"query": "Find a picture of this.", "document": "Represent the shape."}
+    function, model = function_of(model_kwargs={"prompts": prompts}), VLM2Vec(prompts=prompts)
+    for vectors, encode in (
+        (function.compute_query_embeddings("a red ring"), model.encode_query),
+        (function.compute_source_embeddings(["a red ring"]), model.encode_document),
+    ):
+        np.testing.assert_allclose(vectors[0], encode("a red ring"), **CLOSE)
+    assert abs(model.encode_query("a red ring") - model.encode_document("a red ring")).max() > 1e-3
+
+
 def test_paths_in_an_image_column_are_found_by_text_and_by_picture(
     tmp_path: Path, pictures: list[Sample]
 ) -> None:

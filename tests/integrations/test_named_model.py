@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,13 +15,33 @@ from vlm2vec.errors import InputError
 from vlm2vec.integrations._named_model import model_of, named
 
 
-def test_a_loaded_model_is_the_one_that_its_name_and_options_give() -> None:
-    wide, narrow = VLM2Vec(), VLM2Vec(truncate_dim=16)
-    assert named(wide) == (None, {"dtype": "float32"})
-    assert named(narrow) == (None, {"dtype": "float32", "truncate_dim": 16})
-    assert model_of(*named(wide)) is wide
-    assert model_of(*named(narrow)) is narrow
-    assert model_of(None) not in (wide, narrow)
+@pytest.mark.filterwarnings("ignore:.*follows the profile:vlm2vec.errors.VLM2VecWarning")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"truncate_dim": 16},
+        {"dtype": "bfloat16"},
+        {"prompts": {"query": "Find a picture.", "document": "A shape."}},
+        {"allow_files": False, "allow_urls": True},
+        {"allow_files": ["/data"]},
+        {"profile": "vlm2vec-v2"},
+    ],
+)
+def test_a_loaded_model_is_the_one_that_its_name_and_options_give(settings: dict[str, Any]) -> None:
+    model = VLM2Vec(**settings)
+    name, options = named(model)
+    assert model_of(name, json.loads(json.dumps(options))) is model
+    again = VLM2Vec(name, **options)  # as another process does
+    assert named(again) == (name, options)
+    assert again.profile == model.profile and again.prompts == model.prompts
+    np.testing.assert_array_equal(again.encode_query("a red ring"), model.encode_query("a red ring"))
+
+
+def test_models_that_differ_do_not_stand_in_for_each_other() -> None:
+    models = [VLM2Vec(), VLM2Vec(truncate_dim=16), VLM2Vec(prompts={"query": "Find it."})]
+    keys = [named(model) for model in models]
+    assert [model_of(*key) for key in keys] == models
 
 
 def test_a_model_is_loaded_once_for_each_set_of_options() -> None:

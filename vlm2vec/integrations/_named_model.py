@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm2vec import profiles
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError
 
@@ -31,8 +32,8 @@ def named(
         options: What `VLM2Vec` takes besides, for a model that is named.
 
     Returns:
-        An absolute path, a hub id, or `None` for the small model in the package; and the options, of a model
-        that is loaded its `dtype` and `truncate_dim`.
+        An absolute path, a hub id, or `None` for the small model in the package; and the options. Of a model
+        that is loaded, these are all that its vectors depend on, and what it may read.
 
     Raises:
         InputError: It was trained in memory, so nothing can load it again; or `options` stand beside a model
@@ -40,8 +41,11 @@ def named(
 
     Example:
         >>> from vlm2vec import VLM2Vec
-        >>> named(VLM2Vec()), named("VLM2Vec/VLM2Vec-V2.0")
-        ((None, {'dtype': 'float32'}), ('VLM2Vec/VLM2Vec-V2.0', {}))
+        >>> named("VLM2Vec/VLM2Vec-V2.0")
+        ('VLM2Vec/VLM2Vec-V2.0', {})
+        >>> name, options = named(VLM2Vec(truncate_dim=64))
+        >>> name, options["dtype"], options["truncate_dim"]
+        (None, 'float32', 64)
     """
     options = dict(options or {})
     if model is None or isinstance(model, str | os.PathLike):
@@ -65,9 +69,7 @@ def named(
             fix="Save it first: model.save(folder).",
         )
     name = None if own == str(EMBEDDED_MODEL) else _full_name(own)
-    options["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
-    if model.truncate_dim is not None:
-        options["truncate_dim"] = model.truncate_dim
+    options = _options_of(model)
     with _LOADING:
         _LOADED[_key(name, options)] = model
     return name, options
@@ -95,6 +97,24 @@ def model_of(name: str | None, options: Mapping[str, Any] | None = None) -> VLM2
         if key not in _LOADED:
             _LOADED[key] = VLM2Vec(name, **options)
         return _LOADED[key]
+
+
+def _options_of(model: VLM2Vec) -> dict[str, Any]:
+    """With what to load the model again, as plain values."""
+    options: dict[str, Any] = {
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "prompts": dict(model.prompts),
+    }
+    if model.profile.name in profiles.names() and profiles.get(model.profile.name) == model.profile:
+        options["profile"] = model.profile.name
+    if model.truncate_dim is not None:
+        options["truncate_dim"] = model.truncate_dim
+    folders = model[0].allow_files
+    if folders is not True:
+        options["allow_files"] = [str(folder) for folder in folders] if folders else False
+    if model[0].allow_urls:
+        options["allow_urls"] = True
+    return options
 
 
 def _full_name(name: str | os.PathLike[str] | None) -> str | None:

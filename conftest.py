@@ -28,6 +28,8 @@ EXAMPLES = {
     "llama_index": ["docs/integrations/llamaindex.md", "vlm2vec/integrations/llamaindex.py"],
     "haystack": ["docs/integrations/haystack.md", "vlm2vec/integrations/haystack.py"],
     "chromadb": ["docs/integrations/vector_stores.md", "vlm2vec/integrations/chroma.py"],
+    "qdrant_client": ["docs/integrations/vector_stores.md"],
+    "faiss": ["docs/integrations/vector_stores.md"],
     "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray"],
 }
 collect_ignore = [path for package, paths in EXAMPLES.items() if not find_spec(package) for path in paths]

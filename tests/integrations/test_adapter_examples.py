@@ -18,6 +18,8 @@ SAYS: dict[str, tuple[str, str]] = {
     "with_langchain.py": ("langchain_core", "page 3 of 3"),
     "with_llamaindex.py": ("llama_index", "scene-orange-heart-black-cross-pink-ring.png"),
     "with_ray.py": ("ray", "1 failed"),
+    "with_chroma.py": ("chromadb", "  scene-blue-diamond.jpg"),
+    "with_lancedb.py": ("lancedb", "no vector: broken.jpg"),
 }
 
 

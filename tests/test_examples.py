@@ -16,6 +16,7 @@ from PIL import Image
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
     "text_image_search.py": "'a large blue diamond in the top right': scene-blue-diamond.jpg",
+    "async_app.py": "called off: True and goes on: a red star",
     "video_search.py": "first and second half of clip-",
     "index_folder.py": "'a large red ring moving down' in 16 rows:",
     "pdf_search.py": "broken.pdf): the PDF cannot be opened",

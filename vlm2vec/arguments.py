@@ -1,15 +1,18 @@
-"""Checks of arguments that many functions share: whole numbers, numbers, and what a misspelt name means."""
+"""Checks of arguments that many functions share: numbers, paths, and what a misspelt name means."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
+from pathlib import Path
 
-from vlm2vec.describe import describe_value
-from vlm2vec.errors import InputError
+from vlm2vec.describe import describe_value, shorten
+from vlm2vec.errors import InputError, VLM2VecError
 
-__all__ = ["close_match", "did_you_mean", "is_number", "is_whole", "whole_number"]
+__all__ = ["close_match", "did_you_mean", "is_number", "is_whole", "possible_path", "whole_number"]
 
 
 def is_whole(value: object, minimum: int | None = None) -> bool:
@@ -48,6 +51,28 @@ def whole_number(name: str, value: object, *, minimum: int = 1) -> int:
             f"{name} is {describe_value(value)}", fix=f"Pass a whole number of at least {minimum}."
         )
     return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def possible_path(path: str | os.PathLike[str], *, error: type[VLM2VecError] = InputError) -> Path:
+    """The path, whether there is such a file or not, unless there can be none of that name.
+
+    Example:
+        >>> possible_path("a" * 5_000)
+        Traceback (most recent call last):
+        vlm2vec.errors.InputError: aaa...: no file can have such a name (5,000 characters). Pass a shorter ...
+    """
+    try:
+        os.stat(path)  # noqa: PTH116  # newer ones of pathlib hide why there is no file
+    except ValueError:  # a NUL in it, of which others say that there is no such file
+        pass
+    except OSError as refusal:
+        if refusal.errno == errno.ENAMETOOLONG:
+            raise error(
+                f"no file can have such a name ({len(os.fspath(path)):,} characters)",
+                fix="Pass a shorter path.",
+                source=shorten(os.fspath(path)),
+            ) from None
+    return Path(path)
 
 
 def close_match(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import BinaryIO
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.errors import CheckpointError, VLM2VecError
 
 __all__ = ["FULL", "Stream", "full_disk_named", "naming", "replacing", "replacing_in", "write_text"]
@@ -125,7 +126,7 @@ def replacing_in(folder: Path) -> Iterator[Path]:
         ...     [path.name for path in Path(folder).iterdir()]
         ['note.txt']
     """
-    is_new = not folder.exists()
+    is_new = not possible_path(folder).exists()
     unfinished = folder / f"{os.getpid()}.part"
     unfinished.mkdir(parents=True, exist_ok=True)
     try:

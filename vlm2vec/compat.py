@@ -190,9 +190,7 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
 
     @torch.inference_mode()
     def _inference(self, inputs: list[Any], *, device: Any = None, **settings: Any) -> Any:
-        resolved = self._resolve_inference_device(device)
-        self.eval()
-        return self.encode_parsed(inputs, device=resolved, **settings)
+        return self.encode_parsed(inputs, device=self._resolve_inference_device(device), **settings)
 
     @classmethod
     def _multi_process_worker(cls, *arguments: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
 from vlm2vec.atomic_write import full_disk_named, replacing_in
-from vlm2vec.blocks.device import check_device
+from vlm2vec.blocks.device import check_device, one_thread_after_fork
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter, remove_adapter_files
 from vlm2vec.checkpoints.adapter_methods import AdapterMethods
 from vlm2vec.checkpoints.fitting import check_modules, reading_files
@@ -29,6 +30,7 @@ from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
 from vlm2vec.encoding import rows
 from vlm2vec.encoding.batch_forward import BatchForward
 from vlm2vec.encoding.engine import Budget, Engine, Item
+from vlm2vec.encoding.model_thread import in_model_thread
 from vlm2vec.encoding.policy import (
     ErrorPolicy,
     check_names,
@@ -45,6 +47,7 @@ from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.media.limits import Limits
 from vlm2vec.module import InputModule
 from vlm2vec.profiles import Profile, of_repository
+from vlm2vec.trained_here import check_not_trained_elsewhere
 
 if TYPE_CHECKING:
     from vlm2vec.training.result import TrainingResult
@@ -281,6 +284,49 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         """`encode` with the model's instruction for documents, if it has one."""
         return super().encode_document(inputs, prompt_name, prompt, batch_size, show_progress_bar, **kwargs)
 
+    async def aencode(self, inputs: Any, **settings: Any) -> Any:
+        """`encode` for asyncio: the event loop goes on meanwhile, and cancelling the task stops the work.
+
+        Calls of one model are encoded one after the other, in the order in which they came, in a thread that
+        is the model's own: a long one keeps those behind it waiting, so give it in parts. When the task is
+        cancelled, no row comes of it, and the work ends after the forward pass or picture in hand.
+
+        Args:
+            inputs: As in `encode`. An iterable is read, and a callable `on_error` called, in that thread.
+            **settings: As `encode` takes them, but for `pool` and a list of devices.
+
+        Returns:
+            As `encode`.
+
+        Raises:
+            InputError: The work is to be spread over processes; other errors as in `encode`.
+
+        Example:
+            >>> import asyncio
+            >>> from vlm2vec import VLM2Vec
+            >>> model = VLM2Vec()
+            >>> asyncio.run(model.aencode(["a red circle", "a blue square"])).shape[0]
+            2
+        """
+        return await self._in_thread(self.encode, inputs, settings)
+
+    async def aencode_query(self, inputs: Any, **settings: Any) -> Any:
+        """`aencode` with the model's instruction for queries, if it has one."""
+        return await self._in_thread(self.encode_query, inputs, settings)
+
+    async def aencode_document(self, inputs: Any, **settings: Any) -> Any:
+        """`aencode` with the model's instruction for documents, if it has one."""
+        return await self._in_thread(self.encode_document, inputs, settings)
+
+    async def _in_thread(self, encode: Callable[..., Any], inputs: Any, settings: dict[str, Any]) -> Any:
+        if settings.get("pool") is not None or isinstance(settings.get("device"), list):
+            raise InputError(
+                "work in other processes cannot be called off",
+                fix="Leave out pool= and lists of devices, or call encode itself: "
+                "await asyncio.to_thread(model.encode, inputs, pool=pool).",
+            )
+        return await in_model_thread(self, partial(encode, inputs, **settings))
+
     def similarity(
         self, embeddings1: Tensor | np.ndarray | list[Any], embeddings2: Tensor | np.ndarray | list[Any]
     ) -> Tensor:
@@ -367,6 +413,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         """
         from vlm2vec.training.fit import fit
 
+        one_thread_after_fork()
         named = {
             "batch_size": batch_size,
             "sub_batch_size": sub_batch_size,
@@ -548,7 +595,6 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         check_truncation(truncate_dim, self.full_width)
         parsed = parse_batch(inputs, instruction, **self[0].allowed, on_error="yield")
         prompt = self.resolved_prompt(prompt, prompt_name)
-        self.eval()
         engine = self.engine(
             device=self.device,
             truncate=truncate,
@@ -586,7 +632,13 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             output_value: As in `encode`.
             profile: Instead of the model's own.
             **form: As `BatchForward` takes it.
+
+        Raises:
+            InputError: Another thread trains the model.
         """
+        check_not_trained_elsewhere(self)
+        one_thread_after_fork()
+        self.eval()
         profile = profile or self.profile
         if max_tokens_per_batch is None:
             budget = self.budgets.setdefault(device, Budget.of(device))

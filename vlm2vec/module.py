@@ -23,7 +23,7 @@ from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.backbones.stock.network import say_slower
 from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
 from vlm2vec.blocks.attention import Segments
-from vlm2vec.blocks.device import to_device
+from vlm2vec.blocks.device import one_thread_after_fork, to_device
 from vlm2vec.blocks.linear import AUTO, Products
 from vlm2vec.checkpoints.adapter import has_adapter, remove_adapter_files, save_adapter
 from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
@@ -256,6 +256,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         """
         if not inputs:
             return {}
+        one_thread_after_fork()
         if isinstance(layout := layout_of(self.model), StockLayout):
             raise InputError(
                 f"{layout.label} runs one input at a time, and has no padded features",

@@ -83,13 +83,15 @@ def test_only_the_thread_inside_the_block_stops():
             raise_if_cancelled()
 
 
-def test_the_innermost_block_counts_and_ends():
+def test_a_block_inside_another_is_stopped_by_the_events_of_both_and_ends():
     outer, inner = threading.Event(), set_event()
     with cancellable(outer):
         with cancellable(inner), pytest.raises(Cancelled):
             Deadline(60, "working").check()
         raise_if_cancelled()
-    outer.set()
+        outer.set()
+        with cancellable(threading.Event()), pytest.raises(Cancelled):
+            Deadline(60, "working").check()
     raise_if_cancelled()
 
 

@@ -1,9 +1,11 @@
 """Readers end with the process that they read for, whatever ends it, and work wherever that one runs."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,8 +13,12 @@ import numpy as np
 import pytest
 from pdf_making import SHAPES, many_shadings, page_file
 
+from vlm2vec import VLM2Vec
 from vlm2vec.media import pdf
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.reader_process import ReaderProcess
+from vlm2vec.media.readers import readers
 from vlm2vec.media.source import Source
 
 PLAIN = page_file(SHAPES)
@@ -161,6 +167,31 @@ except KeyboardInterrupt:
     printed, complaints = process.communicate(timeout=60)
     assert (printed, process.returncode) == ("and draws\n", 0)
     assert "Error" not in complaints  # the bar of loading weights is there
+
+
+def test_no_reader_is_left_busy_with_a_task_of_asyncio_that_was_cancelled(monkeypatch):
+    model = VLM2Vec(device="cpu", limits=Limits(decode_seconds=600))
+    asked = threading.Event()
+    original = ReaderProcess.ask
+
+    def ask(self, request, document):
+        if request.what == "picture":
+            asked.set()
+        return original(self, request, document)
+
+    monkeypatch.setattr(ReaderProcess, "ask", ask)
+
+    async def main():
+        endless = {"pdf": many_shadings(3000), "page": 1}
+        task = asyncio.create_task(model.aencode([endless, {**endless, "instruction": "other"}]))
+        assert await asyncio.to_thread(asked.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await model.aencode("after it")).shape == (model.full_width,)
+
+    asyncio.run(main())
+    assert not any(reader.is_busy for reader in readers()._all)
 
 
 @linux

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
+from vlm2vec.fork import has_forked
 
-__all__ = ["LARGE", "check_device", "default_dtype", "emulates_bfloat16", "has_bfloat16", "to_device"]
+__all__ = [
+    "LARGE",
+    "check_device",
+    "default_dtype",
+    "emulates_bfloat16",
+    "has_bfloat16",
+    "one_thread_after_fork",
+    "to_device",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +97,20 @@ def default_dtype(device: torch.device, own: torch.dtype, *, parameters: int) ->
         )
         return torch.bfloat16
     return torch.float32
+
+
+def one_thread_after_fork() -> None:
+    """Let torch compute in this thread alone, if the process was forked from another.
+
+    GNU's OpenMP would wait forever for its threads, which did not come along; torch's own DataLoader does the
+    same in its workers. Threads that are started in the forked process are free to have more.
+    """
+    if has_forked() and torch.get_num_threads() > 1:
+        logger.warning(
+            "This process was forked, and the threads of torch are not in it: it computes with one from here "
+            "on. A process that is started by spawn has as many as usual."
+        )
+        torch.set_num_threads(1)
 
 
 def to_device(thing: Any, device: torch.device) -> Any:

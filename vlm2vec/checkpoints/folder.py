@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
 
@@ -26,9 +27,9 @@ def check_path(model: str | Path | None) -> None:
     """Raise where the name of a model can only be a folder and is none: the hub is not asked for it.
 
     Raises:
-        CheckpointError: There is no such folder, or it is a file.
+        CheckpointError: There is no such folder, there can be none, or it is a file.
     """
-    if model is None or Path(model).is_dir():
+    if model is None or possible_path(model, error=CheckpointError).is_dir():
         return
     # An id on the hub is OWNER/NAME, or NAME alone.
     is_id = not isinstance(model, Path) and model.count("/") < 2 and "\\" not in model

@@ -33,7 +33,7 @@ from transformers import (
 )
 
 from vlm2vec import profiles
-from vlm2vec.arguments import is_number, is_whole
+from vlm2vec.arguments import is_number, is_whole, possible_path
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
 from vlm2vec.backbones.stock.layout import StockLayout
@@ -88,7 +88,7 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
     Raises:
         CheckpointError: There is no such folder, and no such repository can be reached; or it has no model.
     """
-    folder = Path(name)
+    folder = possible_path(name, error=CheckpointError)
     if folder.is_dir():
         require_model(folder, str(name))
         return folder

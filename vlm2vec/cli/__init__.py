@@ -12,6 +12,7 @@ from vlm2vec._version import __version__
 from vlm2vec.cli import demo, doctor, encode, fit, index, mmeb, search, serve
 from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
+from vlm2vec.cli.stop import stopping_at_once
 from vlm2vec.errors import VLM2VecError
 
 __all__ = ["main"]
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         vlm2vec 0...
         exit code 0
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stopping_at_once(is_program=arguments is None):
         warnings.showwarning = _show_warning
         try:
             app(args=arguments)

@@ -22,6 +22,7 @@ from vlm2vec.cli.log import log_lines
 from vlm2vec.cli.model import Model, ProfileName, Truncate, load
 from vlm2vec.cli.output import check_folder, checked_output
 from vlm2vec.cli.report import err, out, print_broken
+from vlm2vec.cli.stop import stopped_means
 from vlm2vec.errors import VectorsMismatchError, VLM2VecError
 from vlm2vec.media.limits import Limits
 
@@ -140,7 +141,7 @@ def encode(
     def note(index: int, error: VLM2VecError) -> None:
         broken[items[index].full_name] = reason(error)
 
-    with _known_by_file([item.full_name for item in items]):
+    with stopped_means("nothing was written"), _known_by_file([item.full_name for item in items]):
         vectors = encoder.encode_document(
             [item.content for item in items],
             on_error="raise" if strict else note,
@@ -174,7 +175,8 @@ def _encode_to(
 
     from vlm2vec.jobs import encode_to
 
-    with log_lines("vlm2vec.jobs"), _known_by_file(names):
+    goes_on = stopped_means("the same command goes on where it was")
+    with goes_on, log_lines("vlm2vec.jobs"), _known_by_file(names):
         return encode_to(
             folder, contents, ids=names, model=model(), show_progress_bar=err.is_terminal, **settings
         )

@@ -13,6 +13,7 @@ from vlm2vec.cli.files import kept_reason
 from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import Model, ProfileName
 from vlm2vec.cli.report import err, out, print_broken, print_unknown
+from vlm2vec.cli.stop import stopped_means
 from vlm2vec.media.limits import Limits
 
 if TYPE_CHECKING:
@@ -101,13 +102,14 @@ def index(
         report = opened.reindex(model, profile=profile, **given)
     else:
         opened = Index(place, model, profile=profile, limits=limits, **settings)
-        report = opened.sync(
-            what,
-            include=include or None,
-            exclude=exclude or None,
-            follow_links=follow_links or None,
-            retry_failed=retry_failed,
-        )
+        with stopped_means("the same command goes on where it was"):
+            report = opened.sync(
+                what,
+                include=include or None,
+                exclude=exclude or None,
+                follow_links=follow_links or None,
+                retry_failed=retry_failed,
+            )
     _print(opened, report)
     if ann:
         out.print(str(opened.build_ann()), soft_wrap=True, markup=False)

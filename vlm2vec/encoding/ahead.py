@@ -26,7 +26,7 @@ from vlm2vec.inputs.parse import fetched, fetched_if_small, release
 from vlm2vec.inputs.parts import Input
 from vlm2vec.inputs.replace import sources_of
 from vlm2vec.media.cores import core_count
-from vlm2vec.media.deadline import Cancelled, cancellable
+from vlm2vec.media.deadline import cancellable, events_of_this_thread, raise_if_cancelled
 
 __all__ = ["Workers"]
 
@@ -53,6 +53,7 @@ class Workers:
     def __init__(self, *, ahead: bool = True, batches: int = _BATCHES_AHEAD) -> None:
         self._ahead = batches if ahead else 0
         self._stop = threading.Event()
+        self._stops = (*events_of_this_thread(), self._stop)
         # Threads start when there is something to do.
         self._pool = ThreadPoolExecutor(min(_MAX_THREADS, core_count()), "vlm2vec") if ahead else None
         # These wait for servers and take no core.
@@ -154,9 +155,8 @@ class Workers:
         return future
 
     def _stoppable(self, work: Callable[[Any], T], item: Any) -> T:
-        if self._stop.is_set():
-            raise Cancelled
-        with cancellable(self._stop):
+        with cancellable(*self._stops):
+            raise_if_cancelled()
             return work(item)
 
 

@@ -23,6 +23,7 @@ from vlm2vec.encoding.prepare import Prepared, Preparer
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import OutOfMemoryError, VLM2VecError
 from vlm2vec.inputs.parts import Input
+from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.notices import between_bars
 from vlm2vec.sameness import first_of_each
 
@@ -139,6 +140,7 @@ class Engine:
     ) -> Iterator[tuple[int, Any]]:
         launched: list[Launched] = []
         for cost, batch in workers.prepared(batches, self.preparer):
+            raise_if_cancelled()
             failed = [(index, ready) for index, ready in batch if isinstance(ready, VLM2VecError)]
             # In order: a caller who raises one raises that of the first input.
             yield from _with_copies(sorted(failed, key=itemgetter(0)), copies)
@@ -184,6 +186,7 @@ class Engine:
 
     def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
         """Batches of inputs that are planned together; no plan outlives them."""
+        raise_if_cancelled()
         planned = self.preparer.planner.plan(items, truncate=self.truncate, run=workers.map)
         if failed := [plan for plan in planned if isinstance(plan, Failed)]:
             yield Batch(failed, 0)

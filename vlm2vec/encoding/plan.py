@@ -31,6 +31,7 @@ from vlm2vec.encoding.pages import expand_documents
 from vlm2vec.encoding.pieces import MediaPiece, Piece, TextPiece, within_context
 from vlm2vec.encoding.prompt import Control, Media, Plain, Segment, lay_out
 from vlm2vec.errors import ContextLengthError, VLM2VecError
+from vlm2vec.fork import free_after_fork
 from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
 from vlm2vec.media.documents import page_size_in_pixels
@@ -54,7 +55,7 @@ _TOKENISED_AT_ONCE = 128, 200_000
 _TRUNCATED_WHOLE = 2**20
 
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
-_TOKENISING = threading.Lock()
+_TOKENISING = free_after_fork(threading.Lock())
 
 
 @dataclass(frozen=True, eq=False, slots=True)

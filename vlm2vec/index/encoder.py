@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm2vec import profiles
+from vlm2vec.checkpoints.folder import check_path
 from vlm2vec.errors import IndexMismatchError, VLM2VecError
 from vlm2vec.index.settings import IndexSettings
 from vlm2vec.inputs.parts import Input, Text
@@ -258,6 +259,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _called(model: str | Path) -> str:
+    check_path(model)
     return str(Path(model).absolute()) if Path(model).is_dir() else str(model)
 
 

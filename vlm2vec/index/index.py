@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from vlm2vec.arguments import whole_number
+from vlm2vec.arguments import possible_path, whole_number
 from vlm2vec.errors import IndexStoreError, InputError, VLM2VecError
 from vlm2vec.index import ann, exchange
 from vlm2vec.index.added import added_row, check_beside, listed, parsed
@@ -762,7 +762,7 @@ class Index:
 
     def _folders_to_follow(self, folder: str | Path | None) -> list[Path]:
         if folder is not None:
-            return [Path(folder).expanduser()]
+            return [possible_path(folder).expanduser()]
         if followed := list(self._roots().folders.values()):
             return followed
         if self.store.name == DEFAULT_NAME:

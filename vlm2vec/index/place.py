@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.atomic_write import full_disk_named, write_text
 from vlm2vec.errors import IndexStoreError
 from vlm2vec.folder_lock import locked
@@ -40,6 +41,7 @@ def is_store(folder: Path) -> bool:
 
 def find_store(path: Path) -> Path | None:
     """The index that a user means who names it, or the folder that it is of; `None` where there is none."""
+    possible_path(path)
     return next((place for place in (path, path / DEFAULT_NAME) if is_store(place)), None)
 
 

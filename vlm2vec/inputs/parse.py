@@ -21,6 +21,7 @@ from vlm2vec.inputs.messages import is_content_part, is_message, parse_content_p
 from vlm2vec.inputs.parts import Input, Part, Text
 from vlm2vec.inputs.replace import sources_of, with_sources
 from vlm2vec.inputs.text import check_text, mention_file_name
+from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.fetch import LargerError
 from vlm2vec.media.source import Source
 
@@ -250,6 +251,7 @@ def _parse_each(
     pairs: Iterable[tuple[Any, str | None]], on_error: object, **settings: Any
 ) -> Iterator[Input | VLM2VecError]:
     for index, (item, instruction) in enumerate(pairs):
+        raise_if_cancelled()
         yield _parse_one(item, on_error, index=index, instruction=instruction, **settings)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm2vec.arguments import whole_number
+from vlm2vec.arguments import possible_path, whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parse import is_single, paired, with_instructions
@@ -147,7 +147,7 @@ def encode_to(
     encoder = _model_of(model)
     check_truncation(truncate_dim, encoder.full_width)
     settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
-    path = Path(folder)
+    path = possible_path(folder)
     path.mkdir(parents=True, exist_ok=True)
     with share.alone(path):
         shards = VectorShards.make(

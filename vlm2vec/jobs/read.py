@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.errors import InputError, VectorsMismatchError
 from vlm2vec.jobs.shards import Row, Shard, VectorShards
 
@@ -88,7 +89,7 @@ def _opened(folder: str | Path | Sequence[str | Path]) -> list[VectorShards]:
     names = [folder] if isinstance(folder, str | os.PathLike) else list(folder)
     if not names:
         raise InputError("there are no folders of vectors", fix="Pass one at least.")
-    opened = [VectorShards.open(Path(name)) for name in names]
+    opened = [VectorShards.open(possible_path(name)) for name in names]
     first = opened[0]
     for other in opened[1:]:
         first.manifest.identity.check(

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vlm2vec.fork import free_after_fork
+
 __all__ = ["core_count", "share_of_cores"]
 
-_LOCK = threading.Lock()
+_LOCK = free_after_fork(threading.Lock())
 _takers = 0
 
 

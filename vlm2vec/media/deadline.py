@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from vlm2vec.errors import LimitError
 
-__all__ = ["Cancelled", "Deadline", "cancellable", "raise_if_cancelled"]
+__all__ = ["Cancelled", "Deadline", "cancellable", "events_of_this_thread", "raise_if_cancelled"]
 
 # How long work may take on the clock: so many times what it may compute, and at least so many seconds.
 _CLOCK_FACTOR = 10
@@ -27,8 +27,8 @@ class Cancelled(BaseException):
 
 
 @contextmanager
-def cancellable(event: threading.Event) -> Iterator[None]:
-    """Stops what this thread reads, draws or decodes inside the block soon after `event` is set.
+def cancellable(*events: threading.Event) -> Iterator[None]:
+    """Stops what this thread does inside the block soon after one of `events` is set, or of a block around.
 
     Each job of a worker thread runs inside one; on Ctrl-C the main thread sets the event, and every job ends
     with `Cancelled` after the packet, frame or picture in hand.
@@ -38,23 +38,28 @@ def cancellable(event: threading.Event) -> Iterator[None]:
         >>> with cancellable(stop):
         ...     raise_if_cancelled()
     """
-    outer = _event()
-    _this_thread.event = event
+    outer = events_of_this_thread()
+    _this_thread.events = (*outer, *events)
     try:
         yield
     finally:
-        _this_thread.event = outer
+        _this_thread.events = outer
 
 
 def raise_if_cancelled() -> None:
-    """Raises Cancelled when the event of the innermost `cancellable` is set."""
-    event = _event()
-    if event is not None and event.is_set():
+    """Raises Cancelled when an event of a `cancellable` around is set."""
+    _raise_if_any(events_of_this_thread())
+
+
+def events_of_this_thread() -> tuple[threading.Event, ...]:
+    """Those that stop what this thread does, for threads that work for it."""
+    events: tuple[threading.Event, ...] = getattr(_this_thread, "events", ())
+    return events
+
+
+def _raise_if_any(events: tuple[threading.Event, ...]) -> None:
+    if any(event.is_set() for event in events):
         raise Cancelled
-
-
-def _event() -> threading.Event | None:
-    return getattr(_this_thread, "event", None)
 
 
 class Deadline:
@@ -75,7 +80,7 @@ class Deadline:
     def __init__(self, seconds: float, work: str) -> None:
         self._seconds = seconds
         self._work = work
-        self._event = _event()
+        self._events = events_of_this_thread()
         self._clock = max(_CLOCK_FACTOR * seconds, _LEAST_CLOCK)
         self._end = time.monotonic() + self._clock
         self._next_look = 0.0
@@ -90,8 +95,7 @@ class Deadline:
         The time of a thread counts from the first time that it asks here; of the one that made this, from
         then on.
         """
-        if self._event is not None and self._event.is_set():
-            raise Cancelled
+        _raise_if_any(self._events)
         clock = time.monotonic()
         if clock < self._next_look:  # it is asked for each packet of a clip, which may take a microsecond
             return

@@ -28,6 +28,7 @@ from PIL import (
 
 from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
+from vlm2vec.fork import free_after_fork
 from vlm2vec.media.bmp import clear_pixels
 from vlm2vec.media.deadline import Deadline
 from vlm2vec.media.heard import heard, listening, note, warn_of
@@ -98,7 +99,7 @@ _TRANSPOSITIONS = {
 }
 
 # Reading a PIL image that was opened lazily moves its file's position and fills its caches.
-_PIL_LOCK = threading.Lock()
+_PIL_LOCK = free_after_fork(threading.Lock())
 
 
 def picture_size(image: Image.Image | Any, *, limits: Limits) -> tuple[int, int]:

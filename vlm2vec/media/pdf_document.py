@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 import threading
@@ -14,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vec.errors import MediaError
+from vlm2vec.fork import free_after_fork
 from vlm2vec.media.pdf_repair import says_too_few_pages, with_root, without_counts, without_junk
 from vlm2vec.media.source import Source
 from vlm2vec.notices import warn
 
 __all__ = ["PDFIUM_LOCK", "PdfFile", "open_pdf"]
 
-PDFIUM_LOCK = threading.Lock()
+PDFIUM_LOCK = free_after_fork(threading.Lock())
 """PDFium is not made for several threads, so whoever calls it holds this."""
-if hasattr(os, "register_at_fork"):  # a child of a process that was drawing would wait for ever
-    os.register_at_fork(
-        before=PDFIUM_LOCK.acquire, after_in_parent=PDFIUM_LOCK.release, after_in_child=PDFIUM_LOCK.release
-    )
 
 # What PDFium's error codes mean (fpdfview.h), in the words of pypdfium2.
 _REASONS = {2: "File access error", 3: "Data format error", 6: "Page not found or content error"}

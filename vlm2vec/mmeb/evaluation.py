@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.loaders import DataFolder
@@ -97,14 +98,15 @@ def evaluate(
     processes.same("weights or settings", lambda: digest_of(identity))
     show = sys.stderr.isatty() if show_progress_bar is None else show_progress_bar
     mini = {task.name for task in list_tasks("mini")} & {task.name for task in chosen}
-    given = DataFolder(None if data_dir is None else Path(data_dir), offline=offline)
+    given = DataFolder(None if data_dir is None else possible_path(data_dir), offline=offline)
+    kept = None if output_dir is None else possible_path(output_dir)
     with TemporaryDirectory(prefix="vlm2vec-mmeb-") as scratch, spread(encoder, devices) as working:
         drawn = DataFolder(Path(scratch) / "mini", offline=True)
         processes.here_and_there(lambda: write_mini(Path(scratch) / "mini", mini))
         run = Run(
             working,
             lambda task: drawn if task.name in mini else given,
-            Path(scratch) if output_dir is None else Path(output_dir),
+            kept or Path(scratch),
             compat=compat,
             tolerant=on_error == "score",
             recompute=on_stale == "recompute",

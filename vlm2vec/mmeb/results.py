@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.averages import summarize
 from vlm2vec.mmeb.bootstrap import Interval, bootstrap_intervals
@@ -55,7 +56,7 @@ class Results:
             InputError: There are none.
             StaleResultError: They are of several models, or only some are of the original's mistakes.
         """
-        files = sorted((Path(output_dir) / "tasks").glob("*.json"))
+        files = sorted((possible_path(output_dir) / "tasks").glob("*.json"))
         found = [result for file in files if (result := TaskResult.load(file)) is not None]
         if not found:
             raise InputError(

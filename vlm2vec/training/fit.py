@@ -17,6 +17,7 @@ from accelerate.utils import gather_object
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import PreTrainedModel
 
+from vlm2vec.arguments import possible_path
 from vlm2vec.atomic_write import full_disk_named
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, layout_of, vision_weights
@@ -28,6 +29,7 @@ from vlm2vec.folder_lock import locked
 from vlm2vec.inputs.access import Allowed
 from vlm2vec.launch import launched
 from vlm2vec.notices import between_bars, warn
+from vlm2vec.trained_here import trained_here
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
 from vlm2vec.training.data.negatives import check_negatives
@@ -103,7 +105,11 @@ def fit(
         )
     if adapter and output_dir is not None:
         check_not_base(model[0].model, Path(output_dir))
-    with _folder(output_dir) as folder, _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]):
+    with (
+        _folder(output_dir) as folder,
+        _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]),
+        trained_here(model),
+    ):
         # All that can be wrong is found before the model is touched.
         arguments = trainer_arguments(
             chosen,
@@ -330,8 +336,9 @@ def _alone(output_dir: str | os.PathLike[str] | None, rank: int) -> Iterator[Non
 def _folder(output_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
     """Where transformers' trainer writes; a folder that goes away if nothing is to stay."""
     if output_dir is not None:
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        yield Path(output_dir)
+        folder = possible_path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
         return
-    with TemporaryDirectory(prefix="vlm2vec-fit-") as folder:
-        yield Path(folder)
+    with TemporaryDirectory(prefix="vlm2vec-fit-") as temporary:
+        yield Path(temporary)

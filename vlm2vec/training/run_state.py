@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm2vec.arguments import is_number
+from vlm2vec.arguments import is_number, possible_path
 from vlm2vec.atomic_write import replacing
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError, InputError
@@ -98,7 +98,7 @@ def _checkpoints(output_dir: Path) -> list[Path]:
     """Those of fewer steps first."""
     found = {
         int(folder.name.rpartition("-")[2]): folder
-        for folder in output_dir.glob("checkpoint-*")
+        for folder in possible_path(output_dir).glob("checkpoint-*")
         if folder.name.rpartition("-")[2].isdecimal()
     }
     return [found[steps] for steps in sorted(found)]

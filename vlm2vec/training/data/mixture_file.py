@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from vlm2vec import profiles
-from vlm2vec.arguments import close_match
+from vlm2vec.arguments import close_match, possible_path
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.training import sources as loaders
@@ -77,7 +77,7 @@ def read_mixture_file(
         InputError: The file is missing or no YAML, or something in it is unknown or wrong; it names the
             file and the source.
     """
-    path = Path(path)
+    path = possible_path(path)
     content = _load(path)
     _check_keys(content, KEYS, path.name)
     for key, kind in (

@@ -102,7 +102,7 @@ def card_note(profile: Profile, name: str | None = None) -> str:
         lines += [
             "",
             "Plain `SentenceTransformer` loads transformers' processor for it, even for texts alone, and "
-            "that needs torchvision: `pip install torchvision`. `vlm2vec` needs none.",
+            "that needs torchvision: `pip install torchvision`, of the build that torch is. `vlm2vec` needs none.",
         ]
     for difference in _differences(profile):
         lines += ["", f"{difference} Use `vlm2vec.VLM2Vec` for those."]

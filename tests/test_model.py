@@ -373,6 +373,7 @@ def test_modules_may_be_given(tiny: VLM2Vec) -> None:
     model = VLM2Vec(modules=list(tiny), device="cpu")
     np.testing.assert_allclose(model.encode(TEXTS), tiny.encode(TEXTS), atol=1e-6)
     beside = {"profile": "vlm2vec-v2", "dtype": "bfloat16", "model_kwargs": {"dtype": "bfloat16"}}
+    beside |= {"processor_kwargs": {"max_pixels": 50176}}
     for name, value in beside.items():
         with pytest.raises(errors.InputError, match=f"modules= is given, and {name}"):
             VLM2Vec(modules=list(tiny), **{name: value})
@@ -566,7 +567,9 @@ def test_the_card_calls_a_model_by_its_name_once_it_has_one(tiny: VLM2Vec, tmp_p
     assert 'SentenceTransformer("sentence_transformers_model_id")' in card
     again = VLM2Vec(tmp_path / "unnamed", device="cpu")
     again.save(str(tmp_path / "named"), model_name="somebody/tiny")
-    model.save(str(tmp_path / "named at once"), "somebody/tiny")
+    model.save(str(tmp_path / "named at once"), "somebody/tiny", True)
+    model.save(str(tmp_path / "without"), None, False)
+    assert not (tmp_path / "without" / "README.md").exists()
     for folder in ("named", "named at once"):
         card = (tmp_path / folder / "README.md").read_text(encoding="utf-8")
         assert 'VLM2Vec("somebody/tiny")' in card

@@ -118,7 +118,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
         else:
             loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
-            loading["processor_kwargs"] = kwargs.get("processor_kwargs")
+            loading["processor_kwargs"] = kwargs.get("processor_kwargs") or kwargs.get("tokenizer_kwargs")
             if not isinstance(kwargs["modules"], Mapping):
                 kwargs["modules"] = list(kwargs["modules"])
             beside = {**self.input_module_arguments, **loading, "allow_files": allow_files is not True}
@@ -216,7 +216,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
-        known = {name: kwargs[name] for name in kwargs.keys() - self.declared_arguments()}
+        declared = self.declared_arguments()
+        known = {name: value for name, value in kwargs.items() if name not in declared}
         check_names(known)
         check_settings(
             on_error,
@@ -407,7 +408,14 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         """Arguments of `encode` beyond those of `SentenceTransformer`."""
         return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch", "profile"]
 
-    def save(self, path: str | None, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
+    def save(
+        self,
+        path: str | None,
+        model_name: str | None = None,
+        create_model_card: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile.
 
         A model that is there already is replaced once the new one is written in whole. Without a path
@@ -419,7 +427,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         if has_adapter(network):
             check_not_base(network, folder)
         with full_disk_named(folder, "Free some space, and do it again."), replacing_in(folder) as unfinished:
-            super().save(str(unfinished), *args, create_model_card=create_model_card, **kwargs)
+            super().save(str(unfinished), model_name, create_model_card, *args, **kwargs)
             card = unfinished / "README.md"
             if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
                 with card.open("a", encoding="utf-8") as file:

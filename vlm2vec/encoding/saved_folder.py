@@ -101,8 +101,8 @@ def card_note(profile: Profile, name: str | None = None) -> str:
     if layout is not None and layout.video_processor is not None:
         lines += [
             "",
-            "Plain `SentenceTransformer` loads transformers' processor for it, even for texts alone, and "
-            "that needs torchvision: `pip install torchvision`, of the build that torch is. `vlm2vec` needs none.",
+            "Plain `SentenceTransformer` loads transformers' processor for it, even for texts alone: that "
+            "needs torchvision, of the build that torch is: `pip install torchvision`. `vlm2vec` needs none.",
         ]
     for difference in _differences(profile):
         lines += ["", f"{difference} Use `vlm2vec.VLM2Vec` for those."]

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from accelerate import Accelerator
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
@@ -22,8 +21,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, Qwen2VLModel
 
 from vlm2vec import VLM2Vec
 from vlm2vec.blocks.attention import PACKED_ATTENTION
-from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, dtype_of, flag_adapters
-from vlm2vec.errors import InputError
+from vlm2vec.compat import STOCK_INPUT_MODULE, HookedTrainer, flag_adapters
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +65,7 @@ def test_the_stock_module_is_known_under_the_name_that_folders_carry(
         "_multi_process_worker",
         "_multi_process",
         "_resolve_inference_device",
+        "_update_default_model_id",
     ],
 )
 def test_the_hook_is_there(name: str) -> None:
@@ -88,8 +87,9 @@ def test_load_default_modules_is_called_with_names_we_take() -> None:
 
 def test_what_becomes_of_each_argument_of_sentence_transformers_is_known() -> None:
     """A new one would be passed on without a look. `tests/test_model.py` has those that are refused."""
-    refused = {"processor_kwargs", "config_kwargs", "backend"}
+    refused = {"config_kwargs", "backend"}
     works = {
+        "processor_kwargs",
         "self", "model_name_or_path", "modules", "device", "prompts", "default_prompt_name", "cache_folder",
         "trust_remote_code", "revision", "local_files_only", "token", "use_auth_token", "model_kwargs",
         "model_card_data", "similarity_fn_name", "truncate_dim",
@@ -126,17 +126,6 @@ def test_transformers_is_told_of_adapters_by_the_flag_that_it_reads(tiny: VLM2Ve
         network.peft_config = config
         flag_adapters(network)
         assert network._hf_peft_config_loaded is expected
-
-
-def test_dtype_of_reads_what_sentence_transformers_takes() -> None:
-    assert dtype_of(None) is dtype_of({"dtype": "auto"}) is None
-    assert dtype_of({"torch_dtype": "bfloat16"}) is torch.bfloat16
-    assert dtype_of({"dtype": torch.float16}) is torch.float16
-    with pytest.raises(InputError, match="attn_implementation"):
-        dtype_of({"attn_implementation": "sdpa"})
-    for wrong in ("float17", "int8", torch.int8):
-        with pytest.raises(InputError, match=f'{wrong}.*Pass "float32", "bfloat16" or "float16"'):
-            dtype_of({"dtype": wrong})
 
 
 ABANDONED = """
@@ -197,3 +186,13 @@ def test_the_number_of_devices_of_a_process_can_be_set(tmp_path: Path) -> None:
 
 def test_a_model_can_be_prepared_without_a_wrapper() -> None:
     assert "evaluation_mode" in inspect.signature(Accelerator.prepare_model).parameters
+
+
+def test_cards_of_models_without_a_name_carry_the_placeholder_that_is_replaced(
+    stock: Transformer, tmp_path: Path
+) -> None:
+    model = SentenceTransformer(modules=[stock], device="cpu")
+    model.save(str(tmp_path))
+    assert f'SentenceTransformer("{model._model_card_model_id_placeholder}"' in (
+        tmp_path / "README.md"
+    ).read_text(encoding="utf-8")

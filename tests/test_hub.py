@@ -15,7 +15,8 @@ PUSH_AND_LOAD = """
 import sys
 import numpy as np
 from vlm2vec import VLM2Vec
-model = VLM2Vec(sys.argv[1], profile="vlm2vec-v2", device="cpu")
+VLM2Vec(sys.argv[1], profile="vlm2vec-v2", device="cpu").save(sys.argv[2])  # with a card that knows no name
+model = VLM2Vec(sys.argv[2], device="cpu")
 url = model.push_to_hub("somebody/tiny")
 assert url.endswith("/somebody/tiny/commit/0123456789abcdef0123456789abcdef01234567"), url
 texts = ["a cat", "a dog"]
@@ -58,17 +59,22 @@ def hub(tmp_path: Path) -> Iterator[tuple[HubStandIn, dict[str, str]]]:
         yield hub, environment
 
 
-def run(script: str, argument: Path, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-c", script, str(argument)]
+def run(script: str, *arguments: Path, environment: dict[str, str]) -> str:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_push_and_load(hub: tuple[HubStandIn, dict[str, str]], golden: Path) -> None:
+def test_push_and_load(hub: tuple[HubStandIn, dict[str, str]], golden: Path, tmp_path: Path) -> None:
     stand_in, environment = hub
-    assert "same vectors" in run(PUSH_AND_LOAD, golden / "tiny_qwen2vl", environment)
+    folders = golden / "tiny_qwen2vl", tmp_path / "saved"
+    assert "same vectors" in run(PUSH_AND_LOAD, *folders, environment=environment)
     uploaded = set(stand_in.files("somebody/tiny"))
+    card = stand_in.files("somebody/tiny")["README.md"].decode()
+    assert 'VLM2Vec("somebody/tiny")' in card
+    assert "this/folder" not in card
+    assert "sentence_transformers_model_id" not in card
     assert {
         "modules.json",
         "model.safetensors",
@@ -85,4 +91,4 @@ def test_a_published_adapter_and_its_base_are_downloaded(
     stand_in, environment = hub
     for name, folder in (("VLM2Vec/VLM2Vec-V2.0", "tiny_adapter_dora"), ("Qwen/tiny", "tiny_qwen2vl")):
         stand_in.put(name, {file.name: file.read_bytes() for file in (golden / folder).iterdir()})
-    assert "somebody/nothing" in run(LOAD_PUBLISHED, golden, environment)
+    assert "somebody/nothing" in run(LOAD_PUBLISHED, golden, environment=environment)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import json
 import logging
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.sentence_transformer.modules import Normalize
 from tqdm.auto import tqdm
 
 from vlm2vec import Limits, VLM2Vec, errors, profiles
@@ -83,6 +87,13 @@ def test_token_states_are_those_of_the_prompt(tiny: VLM2Vec) -> None:
     assert [len(rows) for rows in states] == lengths
     everything = tiny.encode(TEXTS, output_value=None)
     np.testing.assert_allclose(everything[1]["sentence_embedding"], tiny.encode(TEXTS[1]), atol=1e-6)
+    torch.testing.assert_close(everything[1]["token_embeddings"], states[1])
+    ids, mask = everything[1]["input_ids"], everything[1]["attention_mask"]
+    assert ids.tolist() == tiny.preprocess(TEXTS[1:2])["input_ids"][0].tolist()
+    assert mask.tolist() == [1] * len(ids)
+    assert tiny.encode(IMAGE, output_value=None)["input_ids"].shape == (
+        len(tiny.encode([IMAGE], output_value="token_embeddings")[0]),
+    )
 
 
 def test_similarity_is_cosine(tiny: VLM2Vec) -> None:
@@ -123,6 +134,55 @@ def test_inputs_may_be_called_sentences(tiny: VLM2Vec, name: str) -> None:
             twice()
     with pytest.raises(TypeError, match="'inputs'"):
         encode()
+
+
+@pytest.mark.parametrize("name", ["encode", "encode_query", "encode_document"])
+def test_arguments_may_be_given_by_position_in_the_order_of_sentence_transformers(
+    tiny: VLM2Vec, name: str
+) -> None:
+    encode = getattr(tiny, name)
+    places = list(inspect.signature(getattr(SentenceTransformer, name)).parameters)[1:-1]
+    settings = {
+        "inputs": TEXTS, "prompt_name": None, "prompt": "Find:", "batch_size": 2, "show_progress_bar": False,
+        "output_value": "sentence_embedding", "precision": "float32", "convert_to_numpy": False,
+        "convert_to_tensor": True, "device": "cpu", "normalize_embeddings": True, "truncate_dim": 16,
+        "pool": None, "chunk_size": None,
+    }  # fmt: skip
+    assert list(settings) == places
+    torch.testing.assert_close(encode(*settings.values()), encode(**settings), rtol=0, atol=0)
+    with pytest.raises(errors.InputError, match="precision is given twice"):
+        encode(TEXTS, None, None, 2, False, None, "int8", precision="int8")
+    with pytest.raises(TypeError, match="positional"):
+        encode(*settings.values(), "one more")
+
+
+class _Scaled(torch.nn.Module):
+    """What a user adds behind the pooling."""
+
+    forward_kwargs: ClassVar[set[str]] = {"scale"}
+
+    def forward(self, features: dict[str, torch.Tensor], scale: float = 1.0) -> dict[str, torch.Tensor]:
+        return {**features, "sentence_embedding": features["sentence_embedding"] * scale}
+
+
+def test_what_a_module_declares_is_an_argument_of_encode(tiny: VLM2Vec) -> None:
+    model = VLM2Vec(modules=[*tiny, _Scaled()], device="cpu")
+    assert "scale" in model.get_model_kwargs()
+    for encode in (model.encode, model.encode_query):
+        np.testing.assert_allclose(encode(TEXTS, scale=2.0), 2 * encode(TEXTS), atol=1e-6)
+    with pytest.raises(errors.InputError, match='no argument "scale"'):
+        tiny.encode(TEXTS, scale=2.0)
+    with pytest.raises(errors.InputError, match='no argument "shift"'):
+        model.encode(TEXTS, shift=2.0)
+
+
+def test_a_router_gets_the_task(tiny: VLM2Vec) -> None:
+    first, *others = tiny
+    routes = {"query": [Normalize(), _Scaled()], "document": [Normalize()]}
+    router = Router.for_query_document(routes["query"], routes["document"])
+    model = VLM2Vec(modules=[first, *others, router], device="cpu")
+    np.testing.assert_allclose(model.encode_document(TEXTS, scale=3.0), tiny.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(model.encode_query(TEXTS, scale=3.0), 3 * tiny.encode(TEXTS), atol=1e-6)
 
 
 def test_an_instruction_for_all_or_for_each(tiny: VLM2Vec) -> None:
@@ -189,10 +249,10 @@ def test_error_policies_are_checked_before_work(tiny: VLM2Vec) -> None:
 def test_arguments_without_effect_are_refused(tiny: VLM2Vec, golden: Path) -> None:
     with pytest.raises(errors.InputError, match="max_pixels"):
         tiny.encode(TEXTS, processing_kwargs={"image": {"max_pixels": 1}})
-    refused = {name: {"a": 1} for name in ("processor_kwargs", "tokenizer_kwargs", "config_kwargs")}
-    refused |= {"backend": "onnx", "model_kwargs": {"attn_implementation": "eager"}}
+    refused = {name: {"a": 1} for name in ("processor_kwargs", "config_kwargs", "model_kwargs")}
+    refused |= {"backend": "onnx", "tokenizer_kwargs": {"a": 1}}
     for name, value in refused.items():
-        with pytest.raises(errors.InputError, match=name):
+        with pytest.raises(errors.InputError, match=name.replace("tokenizer", "processor")):
             VLM2Vec(golden / "tiny_qwen2vl", profile="vlm2vec-v2", **{name: value})
 
 
@@ -313,6 +373,7 @@ def test_modules_may_be_given(tiny: VLM2Vec) -> None:
     model = VLM2Vec(modules=list(tiny), device="cpu")
     np.testing.assert_allclose(model.encode(TEXTS), tiny.encode(TEXTS), atol=1e-6)
     beside = {"profile": "vlm2vec-v2", "dtype": "bfloat16", "model_kwargs": {"dtype": "bfloat16"}}
+    beside |= {"processor_kwargs": {"max_pixels": 50176}}
     for name, value in beside.items():
         with pytest.raises(errors.InputError, match=f"modules= is given, and {name}"):
             VLM2Vec(modules=list(tiny), **{name: value})
@@ -487,6 +548,34 @@ def test_a_saved_folder_has_the_stock_layout(tiny: VLM2Vec, tmp_path: Path) -> N
     assert "1-D positions" in (tmp_path / "README.md").read_text()
     for name in ("model.safetensors", "tokenizer.json", "chat_template.jinja", "vlm2vec.json"):
         assert (tmp_path / name).is_file()
+
+
+def test_without_a_path_nothing_is_saved(
+    tiny: VLM2Vec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.save(None)
+    tiny.save_pretrained(None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_calls_a_model_by_its_name_once_it_has_one(tiny: VLM2Vec, tmp_path: Path) -> None:
+    model = VLM2Vec(modules=list(tiny), device="cpu")
+    model.save(str(tmp_path / "unnamed"))
+    card = (tmp_path / "unnamed" / "README.md").read_text(encoding="utf-8")
+    assert 'VLM2Vec("this/folder")' in card
+    assert 'SentenceTransformer("sentence_transformers_model_id")' in card
+    again = VLM2Vec(tmp_path / "unnamed", device="cpu")
+    again.save(str(tmp_path / "named"), model_name="somebody/tiny")
+    model.save(str(tmp_path / "named at once"), "somebody/tiny", True)
+    model.save(str(tmp_path / "without"), None, False)
+    assert not (tmp_path / "without" / "README.md").exists()
+    for folder in ("named", "named at once"):
+        card = (tmp_path / folder / "README.md").read_text(encoding="utf-8")
+        assert 'VLM2Vec("somebody/tiny")' in card
+        assert 'SentenceTransformer("somebody/tiny")' in card
+        assert "this/folder" not in card
+        assert "sentence_transformers_model_id" not in card
 
 
 def test_unknown_checkpoints_need_a_profile(golden: Path) -> None:

@@ -23,8 +23,9 @@ from transformers import (
     Qwen3VLProcessor,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.utils import is_torchvision_available
 
-from vlm2vec import VLM2Vec
+from vlm2vec import VLM2Vec, profiles
 from vlm2vec.encoding.saved_folder import card_note
 
 PICTURES = [
@@ -122,6 +123,16 @@ def test_texts_of_nomic_agree_but_for_queries(tmp_path: Path, monkeypatch: pytes
     stock = plain(model, tmp_path, monkeypatch)
     np.testing.assert_allclose(model.encode_document(TEXTS), stock.encode_document(TEXTS), atol=2e-6)
     assert np.abs(model.encode_query(TEXTS) - stock.encode_query(TEXTS)).max() > 1e-3
+
+
+def test_the_card_says_what_plain_sentence_transformers_needs(embedded: VLM2Vec, tmp_path: Path) -> None:
+    """True where the processor has a half for videos, and of no other."""
+    assert "`pip install torchvision`" in card_note(embedded.profile)
+    assert "torchvision" not in card_note(profiles.get("vlm2vec-v1-llava-next"))
+    embedded.save_pretrained(str(tmp_path))
+    if not is_torchvision_available():
+        with pytest.raises(ImportError, match="Torchvision"):
+            SentenceTransformer(str(tmp_path), device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,12 @@ from torch import distributed, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import rotate_checkpoints
 
-from vlm2vec.describe import shorten
-from vlm2vec.errors import InputError
+from vlm2vec.load_settings import dtype_of, pixel_budget_of
 
 __all__ = [
     "STOCK_INPUT_MODULE",
     "HookedSentenceTransformer",
     "HookedTrainer",
-    "check_load_settings",
-    "dtype_of",
     "flag_adapters",
     "init_transformer",
 ]
@@ -72,41 +69,6 @@ def init_transformer(
     module._query_expansion = None
 
 
-def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
-    """The type of weights that sentence-transformers' `model_kwargs` ask for; `None` is the checkpoint's own.
-
-    Raises:
-        InputError: They ask for something else too, which the packed forward cannot give; or what they ask
-            for is no type of weights.
-    """
-    asked = dict(model_kwargs or {})
-    dtype = asked.pop("dtype", asked.pop("torch_dtype", None))
-    if asked:
-        raise InputError(f"model_kwargs has {', '.join(sorted(asked))}", fix="Only dtype is taken here.")
-    if isinstance(dtype, str) and dtype != "auto":
-        dtype = getattr(torch, dtype, dtype)
-    if dtype in (None, "auto"):
-        return None
-    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise InputError(
-            f"dtype is {shorten(repr(dtype))}, which is no type of weights",
-            fix='Pass "float32", "bfloat16" or "float16".',
-        )
-    return dtype
-
-
-def check_load_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse arguments of `SentenceTransformer` that would have no effect here."""
-    # tokenizer_kwargs is the old name of processor_kwargs, which sentence-transformers still takes.
-    for name in ("processor_kwargs", "tokenizer_kwargs", "config_kwargs"):
-        if settings.get(name):
-            raise InputError(f"{name} have no effect here", fix="The profile says how inputs are processed.")
-    if (backend := settings.get("backend", "torch")) != "torch":
-        raise InputError(
-            f"backend is {backend!r}", fix="Leave it out: the packed forward runs in torch alone."
-        )
-
-
 def flag_adapters(network: PreTrainedModel) -> None:
     """Let transformers know whether a network has adapters, which peft alone added.
 
@@ -119,15 +81,19 @@ def flag_adapters(network: PreTrainedModel) -> None:
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
     """A `SentenceTransformer` whose private hooks call methods with names of our own.
 
-    Subclasses give `input_module_class` and `input_module_arguments`, `new_modules`, and `encode_parsed`.
+    Subclasses give `input_module_class` and `input_module_arguments`, `card_placeholder`, `new_modules`, and
+    `encode_parsed`.
     """
 
     default_huggingface_organization = None
 
+    card_placeholder: ClassVar[str]
     input_module_class: ClassVar[type[Transformer]]
     input_module_arguments: Mapping[str, Any]
 
-    def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
+    def new_modules(
+        self, name: str, dtype: torch.dtype | None, pixel_budget: dict[str, int], hub: dict[str, Any]
+    ) -> list[nn.Module]:
         """Modules for a folder or repository without `modules.json`."""
         raise NotImplementedError
 
@@ -158,7 +124,8 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
             "revision": revision,
             "local_files_only": local_files_only,
         }
-        return self.new_modules(model_name_or_path, dtype_of(model_kwargs), hub), {}
+        budget = pixel_budget_of(processor_kwargs)
+        return self.new_modules(model_name_or_path, dtype_of(model_kwargs), budget, hub), {}
 
     def _load_config_modules(self, model_name_or_path: str, *args: Any, **kwargs: Any) -> Any:
         """As sentence-transformers, except that a repository's own module class is none of ours to run."""
@@ -199,6 +166,19 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
 
     def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
         return self.encode_in_pool(super()._multi_process, inputs, **settings)
+
+    def declared_arguments(self) -> set[str]:
+        """Names of the arguments of `encode` that modules of this model take in their forward."""
+        return set(SentenceTransformer.get_model_kwargs(self))
+
+    def _update_default_model_id(self, model_card: str) -> str:
+        """As sentence-transformers, which looks for its placeholder behind the name of this class alone."""
+        name = self.model_card_data.model_id
+        if not name:
+            return model_card
+        for placeholder in (self._model_card_model_id_placeholder, self.card_placeholder):
+            model_card = model_card.replace(f'("{placeholder}"', f'("{name}"')
+        return model_card
 
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Save under stock class names, so that plain `SentenceTransformer(path)` opens the folder."""

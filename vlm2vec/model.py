@@ -26,7 +26,7 @@ from vlm2vec.checkpoints.adapter_methods import AdapterMethods
 from vlm2vec.checkpoints.fitting import check_modules, reading_files
 from vlm2vec.checkpoints.folder import check_path, remove_other_weights
 from vlm2vec.checkpoints.load import EMBEDDED_MODEL
-from vlm2vec.compat import HookedSentenceTransformer, check_load_settings
+from vlm2vec.compat import HookedSentenceTransformer
 from vlm2vec.encoding import rows
 from vlm2vec.encoding.batch_forward import BatchForward
 from vlm2vec.encoding.engine import Budget, Engine, Item
@@ -39,11 +39,12 @@ from vlm2vec.encoding.policy import (
     takes_sentences,
 )
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
-from vlm2vec.encoding.saved_folder import card_note
+from vlm2vec.encoding.saved_folder import CARD_FOLDER, card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import is_single, parse_batch
+from vlm2vec.load_settings import check_load_settings, device_of, without_placement
 from vlm2vec.media.limits import Limits
 from vlm2vec.module import InputModule
 from vlm2vec.profiles import Profile, of_repository
@@ -72,7 +73,10 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             bfloat16 on a GPU that has it, and on a CPU for networks of a billion parameters and more whose
             checkpoint is in half precision; float32 elsewhere. What bfloat16 does to vectors is in
             `docs/encode.md`.
-        **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ...
+        **kwargs: As `SentenceTransformer` takes them: `device`, `revision`, `token`, `truncate_dim`, ... Of
+            `processor_kwargs`, `min_pixels` and `max_pixels` are the pixel budget of pictures; of
+            `model_kwargs`, `dtype` and `device_map` have their meaning for one device. What else there is in
+            them, and what to pass instead, is in `docs/coming_from_sentence_transformers.md`.
 
     Raises:
         CheckpointError: The checkpoint is incomplete, of another kind, or neither a folder nor on the hub.
@@ -87,6 +91,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         (2, 'float32')
     """
 
+    card_placeholder: ClassVar[str] = CARD_FOLDER
     input_module_class: ClassVar[type[InputModule]] = InputModule
 
     def __init__(
@@ -116,13 +121,15 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             model_name_or_path = EMBEDDED_MODEL if model_name_or_path is None else model_name_or_path
         else:
             loading = {"model_name_or_path": model_name_or_path, "dtype": dtype, "model_kwargs": model_kwargs}
+            loading["processor_kwargs"] = kwargs.get("processor_kwargs") or kwargs.get("tokenizer_kwargs")
             if not isinstance(kwargs["modules"], Mapping):
                 kwargs["modules"] = list(kwargs["modules"])
             beside = {**self.input_module_arguments, **loading, "allow_files": allow_files is not True}
             _check_modules(kwargs["modules"], beside)
         check_path(model_name_or_path)
-        device = device or get_device_name()
+        device = device_of(model_kwargs, device) or get_device_name()
         check_device(device)
+        model_kwargs = without_placement(model_kwargs)
         if dtype is not None:
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
         if not model_kwargs:
@@ -191,8 +198,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
                 bounds memory. By default 4,096 on a CPU and 32,768 on a GPU, and less once that did not fit.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
                 `normalize_embeddings`, `output_value`, `device` (a list of devices
-                spreads the work over processes), `pool`, `chunk_size`. Also `profile`, a `Profile` whose
-                prompt layout and pixels this call follows instead of the model's own.
+                spreads the work over processes), `pool`, `chunk_size`, and what modules of the model declare.
+                Also `profile`, a `Profile` whose prompt layout and pixels this call follows instead of the
+                model's own.
 
         Returns:
             `(n, dim)` float32 numpy array of unit length, row i for input i; `(dim,)` for a single input.
@@ -211,7 +219,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             >>> round(float(vector @ vector), 4)
             1.0
         """
-        check_names(kwargs)
+        declared = self.declared_arguments()
+        known = {name: value for name, value in kwargs.items() if name not in declared}
+        check_names(known)
         check_settings(
             on_error,
             prompt=prompt,
@@ -221,7 +231,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             max_tokens_per_batch=max_tokens_per_batch,
             truncate_dim=truncate_dim,
             truncate=truncate,
-            **kwargs,
+            **known,
         )
         check_truncation(truncate_dim, self.full_width)
         device = kwargs.get("device")
@@ -445,20 +455,30 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         """Arguments of `encode` beyond those of `SentenceTransformer`."""
         return [*super().get_model_kwargs(), "on_error", "truncate", "max_tokens_per_batch", "profile"]
 
-    def save(self, path: str, *args: Any, create_model_card: bool = True, **kwargs: Any) -> None:
+    def save(
+        self,
+        path: str | None,
+        model_name: str | None = None,
+        create_model_card: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile.
 
-        A model that is there already is replaced once the new one is written in whole.
+        A model that is there already is replaced once the new one is written in whole. Without a path
+        nothing is written, as in sentence-transformers.
         """
+        if path is None:
+            return
         folder, network = Path(path), self[0].model
         if has_adapter(network):
             check_not_base(network, folder)
         with full_disk_named(folder, "Free some space, and do it again."), replacing_in(folder) as unfinished:
-            super().save(str(unfinished), *args, create_model_card=create_model_card, **kwargs)
+            super().save(str(unfinished), model_name, create_model_card, *args, **kwargs)
             card = unfinished / "README.md"
             if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
                 with card.open("a", encoding="utf-8") as file:
-                    file.write("\n" + card_note(self.profile))
+                    file.write("\n" + card_note(self.profile, self.model_card_data.model_id))
             written = {file.name for file in unfinished.iterdir()}
         self.model_card_data.save_dir = str(path)
         if not has_adapter(network):
@@ -467,9 +487,12 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         if not network.name_or_path:
             network.name_or_path = str(path)  # weights that were trained have a name from here on
 
-    def new_modules(self, name: str, dtype: torch.dtype | None, hub: dict[str, Any]) -> list[nn.Module]:
+    def new_modules(
+        self, name: str, dtype: torch.dtype | None, pixel_budget: dict[str, int], hub: dict[str, Any]
+    ) -> list[nn.Module]:
         """Modules for a published checkpoint: inputs, last-token pooling, unit length."""
-        first = InputModule.from_checkpoint(name, dtype=dtype, **self.input_module_arguments, **hub)
+        settings = {"dtype": dtype, "pixel_budget": pixel_budget, **self.input_module_arguments}
+        first = InputModule.from_checkpoint(name, **settings, **hub)
         for role, text in (
             ("query", first.profile.query_instruction),
             ("document", first.profile.document_instruction),
@@ -498,12 +521,16 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             show_progress_bar: Whether to show how far it is.
             on_error: As in `encode`; "keep" makes each error a row.
             task: "query" or "document" for inputs that do not say themselves which they are; others are none.
-            **form: As `engine` takes it.
+            **form: As `engine` takes it, and what modules of the model declare.
 
         Returns:
             `(n, dim)` vectors; with `on_error="keep"`, or another `output_value`, a list of rows and errors.
         """
-        engine = self.engine(device=device, **form)
+        declared = self.declared_arguments()
+        given = {name: form.pop(name) for name in declared & form.keys()}
+        if "task" in declared:
+            given["task"] = task
+        engine = self.engine(device=device, given=given, **form)
         items = [_instructed(item, prompt, task) for item in inputs]
         if on_error == "keep" or form["output_value"] != "sentence_embedding":
             keep = on_error == "keep"
@@ -661,8 +688,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
     def full_width(self) -> int:
         """Components of a vector that is not cut, whatever `truncate_dim` the model is set to."""
         name = "get_embedding_dimension"
-        full: int = [getattr(module, name)() for module in self if hasattr(module, name)][-1]
-        return full
+        widths: list[int | None] = [getattr(module, name)() for module in self if hasattr(module, name)]
+        return [width for width in widths if width is not None][-1]
 
     def _width(self, truncate_dim: int | None) -> int:
         """Components of a vector, cut to `truncate_dim` or to the model's own."""

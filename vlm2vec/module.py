@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from vlm2vec.checkpoints.load import (
     resolve_folder,
 )
 from vlm2vec.checkpoints.own_template import with_own_template
-from vlm2vec.compat import dtype_of, init_transformer
+from vlm2vec.compat import init_transformer
 from vlm2vec.encoding.pack import Features, Packed, pack, pad
 from vlm2vec.encoding.plan import Planner
 from vlm2vec.encoding.prepare import Prepared, Preparer
@@ -47,6 +48,7 @@ from vlm2vec.inputs.access import Allowed, FileAccess, check_file_access
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.text import check_text
 from vlm2vec.json_file import read_json
+from vlm2vec.load_settings import dtype_of, pixel_budget_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.tiles import Tiling
@@ -127,6 +129,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         limits: Limits | None = None,
         allow_urls: bool = False,
         allow_files: FileAccess = True,
+        pixel_budget: Mapping[str, int] | None = None,
         **hub: Any,
     ) -> InputModule:
         """Load a folder, or a repository on the hub: weights, merged or with an adapter.
@@ -141,10 +144,12 @@ class InputModule(Transformer):  # type: ignore[misc]
             limits: What one input may cost.
             allow_urls: Whether a string under a media key may be a URL.
             allow_files: Whether paths are read: all, none, or what is below these folders.
+            pixel_budget: `min_pixels` and `max_pixels` of a picture in place of the profile's.
             hub: `revision`, `token`, `cache_dir`, `local_files_only`.
 
         Raises:
             CheckpointError: The files are missing, incomplete, or of another model.
+            InputError: Its pictures have no such budget.
             ProfileError: No profile is known for this checkpoint.
 
         Warns:
@@ -177,6 +182,8 @@ class InputModule(Transformer):  # type: ignore[misc]
         tokenizer = load_tokenizer(folder, network.config, base_model=base_model, **hub)
         chosen = with_own_template(chosen, tokenizer, folder, layout_of(network))
         check_tokenizer(chosen, tokenizer, source=str(name))
+        if pixel_budget:
+            chosen = replace(chosen, pixels=chosen.pixels.with_budget(**pixel_budget))
         allowed = Allowed(allow_urls=allow_urls, allow_files=allow_files)
         module = cls(network, tokenizer, chosen, limits=limits, **allowed)
         module.folders = folders_of(folder, base_model, **hub)
@@ -193,6 +200,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         revision: str | None = None,
         local_files_only: bool = False,
         model_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
         init_defaults: dict[str, Any] | None = None,
         **_: Any,
     ) -> InputModule:
@@ -203,7 +211,9 @@ class InputModule(Transformer):  # type: ignore[misc]
             cache_dir=cache_folder,
             revision=revision,
             local_files_only=local_files_only,
-            **{"dtype": dtype_of(model_kwargs), **(init_defaults or {})},
+            dtype=dtype_of(model_kwargs),
+            pixel_budget=pixel_budget_of(processor_kwargs),
+            **(init_defaults or {}),
         )
 
     @property
@@ -279,6 +289,9 @@ class InputModule(Transformer):  # type: ignore[misc]
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Add `token_embeddings` `(1, tokens, hidden)`, the inputs one after the other, and their offsets.
 
+        In training, with `output_hidden_states` of the network's configuration, also `all_layer_embeddings`,
+        which losses of sentence-transformers read: what goes into each layer, and `token_embeddings`.
+
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
                 is computed without a graph, and `products`, as the inference forward takes them. With `learn`
@@ -289,7 +302,11 @@ class InputModule(Transformer):  # type: ignore[misc]
         elif "packed" in features:
             hidden, offsets = self._encode(features["packed"], features.get("products", AUTO))
         else:
-            hidden, offsets = self._train(features)
+            below: list[Tensor] | None = [] if self.model.config.output_hidden_states else None
+            hidden, offsets = self._train(features, below)
+            if below is not None:
+                states = [*below, hidden]
+                features["all_layer_embeddings"] = [state.float().unsqueeze(0) for state in states]
         # In float32 from here on, so that unit length means unit length in half precision too.
         features["token_embeddings"] = hidden.float().unsqueeze(0)
         features["cu_seq_lens_q"] = offsets
@@ -331,7 +348,7 @@ class InputModule(Transformer):  # type: ignore[misc]
         """The features of the media of a batch, as in training: `(media tokens, hidden)`."""
         return None if packed.vision is None else vision_features(self.model, packed.vision)
 
-    def _train(self, features: Features) -> tuple[Tensor, Tensor]:
+    def _train(self, features: Features, below: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         present = features["attention_mask"].bool()
         segments = to_device(Segments.of(present.sum(dim=1).tolist()), present.device)
         images, clips = self._media(features)
@@ -342,6 +359,7 @@ class InputModule(Transformer):  # type: ignore[misc]
             segments,
             images=images,
             clips=clips,
+            below=below,
         )
         return hidden, segments.offsets
 

@@ -82,6 +82,40 @@ def test_a_table_and_an_open_file_are_no_batches(tmp_path):
         next(parse_batch(file))
 
 
+@pytest.mark.parametrize("kind", ["pyarrow array", "pyarrow chunks", "pandas", "polars", "numpy", "objects"])
+def test_a_column_of_strings_is_a_batch_of_texts(kind):
+    texts = ["a cat", "a dog", "a bird"]
+    if kind.startswith("pyarrow"):
+        arrow = pytest.importorskip("pyarrow")
+        column = (
+            arrow.array(texts) if kind == "pyarrow array" else arrow.chunked_array([texts[:1], texts[1:]])
+        )
+    elif kind in ("pandas", "polars"):
+        column = pytest.importorskip(kind).Series(texts)
+    else:
+        column = np.array(texts, dtype=object if kind == "objects" else str)
+    assert not is_single(column)
+    assert [r.parts for r in parse_batch(column)] == [(Text(text),) for text in texts]
+
+
+def test_a_row_of_a_table_of_strings_is_one_input_of_several_texts():
+    pairs = [["what is it", "a cat"], ["who is it", "a dog"]]
+    expected = [r.parts for r in parse_batch(pairs)]
+    for dtype in (str, object, np.dtypes.StringDType()):
+        assert [r.parts for r in parse_batch(np.array(pairs, dtype=dtype))] == expected
+    assert [r.parts for r in parse_batch(np.array("a cat"))] == [(Text("a cat"),)]
+    with pytest.raises(InputError, match="a list stands inside the list of one input"):
+        next(parse_batch(np.array([pairs])))
+
+
+def test_missing_values_of_arrow_are_errors_at_their_place():
+    arrow = pytest.importorskip("pyarrow")
+    found = list(parse_batch(arrow.array(["a cat", None]), on_error="nan"))
+    assert found[1].index == 1
+    (row,) = parse_batch(arrow.array([{"text": "a cat", "instruction": "Find:"}]))
+    assert (row.parts, row.instruction) == ((Text("a cat"),), "Find:")
+
+
 def test_one_input_alone_is_a_batch_of_one():
     assert [r.parts for r in parse_batch("abc")] == [(Text("abc"),)]
     assert [r.instruction for r in parse_batch("abc", ["i"])] == ["i"]

@@ -31,20 +31,24 @@ __all__ = ["draws", "hidden_states", "language_states", "media_features", "visio
 _RATE = "attention_dropout"  # of transformers' attention layers
 
 
-def language_states(model: PreTrainedModel, row: LanguageRow, media: Tensor | None) -> Tensor:
+def language_states(
+    model: PreTrainedModel, row: LanguageRow, media: Tensor | None, *, below: list[Tensor] | None = None
+) -> Tensor:
     """States after the final norm.
 
     Args:
         model: The network; its configuration must use `packed_attention`.
         row: The tokens.
         media: `(media tokens, width)`, what `vision_features` gave.
+        below: Gets what goes into each layer, `(tokens, hidden)`, the first one's first.
 
     Returns:
         `(tokens, hidden)`, or `(wanted, hidden)` where only some are wanted.
     """
     network, language = network_of(model.config), model.language_model
     if (
-        not torch.is_grad_enabled()
+        below is None
+        and not torch.is_grad_enabled()
         and not draws(language)
         and _is_plain(language.layers, network.decoder_layer)
     ):
@@ -58,9 +62,13 @@ def language_states(model: PreTrainedModel, row: LanguageRow, media: Tensor | No
     hidden = hidden.unsqueeze(0)
     rotary = language.rotary_emb(hidden, row.positions.T[:, None])
     for number, layer in enumerate(language.layers[:-1]):
+        if below is not None:
+            below.append(hidden[0])
         hidden = layer(hidden, position_embeddings=rotary, segments=row.segments)
         if number < len(deep):
             hidden = hidden.index_add(1, row.media_tokens, deep[number][None])
+    if below is not None:
+        below.append(hidden[0])
     last = language.layers[-1]
     # What wraps a layer, as sharding does, is to be called as a layer.
     if row.wanted is not None and type(last) is network.decoder_layer:
@@ -80,6 +88,7 @@ def hidden_states(
     *,
     images: Tensor | None = None,
     clips: Tensor | None = None,
+    below: list[Tensor] | None = None,
 ) -> Tensor:
     """States of all tokens after the final norm, where features of images and of clips come in order.
 
@@ -90,6 +99,7 @@ def hidden_states(
         segments: Where the prompts lie.
         images: `(image tokens, width)`, features for the image placeholders, in order.
         clips: `(video tokens, width)`, features for the video placeholders, in order.
+        below: As in `language_states`.
 
     Returns:
         `(tokens, hidden)`.
@@ -100,7 +110,7 @@ def hidden_states(
     tokens = torch.cat(indices) if media else token_ids.new_empty(0)
     features = torch.arange(len(tokens), device=token_ids.device)
     row = LanguageRow(token_ids, positions, tokens, features, segments)
-    return language_states(model, row, torch.cat(media) if media else None)
+    return language_states(model, row, torch.cat(media) if media else None, below=below)
 
 
 def draws(network: nn.Module) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ class BatchForward:
         normalize_embeddings: Whether vectors are scaled to unit length, after they are cut.
         truncate_dim: Components to keep.
         output_value: As `SentenceTransformer.encode` takes it.
+        given: What modules declare as arguments of their forward.
     """
 
     modules: nn.Sequential
@@ -44,6 +45,7 @@ class BatchForward:
     normalize_embeddings: bool
     truncate_dim: int | None
     output_value: str | None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class BatchForward:
             share_prefixes=self.settings.share_prefixes,
         )
         features = {"packed": to_device(packed, self.device), "products": self.settings.products}
-        output = self.modules(features)
+        output = self.modules(features, **self.given)
         vectors: Tensor = output["sentence_embedding"]
         # Before vectors are cut: beside an infinite component, a norm has made all others 0.
         finite = vectors.isfinite().all(dim=1)
@@ -72,6 +74,11 @@ class BatchForward:
             tokens = output["token_embeddings"][0].split(output["cu_seq_lens_q"].diff().tolist())
             finite &= torch.stack([states.isfinite().all() for states in tokens])
             started["tokens"] = tokens
+            # How many tokens a picture in tiles has is known to the network alone.
+            started["ids"] = [
+                {} if prepared.sized else {"input_ids": torch.from_numpy(prepared.token_ids)}
+                for prepared in batch
+            ]
         # Marked in the vectors, so that they are all that is fetched, and nothing is waited for twice.
         started["vectors"] = vectors.masked_fill(~finite[:, None], torch.nan)
         return started
@@ -84,8 +91,13 @@ class BatchForward:
             rows = list(started["tokens"])
         elif self.output_value is None:
             rows = [
-                {"sentence_embedding": vector, "token_embeddings": states}
-                for vector, states in zip(vectors, started["tokens"], strict=True)
+                {
+                    **to_device(ids, states.device),
+                    "attention_mask": torch.ones(len(states), dtype=torch.long, device=states.device),
+                    "token_embeddings": states,
+                    "sentence_embedding": vector,
+                }
+                for ids, states, vector in zip(started["ids"], started["tokens"], vectors, strict=True)
             ]
         for index, failed in enumerate(vectors[:, 0].isnan().tolist()):
             if failed:

@@ -32,6 +32,11 @@ ErrorPolicy: TypeAlias = "Literal['raise', 'nan'] | Callable[[int | None, VLM2Ve
 # As sentence-transformers has them.
 _PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings")
+# What follows `show_progress_bar` there, for those who pass it without its name.
+_BEHIND_PROGRESS = (
+    *("output_value", "precision", "convert_to_numpy", "convert_to_tensor", "device"),
+    *("normalize_embeddings", "truncate_dim", "pool", "chunk_size"),
+)
 _PASSED_ON = (
     *("convert_to_numpy", "convert_to_tensor", "normalize_embeddings"),
     *("device", "pool", "chunk_size", "task"),
@@ -43,10 +48,10 @@ _ARGUMENTS = (
 
 
 def takes_sentences(encode: Callable[P, R]) -> Callable[P, R]:
-    """`encode`, which takes its `inputs` as `sentences` too: so programs for sentence-transformers call them.
+    """`encode`, which can be called as that of sentence-transformers: with `sentences`, or all by position.
 
     Raises:
-        InputError: Inputs are given under both names.
+        InputError: An argument is given twice.
     """
 
     @wraps(encode)
@@ -55,7 +60,13 @@ def takes_sentences(encode: Callable[P, R]) -> Callable[P, R]:
             if len(args) > 1 or "inputs" in kwargs:  # the first is the model
                 raise InputError("inputs are given twice, also as sentences", fix="Leave sentences out.")
             kwargs["inputs"] = kwargs.pop("sentences")
-        return encode(*args, **kwargs)
+        # The model, the inputs and four more have places of their own.
+        for name, value in zip(_BEHIND_PROGRESS, args[6:], strict=False):
+            if name in kwargs:
+                raise InputError(f"{name} is given twice, also by position", fix="Leave one of them out.")
+            kwargs[name] = value
+        placed = (*args[:6], *args[6 + len(_BEHIND_PROGRESS) :])
+        return encode(*placed, **kwargs)  # type: ignore[arg-type]
 
     return renamed
 

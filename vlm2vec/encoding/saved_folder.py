@@ -12,7 +12,10 @@ from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.media.tiles import Tiling
 from vlm2vec.profiles import Profile
 
-__all__ = ["card_note", "write_processor_files"]
+__all__ = ["CARD_FOLDER", "card_note", "write_processor_files"]
+
+CARD_FOLDER = "this/folder"
+"""What a card calls a model that has no name on the hub."""
 
 
 def write_processor_files(
@@ -75,8 +78,13 @@ def _patch_files(profile: Profile, layout: Layout) -> dict[str, dict[str, Any]]:
     }
 
 
-def card_note(profile: Profile) -> str:
-    """A section for the model card: the profile, and where plain sentence-transformers differs."""
+def card_note(profile: Profile, name: str | None = None) -> str:
+    """A section for the model card: the profile, and where plain sentence-transformers differs.
+
+    Args:
+        profile: Of the model.
+        name: Of its repository, if it has one.
+    """
     lines = [
         "## Profile",
         "",
@@ -86,9 +94,16 @@ def card_note(profile: Profile) -> str:
         "```python",
         "from vlm2vec import VLM2Vec",
         "",
-        'model = VLM2Vec("this/folder")',
+        f'model = VLM2Vec("{name or CARD_FOLDER}")',
         "```",
     ]
+    layout = LAYOUTS.get(profile.network)
+    if layout is not None and layout.video_processor is not None:
+        lines += [
+            "",
+            "Plain `SentenceTransformer` loads transformers' processor for it, even for texts alone: that "
+            "needs torchvision, of the build that torch is: `pip install torchvision`. `vlm2vec` needs none.",
+        ]
     for difference in _differences(profile):
         lines += ["", f"{difference} Use `vlm2vec.VLM2Vec` for those."]
     return "\n".join(lines) + "\n"

@@ -282,6 +282,7 @@ def _unequal(beside: str, inputs: str, what: str) -> InputError:
 
 def _parse(item: Any) -> Content:
     """What the form of an input says; no file is opened."""
+    item = _as_python(item)
     if isinstance(item, Input):
         # What was read of its files in another call may have changed.
         item = with_sources(item, lambda source: replace(source, facts={}))
@@ -302,6 +303,13 @@ def _parse(item: Any) -> Content:
     if any(is_message(part) for part in item):
         return parse_conversation(item)
     return Content(tuple(part for entry in item for part in _parse_part(entry)))
+
+
+def _as_python(item: Any) -> Any:
+    """A value of an Arrow array, or a row of a numpy array of strings or objects, as Python has it."""
+    if hasattr(item, "as_py"):
+        return item.as_py()
+    return item.tolist() if isinstance(item, np.ndarray) and item.dtype.kind in "OUT" else item
 
 
 def _parse_part(item: Any) -> tuple[Part, ...]:
@@ -353,8 +361,6 @@ def _refusal(item: object) -> InputError:
         return reason
     if isinstance(item, (float, np.floating)) and math.isnan(item):
         return InputError("NaN is a missing value, not an input", fix="Leave it out, or replace it by text.")
-    if hasattr(item, "as_py"):
-        return InputError("a value of Arrow is not an input", fix="Pass value.as_py().")
     if isinstance(item, Iterator):
         return InputError(f"a {type(item).__name__} is not an input", fix="Pass list(...) of it.")
     return InputError(f"{describe_value(item)} is not an input", fix=_FORMS)
@@ -373,8 +379,9 @@ def _never_a_batch(value: object) -> InputError | None:
             "a table is not an input",
             fix="Pass one column, as in table['text'], or a list of dicts, as in table.to_dict('records').",
         )
-    if hasattr(value, "to_pylist"):  # of pyarrow, whose items are none of Python's
+    if hasattr(value, "to_pylist") and hasattr(value, "schema"):
         return InputError(
-            "a table or a column of Arrow is not an input", fix="Pass table['text'].to_pylist(), or the like."
+            "a table of Arrow is not an input",
+            fix="Pass one column, as in table['text'], or a list of dicts, as in table.to_pylist().",
         )
     return None

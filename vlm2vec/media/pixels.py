@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from vlm2vec.errors import InputError
 
 __all__ = ["Alpha", "FrameRules", "PixelRules"]
 
@@ -89,6 +91,35 @@ class PixelRules:
     resizer: Literal["pillow", "torch"] = "pillow"
     frames: FrameRules | None = None
     crops: int = 4
+
+    def with_budget(self, *, min_pixels: int | None = None, max_pixels: int | None = None) -> PixelRules:
+        """The same rules with another budget for pictures; clips follow it where they have none of their own.
+
+        Args:
+            min_pixels: Least area, in pixels.
+            max_pixels: Greatest area.
+
+        Raises:
+            InputError: There is no such budget, or pictures have one size here.
+
+        Example:
+            >>> PixelRules().with_budget(max_pixels=512 * 28 * 28).max_pixels
+            401408
+        """
+        least = self.min_pixels if min_pixels is None else min_pixels
+        most = self.max_pixels if max_pixels is None else max_pixels
+        if self.fixed_size is not None:
+            height, width = self.fixed_size
+            raise InputError(
+                f"pictures of this profile are all of {height} x {width} pixels",
+                fix="Leave min_pixels and max_pixels out.",
+            )
+        if not self.factor**2 <= most or least > most:
+            raise InputError(
+                f"pictures of {least:,} to {most:,} pixels cannot be",
+                fix=f"Pass max_pixels of at least {self.factor**2:,} and of min_pixels.",
+            )
+        return replace(self, min_pixels=least, max_pixels=most)
 
     @property
     def factor(self) -> int:

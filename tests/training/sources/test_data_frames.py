@@ -178,8 +178,6 @@ def test_media_without_bytes_and_path_are_one_bad_row() -> None:
     ("inputs", "fix"),
     [
         (pyarrow.table({"text": ["a"]}), "to_pylist"),
-        (pyarrow.array(["a"]), "to_pylist"),
-        ([pyarrow.scalar("a")], "as_py"),
         (pandas.DataFrame({"text": ["a"]}), "to_dict"),
     ],
 )

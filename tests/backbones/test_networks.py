@@ -37,7 +37,7 @@ FOLDERS = {
 }
 STILLS = [(8, 12), (2, 2), (18, 16), (8, 8)]  # in patches: windows of Qwen2.5-VL are 8 by 8
 CLIPS = [(3, 10, 6), (1, 16, 8)]
-ROUNDING = 4e-6
+ROUNDING = 6e-6  # on one processor stock was 3.6e-6 off float64, and this package 1.4e-6
 
 
 @dataclass

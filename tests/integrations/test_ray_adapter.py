@@ -211,7 +211,7 @@ def worker_settings(folder: Path, **changes: Any) -> WorkerSettings:
         id_column=None,
         paths=False,
         model=None,
-        model_arguments=None,
+        model_kwargs=None,
         role="document",
         instruction=None,
         retry_failed=False,

@@ -46,7 +46,7 @@ def encode_dataset(
     truncate: bool = False,
     truncate_dim: int | None = None,
     max_tokens_per_batch: int | None = None,
-    model_arguments: Mapping[str, Any] | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
     concurrency: int = 1,
     num_cpus: float | None = None,
     num_gpus: float = 0,
@@ -72,7 +72,7 @@ def encode_dataset(
         truncate: As in `encode`.
         truncate_dim: As in `encode`.
         max_tokens_per_batch: As in `encode`.
-        model_arguments: What else `VLM2Vec` takes, such as `{"profile": "vlm2vec-v2", "dtype": "bfloat16"}`.
+        model_kwargs: What else `VLM2Vec` takes, such as `{"profile": "vlm2vec-v2", "dtype": "bfloat16"}`.
         concurrency: How many actors, each with a model.
         num_cpus: That each actor takes; by default 1, or none if it takes a GPU. On a CPU it computes with as
             many threads.
@@ -107,7 +107,7 @@ def encode_dataset(
         id_column=id_column,
         paths=paths,
         model=check_model(model),
-        model_arguments=model_arguments,
+        model_kwargs=model_kwargs,
         role=role,
         instruction=instruction,
         retry_failed=retry_failed,

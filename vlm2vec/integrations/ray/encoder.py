@@ -39,7 +39,7 @@ class Encoder:
         max_tokens_per_batch: As in `encode`.
         vector_column: What the column of vectors is called.
         error_column: What the column of errors is called.
-        model_arguments: What else `VLM2Vec` takes, such as `{"profile": "vlm2vec-v2", "dtype": "bfloat16"}`.
+        model_kwargs: What else `VLM2Vec` takes, such as `{"profile": "vlm2vec-v2", "dtype": "bfloat16"}`.
 
     Raises:
         InputError: An argument makes no sense.
@@ -69,7 +69,7 @@ class Encoder:
         max_tokens_per_batch: int | None = None,
         vector_column: str = "vector",
         error_column: str = "error",
-        model_arguments: Mapping[str, Any] | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.column = column
         self.paths = paths
@@ -81,7 +81,7 @@ class Encoder:
             "truncate_dim": truncate_dim,
             "max_tokens_per_batch": max_tokens_per_batch,
         }
-        self.loaded_from = check_model(model), model_arguments
+        self.loaded_from = check_model(model), model_kwargs
         self.model = load_model(*self.loaded_from)
 
     def __getstate__(self) -> dict[str, Any]:

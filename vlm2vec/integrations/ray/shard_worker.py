@@ -45,7 +45,7 @@ class WorkerSettings:
         id_column: Where their names are; `None` for their positions.
         paths: Whether strings are paths.
         model: Folder or hub id.
-        model_arguments: What else `VLM2Vec` takes.
+        model_kwargs: What else `VLM2Vec` takes.
         role: What inputs are encoded as.
         instruction: One for all.
         retry_failed: Whether rows that failed are encoded again.
@@ -60,7 +60,7 @@ class WorkerSettings:
     id_column: str | None
     paths: bool
     model: str | None
-    model_arguments: Mapping[str, Any] | None
+    model_kwargs: Mapping[str, Any] | None
     role: Role
     instruction: str | None
     retry_failed: bool
@@ -122,7 +122,7 @@ class ShardWorker:
 
     @cached_property
     def _model(self) -> VLM2Vec:
-        return load_model(self.settings.model, self.settings.model_arguments)
+        return load_model(self.settings.model, self.settings.model_kwargs)
 
     @cached_property
     def _shards(self) -> VectorShards:

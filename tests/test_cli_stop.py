@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,19 @@ def test_a_program_ends_with_one_line_and_130(work: str, tmp_path: Path) -> None
     assert work == "at work" or said == "stopped; nothing was written\n"
 
 
+@pytest.fixture
+def default_handler() -> Iterator[None]:
+    """Python's own, also where a shell has put the tests aside, so that they ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("default_handler")
 @pytest.mark.parametrize(
     ("output", "meaning"),
     [("v.npz", "nothing was written"), ("v/", "the same command goes on where it was")],

@@ -61,7 +61,9 @@ def test_what_vectors_do_not_depend_on_is_left_out_and_said_so(caplog: pytest.Lo
     with caplog.at_level(logging.INFO):
         assert without_placement(asked) == {"dtype": "bfloat16"}
         assert without_placement({"attn_implementation": "eager", "low_cpu_mem_usage": True}) is None
+        assert without_placement({"use_safetensors": True}) is None
     assert "attn_implementation of model_kwargs is left out" in caplog.text
+    assert "use_safetensors of model_kwargs is left out: vectors do not depend on it here" in caplog.text
     assert asked["attn_implementation"] == "flash_attention_2"  # the caller's own dict
 
 

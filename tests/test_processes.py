@@ -155,10 +155,10 @@ def test_a_process_that_is_given_a_model_encodes(way: str, files: list[Path]) ->
     model = VLM2Vec(device="cpu").share_memory()
     expected = model.encode(files)
     context = torch.multiprocessing.get_context(way)
-    results = context.SimpleQueue()
+    results = context.Queue()
     process = context.Process(target=_encode_and_clear, args=(model, files, results))
     process.start()
-    np.testing.assert_allclose(results.get(), expected, atol=5e-7)
+    np.testing.assert_allclose(results.get(timeout=120), expected, atol=5e-7)
     process.join(60)
     assert process.exitcode == 0
     assert not next(model.parameters()).any()  # the weights are not copied
@@ -176,9 +176,10 @@ def test_eight_threads_encode_files_of_all_kinds(embedded: VLM2Vec, files: list[
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not fork by default")
 def test_a_forked_process_encodes_what_its_parent_did(files: list[Path]) -> None:
-    """By several threads of torch, with readers of PDFs, and a thread for asyncio; and a child that forks."""
+    """By several threads of torch, with readers of PDFs, and threads for asyncio and beside it."""
     code = (
         "import asyncio, multiprocessing, os, sys, threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
         "from pathlib import Path\n"
         "import numpy as np, torch\n"
         "from vlm2vec import VLM2Vec\n"
@@ -196,12 +197,13 @@ def test_a_forked_process_encodes_what_its_parent_did(files: list[Path]) -> None
         "    check(model.encode(files))\n"
         "    return check(asyncio.run(model.aencode(files)))\n"
         "context = multiprocessing.get_context('fork')\n"
-        "thread = threading.Thread(target=encode_on)\n"
-        "thread.start()\n"
-        "with context.Pool(2) as pool:\n"
-        "    assert os.getpid() not in pool.map_async(twice, range(4)).get(120)\n"
-        "over.set()\n"
-        "thread.join()\n"
+        "beside = ThreadPoolExecutor(1).submit(encode_on)\n"
+        "try:\n"
+        "    with context.Pool(2) as pool:\n"
+        "        assert os.getpid() not in pool.map_async(twice, range(4)).get(120)\n"
+        "finally:\n"
+        "    over.set()\n"
+        "    beside.result()\n"
         "check(model.encode(files))\n"
     )
     done = subprocess.run(

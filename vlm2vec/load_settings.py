@@ -44,7 +44,7 @@ def without_placement(model_kwargs: Mapping[str, Any] | None) -> dict[str, Any] 
     ignored = [name for name in _WITHOUT_EFFECT if left.pop(name, None) is not None]
     if ignored:
         logger.info(
-            "%s of model_kwargs is left out: the engine has an attention of its own, with the same vectors.",
+            "%s of model_kwargs is left out: vectors do not depend on it here.",
             ", ".join(ignored),
         )
     return left or None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pypdfium2
 import pytest
 import torch
 
 from vlm2vec import cli
-from vlm2vec.doctor import devices, examine, files, packages
+from vlm2vec.doctor import devices, examine, files, packages, report
 
 CODECS = {"H.264", "H.265", "VP8", "VP9", "AV1", "MPEG-4", "MPEG-2", "ProRes", "Motion JPEG"}
 
@@ -128,3 +131,37 @@ def test_the_first_device_is_the_one_that_a_model_gets(monkeypatch: pytest.Monke
     assert (first["memory_gib"], first["free_gib"]) == (16.0, 8.0)
     assert first["default"] == "the first GPU that torch finds"
     assert "default" not in second
+
+
+def test_a_gpu_that_cannot_be_used_is_a_problem_and_the_rest_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(device: torch.device) -> str:
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA ...")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", fails)
+    monkeypatch.setattr(devices, "_attention", lambda device, dtype: f"{device} {dtype}")
+    monkeypatch.setattr(devices, "get_device_name", lambda: "cuda")
+    monkeypatch.setattr(files, "_is_drawn", lambda *_: True)
+    code, screen = run(capsys)
+    assert code == 1
+    assert "cuda:0 cannot be used: CUDA error: out of memory.\n" in screen
+    assert "TORCH_USE_CUDA_DSA" not in screen
+    assert " cores, " in screen
+
+
+def test_a_user_without_a_folder_of_his_own_is_told_where_downloads_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    cache = tmp_path / "not there" / "hub"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    hub = report._hub()["hub"]
+    assert hub["cache"] == f"~{os.sep}{cache.relative_to(tmp_path)}"
+    monkeypatch.setattr(Path, "home", unknown)
+    assert report._hub()["hub"]["cache"] == str(cache)
+    assert hub["free_gib"] > 0

@@ -67,6 +67,9 @@ def _versions(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _devices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for each in found.get("devices", []):
         why = f", taken by default: {each['default']}" if "default" in each else ""
+        if "error" in each:
+            yield each["device"], f"cannot be used{why}"
+            continue
         yield each["device"], f"{each['name']}{why}"
         if "cores" in each:
             about = f"{each['cores']} cores, {each['threads']} threads, "
@@ -90,7 +93,8 @@ def _files(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "hub" in found:
         hub = found["hub"]
         offline = ", offline" if hub["offline"] else ""
-        yield "downloads", f"{hub['cache']}, {hub['free_gib']:,} GiB free{offline}"
+        free = "" if hub["free_gib"] is None else f", {hub['free_gib']:,} GiB free"
+        yield "downloads", f"{hub['cache']}{free}{offline}"
 
 
 def _memory(device: Mapping[str, Any]) -> str:

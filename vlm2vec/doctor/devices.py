@@ -25,19 +25,27 @@ _GIB = 2**30
 def devices() -> list[dict[str, Any]]:
     """Of each device its name, memory, the types of weights, and how attention and products are computed.
 
-    The first is the one that a model gets where no other is asked for.
+    The first is the one that a model gets where no other is asked for. Of one that fails, "error" says
+    why, in place of all else.
     """
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     names += [*(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
     chosen = torch.device(get_device_name())
     default = "cuda:0" if str(chosen) == "cuda" else str(chosen)
-    found = [_device(torch.device(name)) for name in sorted(names, key=lambda name: name != default)]
+    found = [_looked_at(torch.device(name)) for name in sorted(names, key=lambda name: name != default)]
     if found[0]["device"] != "cpu":
         found[0]["default"] = "the first GPU that torch finds"
     else:
         built = "" if torch.version.cuda or torch.version.hip else "; this torch is built for CPUs"
         found[0]["default"] = f"torch finds no GPU{built}"
     return found
+
+
+def _looked_at(device: torch.device) -> dict[str, Any]:
+    try:
+        return _device(device)
+    except RuntimeError as error:  # of its driver, or all its memory is taken; more lines are for developers
+        return {"device": str(device), "error": str(error).partition("\n")[0]}
 
 
 def _device(device: torch.device) -> dict[str, Any]:

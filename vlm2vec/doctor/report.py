@@ -6,7 +6,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,11 @@ def examine() -> dict[str, Any]:
         except (ImportError, OSError) as error:  # a package is missing, or its libraries cannot be loaded
             fix = "Install what is named anew, in an environment of its own."
             problems.append(Problem(f"a package cannot be loaded: {error}", fix))
-    problems += [*_of_pdfs(found.get("pdfs", {})), *_of_media(found)]
+    problems += [
+        *_of_devices(found.get("devices", [])),
+        *_of_pdfs(found.get("pdfs", {})),
+        *_of_media(found),
+    ]
     found["problems"] = [asdict(problem) for problem in problems]
     return found
 
@@ -82,9 +87,13 @@ def _hub() -> dict[str, Any]:
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    shown = f"~{os.sep}{cache.relative_to(Path.home())}" if cache.is_relative_to(Path.home()) else str(cache)
-    free = round(shutil.disk_usage(there).free / 2**30, 1)
+    shown, free = str(cache), None
+    with suppress(RuntimeError, ValueError):  # a user without a folder of his own, or it is elsewhere
+        shown = f"~{os.sep}{cache.relative_to(Path.home())}"
+    for folder in (cache, *cache.parents):
+        with suppress(OSError):  # it is made with the first download, or is not for this user
+            free = round(shutil.disk_usage(folder).free / 2**30, 1)
+            break
     return {"hub": {"cache": shown, "free_gib": free, "offline": bool(constants.HF_HUB_OFFLINE)}}
 
 
@@ -94,6 +103,16 @@ def _of_packages(found: dict[str, dict[str, Any]]) -> Iterator[Problem]:
             there = f"is {package['version']}" if package["version"] else "is not installed"
             what = f"{name} {there}, and {package['wanted'] or 'any version'} is wanted"
             yield Problem(what, f'{Path(sys.executable).name} -m pip install "{name}{package["wanted"]}"')
+
+
+def _of_devices(found: Sequence[dict[str, Any]]) -> Iterator[Problem]:
+    for device in found:
+        if "error" in device:
+            yield Problem(
+                f"{device['device']} cannot be used: {device['error']}",
+                "See in nvidia-smi whether its driver works and who takes its memory, or hide it: "
+                "CUDA_VISIBLE_DEVICES=-1.",
+            )
 
 
 def _of_pdfs(found: dict[str, Any]) -> Iterator[Problem]:

@@ -285,7 +285,7 @@ def _failed(document: Document, error: VLM2VecError) -> Document:
 
 
 def _to_dict(owner: Any, embedder: Embedder, settings: Mapping[str, Any]) -> dict[str, Any]:
-    if embedder.given:
+    if embedder.given is not None:
         raise InputError(
             "the model of this component was given as an object, which no file of a pipeline can hold",
             fix="Save it, model.save_pretrained(folder), and give the component the folder.",

@@ -85,7 +85,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
             model_kwargs=model_kwargs,
         )
         super().__init__(
-            model_name=_name_of(embedder) if embedder.given else str(model or _EMBEDDED),
+            model_name=str(model or _EMBEDDED) if embedder.given is None else _name_of(embedder.given),
             query_instruction=query_instruction,
             text_instruction=text_instruction,
             truncate=truncate,
@@ -147,8 +147,8 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
 _EMBEDDED = "the model inside vlm2vec"
 
 
-def _name_of(embedder: Embedder) -> str:
-    name = Path(embedder.model[0].model.name_or_path or "vlm2vec").name
+def _name_of(model: VLM2Vec) -> str:
+    name = Path(model[0].model.name_or_path or "vlm2vec").name
     return f"{name}, given as an object ({uuid4().hex[:8]})"
 
 

@@ -69,6 +69,8 @@ def test_what_nothing_could_load_again_is_refused() -> None:
         named(None, {"dtype": torch.float32})
     with pytest.raises(InputError, match="model is int 7"):
         named(7)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match='the model is text ""'):
+        named("")
 
 
 PAIRS = [{"query": "a", "document": "b"}, {"query": "c", "document": "d"}]

@@ -76,7 +76,7 @@ def given_model(model: Any, options: Mapping[str, Any] | None = None) -> VLM2Vec
         >>> given_model("VLM2Vec/VLM2Vec-V2.0", {"dtype": "bfloat16"}) is None
         True
     """
-    if model is None or isinstance(model, str | os.PathLike):
+    if model is None or (isinstance(model, str | os.PathLike) and model != ""):
         return None
     from vlm2vec.model import VLM2Vec
 

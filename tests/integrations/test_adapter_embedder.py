@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,11 @@ def test_a_named_model_is_loaded_once_and_when_it_is_needed(monkeypatch: pytest.
             super().__init__(name, **kwargs)
 
     monkeypatch.setattr(vlm2vec.model, "VLM2Vec", Counted)
-    embedder = Embedder(model_kwargs={"device": "cpu"})
+    monkeypatch.setattr("vlm2vec.integrations._named_model._LOADED", [])
+    embedders = [Embedder(model_kwargs={"device": "cpu"}) for _ in range(4)]
     assert loaded == []
     with ThreadPoolExecutor(4) as threads:
-        vectors = list(threads.map(embedder.queries, [TEXTS] * 4))
+        vectors = list(threads.map(lambda embedder: embedder.queries(TEXTS), embedders))
     assert loaded == [(None, {"device": "cpu"})]
     for other in vectors:
         np.testing.assert_allclose(other, vectors[0], atol=5e-7)
@@ -81,6 +83,14 @@ def test_the_pickle_of_a_named_model_is_small_even_once_it_is_loaded() -> None:
     embedder = Embedder(model_kwargs={"device": "cpu"})
     embedder.queries(TEXTS)
     assert len(pickle.dumps(embedder)) < 1000
+
+
+def test_a_folder_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    VLM2Vec().save("mine")
+    embedder = Embedder("mine")
+    monkeypatch.chdir("/")
+    assert len(embedder.queries(TEXTS)) == 2
 
 
 def test_what_is_no_model_is_refused(embedded: VLM2Vec) -> None:

@@ -150,6 +150,26 @@ def test_documents_that_fail_are_returned_apart(
     assert "5 of 7 documents were not embedded." in caplog.text
 
 
+@pytest.mark.parametrize("path", [3, ["a.png"], b"a.png", ""])
+def test_a_path_that_is_none_costs_its_document_alone(
+    path: object, embedded: VLM2Vec, tmp_path: Path
+) -> None:
+    documents = [Document(content="a red circle"), Document(meta={"file_path": path})]
+    for root in (None, tmp_path):
+        embedder = VLM2VecDocumentEmbedder(
+            embedded, file_path_meta_field="file_path", root_path=root, raise_on_failure=False
+        )
+        result = embedder.run(documents)
+        assert [one.id for one in result["documents"]] == [documents[0].id]
+        [failed] = result["failed_documents"]
+        assert failed.meta["embedding_error"].startswith("input 1: the path is ")
+
+
+def test_components_that_name_one_model_share_it() -> None:
+    query, document = VLM2VecTextEmbedder(model_kwargs=CPU), VLM2VecDocumentEmbedder(model_kwargs=CPU)
+    assert query._embedder.model is document._embedder.model
+
+
 def test_what_is_of_another_type_is_refused(embedded: VLM2Vec) -> None:
     with pytest.raises(TypeError, match="takes a string, not list"):
         VLM2VecTextEmbedder(embedded).run(["a text"])

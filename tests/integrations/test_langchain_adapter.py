@@ -87,6 +87,8 @@ def test_a_bad_item_is_named_by_its_index(embeddings: VLM2VecEmbeddings, picture
         embeddings.embed_image([pictures[0].path, "gone.png"])
     with pytest.raises(InputError, match=r"input 0 .*URLs are not fetched"):
         embeddings.embed_image(["https://example.com/cat.png"])
+    with pytest.raises(InputError, match=r"in place of a list of images. Pass \[path\]"):
+        embeddings.embed_image("cat.png")
     with pytest.raises(VLM2VecError, match="input 1") as caught:
         embeddings.embed_documents(["a text", "data:image/png;base64,AAAA"])
     assert caught.value.index == 1

@@ -150,6 +150,18 @@ def test_copies_are_the_same_embedding_model(copied: object, given: bool, embedd
     np.testing.assert_allclose(other.get_query_embedding(TEXTS[0]), vector, atol=5e-7)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_fields_that_are_set_later_have_effect(given: bool, embedded: VLM2Vec) -> None:
+    embed_model = VLM2VecEmbedding(embedded if given else None)
+    embed_model.text_instruction = "Keep it."
+    narrow = embed_model.model_copy(update={"truncate_dim": 32})
+    for other, dimensions in ((embed_model, None), (narrow, 32)):
+        vector = embedded.encode_document(
+            TEXTS[0], instruction="Keep it.", truncate_dim=dimensions, normalize_embeddings=True
+        )
+        np.testing.assert_allclose(other.get_text_embedding(TEXTS[0]), vector, atol=5e-7)
+
+
 def test_a_dict_makes_the_embedding_model_of_a_name_again(embedded: VLM2Vec) -> None:
     embed_model = VLM2VecEmbedding(
         text_instruction="Keep it.", truncate_dim=32, truncate=False, model_kwargs={"device": "cpu"}

@@ -104,6 +104,24 @@ def test_bytes_arrays_and_structs_are_media(embedded: VLM2Vec, picture: Path) ->
     np.testing.assert_allclose(vectors_of(Encoder("column")(batch))[0], wanted, atol=TOLERANCE)
 
 
+def test_nulls_are_left_out_at_each_depth(embedded: VLM2Vec) -> None:
+    parts = [{"type": "text", "text": "a red ring"}, {"type": "image", "image": None, "text": None}]
+    message = {"role": "user", "content": parts[:1]}
+    rows = pa.array([[message], [{"role": "user", "content": parts[1:]}]])
+    table = Encoder("chat")(pa.table({"chat": rows}))
+    assert table["error"][0].as_py() == ""
+    np.testing.assert_allclose(
+        vectors_of(table[:1])[0], embedded.encode_document([[message]])[0], atol=TOLERANCE
+    )
+
+
+def test_an_empty_path_is_not_the_current_folder(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
+    monkeypatch.chdir(picture.parent)
+    table = Encoder("path", paths=True)(pa.table({"path": ["", picture.name]}))
+    assert table["vector"].is_null().to_pylist() == [True, False]
+    assert "the text is empty" in table["error"][0].as_py()
+
+
 def test_pictures_of_several_sizes_and_frames(embedded: VLM2Vec) -> None:
     pictures = [np.full((56, 84, 3), 90, np.uint8), np.full((84, 56, 3), 200, np.uint8)]
     column = np.empty(2, object)
@@ -149,6 +167,13 @@ def test_columns_that_are_not_there_or_there_already_are_refused() -> None:
         encoder(pa.table({"caption": ["a cat"]}))
     with pytest.raises(InputError, match='there is a column "error" already'):
         encoder(pa.table({"text": ["a cat"], "error": [""]}))
+
+
+def test_arguments_that_make_no_sense_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match='role is text "querry"'):
+        Encoder("text", role="querry")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match='are both "out"'):
+        Encoder("text", vector_column="out", error_column="out")
 
 
 def test_an_encoder_pickles_without_its_weights() -> None:

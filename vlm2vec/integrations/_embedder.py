@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
+from vlm2vec.integrations._named_model import full_name, given_model, model_of
 
 if TYPE_CHECKING:
     from vlm2vec.encoding.policy import ErrorPolicy
@@ -20,8 +20,8 @@ __all__ = ["Embedder", "only_strings"]
 class Embedder:
     """Encodes queries and documents for an adapter.
 
-    A model that is named is loaded when something is to be encoded, and again in each process that the
-    embedder is sent to; one that is given is sent along.
+    A model that is named is loaded when something is to be encoded, once in each process that the embedder is
+    sent to, for all that name it; it is kept until the process ends. One that is given is sent along.
 
     Args:
         model: A model; or folder or hub id of one. `None` is the small one in the package.
@@ -45,28 +45,15 @@ class Embedder:
         truncate_dim: int | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        self._name = str(model) if isinstance(model, str | Path) else None
-        self._model = None if model is None or self._name is not None else _checked(model)
-        self.given = self._model is not None
-        if self.given and model_kwargs:
-            raise InputError(
-                f"model_kwargs has {', '.join(model_kwargs)}, and the model is loaded already",
-                fix="Load it with these, or pass its name.",
-            )
-        self._model_kwargs = dict(model_kwargs or {})
+        self.given = given_model(model, model_kwargs)
+        self._name, self._model_kwargs = full_name(model), dict(model_kwargs or {})
         self._instructions = {"query": query_instruction, "document": document_instruction}
         self._settings: dict[str, Any] = {"truncate": truncate, "truncate_dim": truncate_dim}
-        self._lock = threading.Lock()
 
     @property
     def model(self) -> VLM2Vec:
         """The model, loaded by now."""
-        with self._lock:
-            if self._model is None:
-                from vlm2vec.model import VLM2Vec
-
-                self._model = VLM2Vec(self._name, **self._model_kwargs)
-            return self._model
+        return model_of(self._name, self._model_kwargs) if self.given is None else self.given
 
     def queries(self, inputs: Sequence[Any]) -> list[list[float]]:
         """A vector of `dim` numbers for each of `n` queries; raises as `encode`."""
@@ -87,22 +74,6 @@ class Embedder:
         )
         lists: list[list[float]] = vectors.tolist()
         return lists
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_lock": None, "_model": self._model if self.given else None}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
-
-
-def _checked(model: Any) -> VLM2Vec:
-    from vlm2vec.model import VLM2Vec
-
-    if not isinstance(model, VLM2Vec):
-        raise InputError(
-            f"the model is {describe_value(model)}", fix="Pass a VLM2Vec, or a folder or hub id of one."
-        )
-    return model
 
 
 def only_strings(texts: Iterable[Any]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import parse_input
@@ -254,6 +255,12 @@ class VLM2VecDocumentEmbedder:
         page = document.meta.get("page_number")
         path = None if self._field is None else document.meta.get(self._field)
         if path is not None:
+            if not isinstance(path, str | Path) or path == "":  # Path("") is the current folder
+                raise InputError(
+                    f"the path is {describe_value(path)}",
+                    fix=f'Pass a string in the field "{self._field}" of the metadata, or leave it out.',
+                    index=index,
+                )
             if self._root is None:
                 return _media(Path(path), page, index, allow_files=True)
             return _media(self._root / path, page, index, allow_files=[self._root])
@@ -285,7 +292,7 @@ def _failed(document: Document, error: VLM2VecError) -> Document:
 
 
 def _to_dict(owner: Any, embedder: Embedder, settings: Mapping[str, Any]) -> dict[str, Any]:
-    if embedder.given:
+    if embedder.given is not None:
         raise InputError(
             "the model of this component was given as an object, which no file of a pipeline can hold",
             fix="Save it, model.save_pretrained(folder), and give the component the folder.",

@@ -128,6 +128,8 @@ class VLM2VecEmbeddings(Embeddings):  # type: ignore[misc]
             >>> len(vectors), len(vectors[0])
             (1, 224)
         """
+        if isinstance(uris, str):
+            raise InputError("a string stands in place of a list of images", fix="Pass [path].")
         return self._embedder.documents([{"image": uri} for uri in uris])
 
     async def aembed_image(self, uris: Sequence[Any]) -> list[list[float]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from vlm2vec.integrations._embedder import Embedder, only_strings
+from vlm2vec.integrations._named_model import full_name, given_model
 from vlm2vec.integrations.extra import extra
 
 with extra("llamaindex"):
@@ -62,7 +63,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
     truncate_dim: int | None = Field(default=None, description="Components to keep of each vector.")
     model_kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of VLM2Vec.")
 
-    _embedder: Embedder = PrivateAttr()
+    _source: VLM2Vec | str | None = PrivateAttr()
 
     def __init__(
         self,
@@ -76,16 +77,10 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         model = kwargs.pop("model_name", None) if model is None else model  # what `to_dict` calls it
-        embedder = Embedder(
-            None if isinstance(model, str) and model == _EMBEDDED else model,
-            query_instruction=query_instruction,
-            document_instruction=text_instruction,
-            truncate=truncate,
-            truncate_dim=truncate_dim,
-            model_kwargs=model_kwargs,
-        )
+        model = None if isinstance(model, str) and model == _EMBEDDED else model
+        given = given_model(model, model_kwargs)
         super().__init__(
-            model_name=_name_of(embedder) if embedder.given else str(model or _EMBEDDED),
+            model_name=str(model or _EMBEDDED) if given is None else _name_of(given),
             query_instruction=query_instruction,
             text_instruction=text_instruction,
             truncate=truncate,
@@ -93,7 +88,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
             model_kwargs=dict(model_kwargs or {}),
             **kwargs,
         )
-        self._embedder = embedder
+        self._source = full_name(model) if given is None else given
 
     @classmethod
     def class_name(cls) -> str:
@@ -104,6 +99,17 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
     def model(self) -> VLM2Vec:
         """The model itself, for inputs that LlamaIndex has no place for."""
         return self._embedder.model
+
+    @property
+    def _embedder(self) -> Embedder:
+        return Embedder(
+            self._source,
+            query_instruction=self.query_instruction,
+            document_instruction=self.text_instruction,
+            truncate=self.truncate,
+            truncate_dim=self.truncate_dim,
+            model_kwargs=self.model_kwargs,
+        )
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._embedder.queries(only_strings([query]))[0]
@@ -137,7 +143,7 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         # LlamaIndex leaves out what does not pickle, and with it the model, with no more than a warning.
-        return {**super().__getstate__(), "__pydantic_private__": {"_embedder": self._embedder}}
+        return {**super().__getstate__(), "__pydantic_private__": {"_source": self._source}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Not LlamaIndex's own, which makes the object anew by its fields: a model that is given is in none.
@@ -147,8 +153,8 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
 _EMBEDDED = "the model inside vlm2vec"
 
 
-def _name_of(embedder: Embedder) -> str:
-    name = Path(embedder.model[0].model.name_or_path or "vlm2vec").name
+def _name_of(model: VLM2Vec) -> str:
+    name = Path(model[0].model.name_or_path or "vlm2vec").name
     return f"{name}, given as an object ({uuid4().hex[:8]})"
 
 

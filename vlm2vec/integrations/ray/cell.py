@@ -14,7 +14,7 @@ def input_of_cell(value: Any, *, paths: bool) -> Any:
     """An input as `encode` takes it.
 
     All rows of an Arrow column have the same keys, and null for one that a row does without. Such keys are
-    left out.
+    left out, at each depth.
 
     Args:
         value: What `pyarrow` makes of the cell in Python.
@@ -29,9 +29,9 @@ def input_of_cell(value: Any, *, paths: bool) -> Any:
         {'pdf': 'scan.pdf', 'page': 3}
     """
     if paths and isinstance(value, str):
-        return Path(value)
+        return Path(value) if value else value  # Path("") is the current folder
     if isinstance(value, list):
         return [input_of_cell(part, paths=paths) for part in value]
     if isinstance(value, dict) and not is_arrow_media(value):
-        return {key: part for key, part in value.items() if part is not None}
+        return {key: input_of_cell(part, paths=False) for key, part in value.items() if part is not None}
     return value

@@ -20,7 +20,7 @@ from vlm2vec.arguments import whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Role
-from vlm2vec.integrations.ray.loading import check_model
+from vlm2vec.integrations.ray.loading import check_model, check_role
 from vlm2vec.integrations.ray.pieces import Piece, pieces_of_shards
 from vlm2vec.integrations.ray.pool import WorkerPool
 from vlm2vec.integrations.ray.shard_worker import Counts, WorkerSettings
@@ -191,8 +191,7 @@ def _check(dataset: Any, column: str, id_column: str | None, role: str) -> None:
             f"dataset is {describe_value(dataset)}",
             fix="Pass one of Ray Data, such as ray.data.from_items(items).",
         )
-    if role not in ("document", "query"):
-        raise InputError(f"role is {describe_value(role)}", fix='Pass "document" or "query".')
+    check_role(role)
     known = dataset.columns(fetch_if_missing=False)
     for name in (column, id_column):
         if name is not None and known is not None and name not in known:

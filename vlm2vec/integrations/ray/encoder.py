@@ -14,7 +14,7 @@ from ray.data.block import BlockAccessor
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Role
 from vlm2vec.integrations.ray.cell import input_of_cell
-from vlm2vec.integrations.ray.loading import check_model, load_model
+from vlm2vec.integrations.ray.loading import check_model, check_role, load_model
 
 __all__ = ["Encoder"]
 
@@ -71,6 +71,11 @@ class Encoder:
         error_column: str = "error",
         model_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        check_role(role)
+        if vector_column == error_column:
+            raise InputError(
+                f'vector_column and error_column are both "{vector_column}"', fix="Pass two names."
+            )
         self.column = column
         self.paths = paths
         self.role = role

@@ -14,7 +14,7 @@ from vlm2vec.errors import InputError
 if TYPE_CHECKING:
     from vlm2vec.model import VLM2Vec
 
-__all__ = ["check_model", "load_model"]
+__all__ = ["check_model", "check_role", "load_model"]
 
 
 def check_model(model: Any) -> str | None:
@@ -35,6 +35,16 @@ def check_model(model: Any) -> str | None:
         fix="Pass the folder or hub id of one, such as VLM2Vec.save_pretrained writes: "
         "each process loads its own, and weights are not sent.",
     )
+
+
+def check_role(role: Any) -> None:
+    """Raise for what is no role.
+
+    Raises:
+        InputError: It is none.
+    """
+    if role not in ("document", "query"):
+        raise InputError(f"role is {describe_value(role)}", fix='Pass "document" or "query".')
 
 
 def load_model(model: str | None, arguments: Mapping[str, Any] | None) -> VLM2Vec:

@@ -146,3 +146,12 @@ def test_the_pixel_budget_reaches_pictures_of_published_and_of_saved_models(
 def test_a_pixel_budget_that_cannot_be_is_refused(published: dict[str, Any], asked: dict[str, int]) -> None:
     with pytest.raises(InputError, match="Pass max_pixels of at least 784 and of min_pixels"):
         VLM2Vec(**published, device="cpu", processor_kwargs=asked)
+
+
+def test_an_argument_that_is_misspelt_is_no_damaged_model() -> None:
+    with pytest.raises(InputError, match=r'VLM2Vec has no argument "devise"\. Did you mean "device"\?'):
+        VLM2Vec(devise="cpu")
+    with pytest.raises(InputError, match=r'no argument "alow_urls"\. Did you mean "allow_urls"\?'):
+        VLM2Vec(alow_urls=True)
+    with pytest.raises(InputError, match=r'no argument "zzz"\. Correct the name, or leave it out'):
+        VLM2Vec(zzz=1)

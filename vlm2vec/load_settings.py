@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
 
-from vlm2vec.arguments import whole_number
+from vlm2vec.arguments import did_you_mean, whole_number
 from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
 
@@ -26,6 +28,7 @@ _OF_THE_MODEL = {
     **dict.fromkeys(("revision", "token", "local_files_only"), "Pass it to VLM2Vec itself."),
     "cache_dir": "Pass cache_folder= to VLM2Vec itself.",
 }
+_OF_VLM2VEC = ("profile", "base_model", "limits", "allow_urls", "allow_files", "dtype")
 # The same of `processor_kwargs`: nothing is padded here, and every tokenizer is a fast one.
 _WITHOUT_EFFECT_ON_INPUTS = ("padding_side", "use_fast")
 _OF_THE_PROCESSOR = {
@@ -123,7 +126,14 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
 
 
 def check_load_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse arguments of `SentenceTransformer` that would have no effect here."""
+    """Refuse arguments that `SentenceTransformer` has not, and those of it that would have no effect here."""
+    known = {*inspect.signature(SentenceTransformer).parameters, "tokenizer_kwargs", *_OF_VLM2VEC}
+    for name in settings:
+        if name not in known:
+            raise InputError(
+                f'VLM2Vec has no argument "{name}"',
+                fix=did_you_mean(name, known, otherwise="Correct the name, or leave it out."),
+            )
     # The one is the old name of the other, which sentence-transformers still takes.
     for name in ("processor_kwargs", "tokenizer_kwargs"):
         pixel_budget_of(settings.get(name))

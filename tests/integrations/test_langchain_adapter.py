@@ -6,7 +6,9 @@ import asyncio
 import base64
 import io
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -87,11 +89,17 @@ def test_a_bad_item_is_named_by_its_index(embeddings: VLM2VecEmbeddings, picture
         embeddings.embed_image([pictures[0].path, "gone.png"])
     with pytest.raises(InputError, match=r"input 0 .*URLs are not fetched"):
         embeddings.embed_image(["https://example.com/cat.png"])
-    with pytest.raises(InputError, match=r"in place of a list of images. Pass \[path\]"):
-        embeddings.embed_image("cat.png")
     with pytest.raises(VLM2VecError, match="input 1") as caught:
         embeddings.embed_documents(["a text", "data:image/png;base64,AAAA"])
     assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda path: path.read_bytes()])
+def test_one_image_is_no_list_of_images(
+    embeddings: VLM2VecEmbeddings, pictures: list[Sample], form: Callable[[Path], Any]
+) -> None:
+    with pytest.raises(InputError, match=r"in place of a list of images\. Pass \[image\]"):
+        embeddings.embed_image(form(pictures[0].path))
 
 
 def test_files_are_read_from_chosen_folders_alone(pictures: list[Sample], tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ class VLM2VecEmbeddings(Embeddings):  # type: ignore[misc]
                 is a path. URLs are refused unless the model was loaded with `allow_urls=True`.
 
         Raises:
-            VLM2VecError: One of them is not there, or is no image; its index says which.
+            VLM2VecError: One of them is not there, or is no image, and its index says which; or one image
+                stands in place of a list.
 
         Example:
             >>> import PIL.Image
@@ -128,8 +129,8 @@ class VLM2VecEmbeddings(Embeddings):  # type: ignore[misc]
             >>> len(vectors), len(vectors[0])
             (1, 224)
         """
-        if isinstance(uris, str):
-            raise InputError("a string stands in place of a list of images", fix="Pass [path].")
+        if isinstance(uris, str | bytes | os.PathLike):
+            raise InputError("one image stands in place of a list of images", fix="Pass [image].")
         return self._embedder.documents([{"image": uri} for uri in uris])
 
     async def aembed_image(self, uris: Sequence[Any]) -> list[list[float]]:

@@ -603,6 +603,11 @@ def test_loading_leaves_no_warnings(golden: Path, caplog: pytest.LogCaptureFixtu
     assert not caplog.records
 
 
+def test_an_empty_name_of_a_model_is_an_error() -> None:
+    with pytest.raises(errors.CheckpointError, match="the name of the model is empty"):
+        VLM2Vec("", device="cpu")
+
+
 @pytest.mark.parametrize(
     "name", [Path("nowhere"), "./nowhere", "/nowhere/at/all", "no/where/at_all", "no\\where"]
 )

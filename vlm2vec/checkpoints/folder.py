@@ -29,6 +29,11 @@ def check_path(model: str | Path | None) -> None:
     Raises:
         CheckpointError: There is no such folder, there can be none, or it is a file.
     """
+    if model == "":  # which a `Path` takes for the current folder
+        raise CheckpointError(
+            "the name of the model is empty",
+            fix="Pass a folder, or an id on the hub; None is the small model.",
+        )
     if model is None or possible_path(model, error=CheckpointError).is_dir():
         return
     # An id on the hub is OWNER/NAME, or NAME alone.

@@ -65,6 +65,17 @@ def test_a_value_that_means_nothing_is_an_error(field: str, value: object, tmp_p
         Profile.load(tmp_path)
 
 
+@pytest.mark.parametrize("field", ["suffix", "instruction_end", "default_instruction"])
+def test_a_word_that_cannot_be_encoded_is_an_error(field: str, tmp_path: Path) -> None:
+    profiles.get("vlm2vec-v2").save(tmp_path)
+    file = tmp_path / PROFILE_FILE
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["profile"][field] = "a\ud800"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(errors.ProfileError, match=f"{field} has half of a surrogate pair"):
+        Profile.load(tmp_path)
+
+
 def test_a_misspelt_value_is_answered_with_the_closest() -> None:
     with pytest.raises(errors.ProfileError, match='Did you mean "after_media"'):
         dataclasses.replace(profiles.get("vlm2vec-v2"), instruction_slot="after media")

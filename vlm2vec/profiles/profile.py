@@ -225,6 +225,8 @@ def _refuse_wrong_values(part: Profile | PixelRules | FrameRules) -> None:
             raise ProfileError(
                 f"{name} is {describe_value(value)}", fix=f"Pass at most {_MAX_NAME} printable characters."
             )
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ProfileError(f"{name} has half of a surrogate pair", fix="Pass text that can be encoded.")
         if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
             raise ProfileError(f"{name} is {describe_value(value)}", fix="Pass a positive number.")
 

@@ -143,6 +143,9 @@ def test_published_repositories_follow_them() -> None:
 def test_models_that_cannot_be_loaded_are_refused_with_the_reason_before_they_are_fetched(
     repository: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SentenceTransformer, "__init__", None)  # which asks the hub for the list of modules
+    def ask_hub(self: SentenceTransformer, *_: Any, **__: Any) -> None:
+        raise AssertionError("the hub was asked for the list of modules")
+
+    monkeypatch.setattr(SentenceTransformer, "__init__", ask_hub)
     with pytest.raises(errors.CheckpointError, match=said):
         VLM2Vec(repository, profile="vlm2vec-v2", device="cpu")

@@ -253,7 +253,7 @@ def test_a_worker_does_the_shards_of_encode_to_from_whichever_blocks(tmp_path: P
     encode_to(tmp_path / "straight", texts, rows_per_shard=4)
     (tmp_path / "ray").mkdir()
     worker = ShardWorker(worker_settings(tmp_path / "ray"))
-    assert worker.begin() == 4
+    assert worker.start() == 4
     blocks = [pa.table({"text": texts[:3]}), pa.table({"text": texts[3:]})]
     assert worker.do(1, [(1, 3)], blocks[1]) == Counts(encoded=2)
     assert worker.do(0, [(0, 3), (0, 1)], *blocks) == Counts(encoded=4, failed=1)
@@ -269,7 +269,7 @@ def test_a_worker_does_the_shards_of_encode_to_from_whichever_blocks(tmp_path: P
 
 def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of the machines does not see this folder"):
-        ShardWorker(worker_settings(tmp_path / "elsewhere")).begin()
+        ShardWorker(worker_settings(tmp_path / "elsewhere")).start()
     assert not list(tmp_path.iterdir())
 
 

@@ -33,7 +33,7 @@ class WorkerPool:
         resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
         actor = ray.remote(**resources, max_restarts=-1, max_task_retries=_RETRIES)(ShardWorker)
         self._workers = [actor.remote(settings) for _ in range(count)]
-        self._starting = {worker.begin.remote(): number for number, worker in enumerate(self._workers)}
+        self._starting = {worker.start.remote(): number for number, worker in enumerate(self._workers)}
         self._loads: dict[int, int] = {}  # of those that have started, how many shards each has
         self._busy: dict[Any, tuple[int, str]] = {}  # by what will come: the worker, and which rows it does
 
@@ -50,7 +50,7 @@ class WorkerPool:
         """Wait for the first that has started, and tell how many rows a shard has.
 
         Raises:
-            VLM2VecError: What `ShardWorker.begin` raises.
+            VLM2VecError: What `ShardWorker.start` raises.
         """
         (ready, *_), _ = ray.wait([*self._starting])
         return self._has_started(ready)

@@ -37,7 +37,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What all workers of a job are told. It holds the name of a model, never its weights.
+    """What all workers of a job work by. It holds the name of a model, never its weights.
 
     Attributes:
         folder: Where shards go, which each machine sees under this name.
@@ -83,7 +83,7 @@ class ShardWorker:
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
 
-    def begin(self) -> int:
+    def start(self) -> int:
         """Load the model, make or open the folder, and tell the rows of a shard.
 
         Raises:
@@ -128,50 +128,52 @@ class ShardWorker:
     def _shards(self) -> VectorShards:
         from vlm2vec.encoding.policy import check_settings, check_truncation
 
-        told = self.settings
-        if not told.folder.is_dir():  # it was made where the job was started
+        settings = self.settings
+        if not settings.folder.is_dir():  # it was made where the job was started
             raise InputError(
                 "one of the machines does not see this folder",
                 fix="Pass one that all of them share, under the same name.",
-                source=str(told.folder),
+                source=str(settings.folder),
             )
-        check_settings("nan", max_tokens_per_batch=told.max_tokens_per_batch, truncate_dim=told.truncate_dim)
-        check_truncation(told.truncate_dim, self._model.full_width)
+        check_settings(
+            "nan", max_tokens_per_batch=settings.max_tokens_per_batch, truncate_dim=settings.truncate_dim
+        )
+        check_truncation(settings.truncate_dim, self._model.full_width)
         identity = identity_of(
             self._model,
-            told.role,
-            told.instruction,
-            truncate=told.truncate,
-            truncate_dim=told.truncate_dim,
+            settings.role,
+            settings.instruction,
+            truncate=settings.truncate,
+            truncate_dim=settings.truncate_dim,
         )
         return VectorShards.make(
-            told.folder, identity, rows_per_shard=told.rows_per_shard, default=ROWS_PER_SHARD
+            settings.folder, identity, rows_per_shard=settings.rows_per_shard, default=ROWS_PER_SHARD
         )
 
     def _job(self) -> Job:
-        told = self.settings
+        settings = self.settings
         return Job(
             self._shards,
             self._model,
             Part(),
-            role=told.role,
-            retry_failed=told.retry_failed,
+            role=settings.role,
+            retry_failed=settings.retry_failed,
             on_error="nan",
             settings={
-                "truncate": told.truncate,
-                "truncate_dim": told.truncate_dim,
-                "max_tokens_per_batch": told.max_tokens_per_batch,
+                "truncate": settings.truncate,
+                "truncate_dim": settings.truncate_dim,
+                "max_tokens_per_batch": settings.max_tokens_per_batch,
             },
         )
 
     def _reads(self, number: int, spans: Sequence[tuple[int, int]], blocks: Sequence[Any]) -> Iterator[Read]:
-        told = self.settings
+        settings = self.settings
         positions = itertools.count(number * self._shards.manifest.rows_per_shard)
         for (start, stop), block in zip(spans, blocks, strict=True):
             table = BlockAccessor.for_block(block).to_arrow()
             for place in range(start, stop):
-                read = partial(self._input, table[told.column], place)
-                yield read, told.instruction, self._id(table, place, next(positions))
+                read = partial(self._input, table[settings.column], place)
+                yield read, settings.instruction, self._id(table, place, next(positions))
 
     def _id(self, table: Any, place: int, position: int) -> Id:
         column = self.settings.id_column

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import torch
 
+from vlm2vec.blocks.memory import empty_cache, is_out_of_memory
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch, batches
 from vlm2vec.encoding.plan import Failed, Planned
@@ -40,16 +41,6 @@ _PLANNED_AT_ONCE = 256, 1024  # inputs: at least, and at most, if a batch may ho
 _SHORT = 16  # tokens of an input, for that
 _DEFAULT_COST = {"cpu": 4096, "mps": 8192}
 _DEFAULT_COST_ON_GPU = 32_768
-# What torch says where it has no error of its own for it: on a CPU (Linux, Windows), on Apple's GPUs, and of
-# memory that CUDA or ROCm and their libraries take beside torch.
-_NO_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "MPS backend out of memory",
-    "error: out of memory",
-    "BLAS_STATUS_ALLOC_FAILED",
-    "BLAS_STATUS_NOT_INITIALIZED",
-)
 
 
 class Budget:
@@ -205,13 +196,12 @@ class Engine:
                 return [(indices, error.without_frames())]
             reason = None
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             reason = str(error).partition("\n")[0]
         if reason is not None:
             # Out here nothing refers to the failed pass and its tensors any more.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            empty_cache()
             if len(batch) == 1:
                 return [(indices, _too_large(batch[0][1], reason))]
             self.budget.failed(cost)
@@ -274,11 +264,6 @@ def _parts(items: Iterable[T], size: int | None) -> Iterator[list[T]]:
         if not part:
             return
         yield part
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the host, had no memory left; torch has no type of its own for the latter."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _too_large(prepared: Prepared, reason: str) -> OutOfMemoryError:

@@ -1,10 +1,10 @@
-"""Decoding ahead of the model: worker threads prepare the next batches while it computes.
+"""Ahead of the model: worker threads plan and decode the next batches while it computes.
 
-Decoders, Pillow and numpy let other threads run while they work, so threads suffice. A bounded number of
-batches is in the air, and a bounded number of URLs and of bytes from them: what they lead to is fetched
-beside the model too, before it is planned, and let go of when it is decoded; large files are fetched one
-after the other, each when its input is next. Whatever ends the iteration (its end, an error, Ctrl-C, a caller
-who stops reading) calls off what is being fetched or decoded and leaves no thread behind.
+Tokenizers, decoders, Pillow and numpy let other threads run while they work, so threads suffice. A bounded
+number of batches is in the air, and a bounded number of URLs and of bytes from them: what they lead to is
+fetched beside the model too, before it is planned, and let go of when it is decoded; large files are fetched
+one after the other, each when its input is next. Whatever ends the iteration (its end, an error, Ctrl-C, a
+caller who stops reading) calls off what is being fetched, planned or decoded and leaves no thread behind.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
 from vlm2vec.encoding.batches import Batch
@@ -42,7 +43,7 @@ _BYTES_AHEAD = 32 * 2**20  # of what those of one input lead to, if it is fetche
 
 
 class Workers:
-    """Threads that decode. A context manager, which no thread outlives.
+    """Threads that plan and decode. A context manager, which no thread outlives.
 
     Args:
         ahead: Whether to prepare batches before they are asked for; without, everything happens when it is
@@ -58,6 +59,8 @@ class Workers:
         self._pool = ThreadPoolExecutor(min(_MAX_THREADS, core_count()), "vlm2vec") if ahead else None
         # These wait for servers and take no core.
         self._fetchers = ThreadPoolExecutor(_URLS_AT_ONCE, "vlm2vec-fetch") if ahead else None
+        # This one waits for both.
+        self._planner = ThreadPoolExecutor(1, "vlm2vec-plan") if ahead else None
 
     def __enter__(self) -> Workers:
         return self
@@ -65,13 +68,27 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         # When the interpreter ends, it has waited for the threads itself, and taken the pool's modules apart.
-        for pool in (self._pool, self._fetchers):
+        for pool in (self._planner, self._pool, self._fetchers):
             if pool is not None and not sys.is_finalizing():
                 pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[[Any], T], items: Iterable[Any]) -> list[T]:
         """`work` on each item, in order."""
         return [future.result() for future in [self._submit(work, item) for item in items]]
+
+    def one_ahead(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, in order: while one is used, a thread gets the next.
+
+        All of them are got by one thread, where `raise_if_cancelled` tells when nobody asks any more.
+        """
+        if self._planner is None:
+            yield from items
+            return
+        iterator = iter(items)
+        coming = self._submit(_next_of, iterator, self._planner)
+        while found := coming.result():
+            coming = self._submit(_next_of, iterator, self._planner)
+            yield found.pop()  # which is held by its user alone
 
     def fetched(self, items: Iterable[tuple[int, Item]], size: int) -> Iterator[list[tuple[int, Item]]]:
         """Inputs to be planned together, with what their URLs lead to; the next ones' is fetched meanwhile.
@@ -158,6 +175,11 @@ class Workers:
         with cancellable(*self._stops):
             raise_if_cancelled()
             return work(item)
+
+
+def _next_of(iterator: Iterator[T]) -> list[T]:
+    """The next item, or nothing at the end."""
+    return list(islice(iterator, 1))
 
 
 def _decode_and_release(preparer: Preparer, part: Media) -> Visual | VLM2VecError:

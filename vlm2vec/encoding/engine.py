@@ -1,7 +1,7 @@
 """The encode engine: plan, prepare ahead, forward, scatter.
 
-Inputs are taken a window at a time. Of each window, equal inputs are dropped, the rest planned and cut into
-batches (`plan`), their media decoded ahead of the model (`ahead`), and each batch computed in one forward
+Inputs are taken a window at a time. Of each window, equal inputs are dropped, the rest planned (`plan`) and
+cut into `batches`, their media decoded ahead of the model (`ahead`), and each batch computed in one forward
 pass. Rows come out as they are ready, with the index of the input they belong to.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, TypeAlias, TypeVar
 
@@ -86,7 +86,8 @@ class Engine:
         budget: What fits.
         max_inputs: Maximum number of inputs of a batch; `None` leaves it to the budget.
         truncate: Shorten texts that do not fit the context.
-        overlap: Whether `forward` returns before it has computed, and the next batch is launched meanwhile.
+        overlap: Whether `forward` returns before it has computed, and needs no CPU for it: meanwhile the next
+            batch is launched, and the inputs behind it are planned.
         settings: Switches.
     """
 
@@ -149,9 +150,10 @@ class Engine:
         """Batches of what is to be encoded; `copies` gets the indices of inputs that equal another."""
         for part in _parts(enumerate(items), window):
             unique = [part[number] for number in self._firsts(part, copies)]
-            minimum, maximum = _PLANNED_AT_ONCE
-            for group in workers.fetched(unique, min(max(minimum, self.budget.cost // _SHORT), maximum)):
-                yield from self._cut(group, workers)
+            planned: Iterable[Sequence[Planned | Failed]] = self._planned(unique, workers)
+            if self.overlap:  # a model that computes on the CPU would only lose cores to it
+                planned = workers.one_ahead(planned)
+            yield from chain.from_iterable(map(self._cut, planned))
             yield Batch([], 0)  # rows of this window come before more inputs are read
 
     def _batches_of_planned(self, groups: Iterable[Sequence[Planned]], copies: Copies) -> Iterator[Batch]:
@@ -175,10 +177,17 @@ class Engine:
                 copies.setdefault(pairs[first][0], []).append((index, item))
         return [number for number, first in enumerate(firsts) if first == number]
 
-    def _cut(self, items: Sequence[tuple[int, Item]], workers: Workers) -> Iterator[Batch]:
-        """Batches of inputs that are planned together; no plan outlives them."""
-        raise_if_cancelled()
-        planned = self.preparer.planner.plan(items, truncate=self.truncate, run=workers.map)
+    def _planned(
+        self, items: Sequence[tuple[int, Item]], workers: Workers
+    ) -> Iterator[Sequence[Planned | Failed]]:
+        """Inputs that are planned together, about as many at a time as a batch may hold."""
+        minimum, maximum = _PLANNED_AT_ONCE
+        for group in workers.fetched(items, min(max(minimum, self.budget.cost // _SHORT), maximum)):
+            raise_if_cancelled()
+            yield self.preparer.planner.plan(group, truncate=self.truncate, run=workers.map)
+
+    def _cut(self, planned: Sequence[Planned | Failed]) -> Iterator[Batch]:
+        """Batches of inputs that were planned together; no plan outlives them."""
         if failed := [plan for plan in planned if isinstance(plan, Failed)]:
             yield Batch(failed, 0)
         good = [plan for plan in planned if isinstance(plan, Planned)]

@@ -34,6 +34,7 @@ from vlm2vec.errors import ContextLengthError, VLM2VecError
 from vlm2vec.fork import free_after_fork
 from vlm2vec.inputs.parse import release
 from vlm2vec.inputs.parts import Clip, Document, Image, Input
+from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.documents import page_size_in_pixels
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
@@ -277,6 +278,7 @@ class Planner:
     def _token_ids(self, texts: list[str], *, plain: bool) -> list[Sequence[int]]:
         ids: list[Sequence[int]] = []
         for some in _some_at_a_time(texts):
+            raise_if_cancelled()
             with _TOKENISING:
                 # verbose=False: transformers would warn of a long text beside our own error.
                 encoded = self.tokenizer(

@@ -20,6 +20,7 @@ from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
 from vlm2vec.atomic_write import full_disk_named, replacing_in
+from vlm2vec.backbones.peak_memory import bytes_per_token
 from vlm2vec.blocks.device import check_device, one_thread_after_fork
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter, remove_adapter_files
 from vlm2vec.checkpoints.adapter_methods import AdapterMethods
@@ -195,7 +196,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
                 instructions and raw prompts are never shortened.
             truncate_dim: Components to keep of each vector, at most all.
             max_tokens_per_batch: Tokens and patches of the vision tower that one forward pass takes: what
-                bounds memory. By default 4,096 on a CPU and 32,768 on a GPU, and less once that did not fit.
+                bounds memory. By default 4,096 on a CPU, and on a GPU 32,768, halved as often as its free
+                memory asks for when the model first encodes there; less once that did not fit.
             **kwargs: As `SentenceTransformer.encode` takes them: `precision`, `convert_to_tensor`,
                 `normalize_embeddings`, `output_value`, `device` (a list of devices
                 spreads the work over processes), `pool`, `chunk_size`, and what modules of the model declare.
@@ -667,10 +669,13 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         one_thread_after_fork()
         self.eval()
         profile = profile or self.profile
-        if max_tokens_per_batch is None:
-            budget = self.budgets.setdefault(device, Budget.of(device))
-        else:
+        if max_tokens_per_batch is not None:
             budget = Budget(max_tokens_per_batch)
+        elif device in self.budgets:
+            budget = self.budgets[device]
+        else:
+            budget = Budget.of(device, bytes_per_token=bytes_per_token(self[0].model))
+            budget = self.budgets.setdefault(device, budget)
         settings = self.engine_settings
         forward = BatchForward(self, profile.pixels, device, settings, output_value=output_value, **form)
         return Engine(

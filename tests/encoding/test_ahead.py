@@ -113,6 +113,51 @@ def test_map_keeps_the_order(in_threads: bool) -> None:
         ]
 
 
+@pytest.mark.parametrize("in_threads", [True, False])
+def test_one_item_is_got_ahead_in_order_and_by_one_thread(in_threads: bool) -> None:
+    threads: set[str] = set()
+    got: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            threads.add(threading.current_thread().name)
+            got.append(number)
+            yield number
+
+    with Workers(ahead=in_threads) as workers:
+        for number, item in enumerate(workers.one_ahead(items())):
+            assert item == number
+            assert len(got) <= number + 2
+    assert len(got) == 20
+    assert len(threads) == 1
+    assert (threads == {threading.current_thread().name}) != in_threads
+
+
+def test_what_is_got_ahead_may_ask_the_other_threads_however_few_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ahead, "_MAX_THREADS", 1)
+    with Workers() as workers:
+        assert list(workers.one_ahead(workers.map(str, range(some, some + 3)) for some in range(3))) == [
+            ["0", "1", "2"],
+            ["1", "2", "3"],
+            ["2", "3", "4"],
+        ]
+
+
+@pytest.mark.parametrize("in_threads", [True, False])
+def test_an_error_of_what_is_got_ahead_comes_behind_the_items_before_it(in_threads: bool) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError
+
+    with Workers(ahead=in_threads) as workers:
+        found = workers.one_ahead(items())
+        assert next(found) == 1
+        with pytest.raises(ZeroDivisionError):
+            next(found)
+
+
 class TestNothingIsLeftBehind:
     """A clip is being decoded that would take 20 s, and others wait for a thread."""
 

@@ -23,12 +23,14 @@ from stand_ins import Planner, Preparer, endless, picture, text, workers_alive
 
 from vlm2vec import VLM2Vec, errors
 from vlm2vec.blocks.linear import Kernel
+from vlm2vec.encoding import engine as engine_module
 from vlm2vec.encoding.engine import Budget, Engine, in_order
 from vlm2vec.encoding.plan import Planned
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parts import Input, Text
+from vlm2vec.media.deadline import Cancelled, cancellable
 
 
 class Network:
@@ -280,6 +282,138 @@ def test_equal_inputs_in_different_windows_are_computed_twice() -> None:
     assert network.inputs == 2
 
 
+# Planning ahead
+
+
+class Watched(Planner):
+    """Notes what is planned in which thread, and does `work` with the number of each group first."""
+
+    def __init__(self, work: Callable[[int], Any] = lambda _: None) -> None:
+        self.work = work
+        self.threads: list[str] = []
+        self.begun = [threading.Event() for _ in range(9)]
+
+    def plan(self, items: Any, **given: Any) -> Any:
+        number = len(self.threads)
+        self.threads.append(threading.current_thread().name)
+        self.begun[number].set()
+        self.work(number)
+        return super().plan(items, **given)
+
+
+def watched(planner: Watched, network: Callable[..., Any], **given: Any) -> Engine:
+    """An engine that plans 256 inputs at a time, and computes 80 at most together."""
+    work = engine(network, in_threads=True, cost=400, **given)
+    work.preparer.planner = planner
+    return work
+
+
+def test_the_next_inputs_are_planned_while_the_model_computes() -> None:
+    planner, network = Watched(), Network()
+    seen: list[bool] = []
+
+    def compute(batch: Sequence[Prepared]) -> list[torch.Tensor]:
+        # At the first batch nobody has asked for any but the first 256 inputs.
+        seen.append(planner.begun[1].wait(20))
+        return network(batch)
+
+    items = [text(number, 5) for number in range(600)]
+    assert list(in_order(watched(planner, compute).rows(items))) == list(range(600))
+    assert all(seen)
+    assert len(planner.threads) == 3
+    assert all(name.startswith("vlm2vec-plan") for name in planner.threads)
+    assert not workers_alive()
+
+
+@pytest.mark.parametrize("in_threads", [True, False])
+def test_where_the_model_needs_the_cpu_inputs_are_planned_by_the_caller_when_they_are_needed(
+    in_threads: bool,
+) -> None:
+    planner, network = Watched(), Network()
+    planned: list[int] = []
+
+    def compute(batch: Sequence[Prepared]) -> list[torch.Tensor]:
+        planned.append(len(planner.threads))
+        return network(batch)
+
+    work = watched(planner, compute, overlap=False)
+    work = dataclasses.replace(work, settings=EngineSettings(prepare_ahead=in_threads))
+    assert list(in_order(work.rows([text(number, 5) for number in range(600)]))) == list(range(600))
+    assert planned[0] == 1
+    assert set(planner.threads) == {threading.current_thread().name}
+
+
+def test_a_row_goes_back_to_the_inputs_before_more_of_them_are_planned() -> None:
+    """A caller whose next inputs depend on the rows of those before does not wait for ever."""
+    planner = Watched()
+    rows: list[int] = []
+
+    def inputs() -> Iterator[Input]:
+        for index in range(6):
+            assert len(rows) == index // 2 * 2
+            yield text(index, 3)
+
+    for _, row in watched(planner, Network()).rows(inputs(), window=2):
+        rows.append(int(row))
+    assert rows == list(range(6))
+    assert len(planner.threads) == 3
+
+
+def test_inputs_that_were_planned_before_memory_ran_out_are_cut_by_what_is_known_after() -> None:
+    network, budget, planner = Network(fits=100), Budget(400), Watched()
+    work = dataclasses.replace(watched(planner, network), budget=budget)
+    assert list(in_order(work.rows([text(number, 5) for number in range(700)]))) == list(range(700))
+    assert budget.cost == 100
+    assert network.failed <= 3 * 3  # the batches that were cut by then, and their halves
+    assert all(sum(batch) <= 100 for batch in network.batches)
+
+
+def test_equal_inputs_and_broken_ones_are_where_they_belong_whichever_thread_planned_them() -> None:
+    names = [number % 290 for number in range(580)]
+    items = [same(index, name, 13 if name == 270 else 5) for index, name in enumerate(names)]
+    network = Network()
+    rows = list(in_order(watched(Watched(), network).rows(items)))
+    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
+        if name == 270:
+            assert isinstance(row, MediaError)
+            assert row.index == index
+        else:
+            assert row == name
+    assert network.inputs == 289
+
+
+def test_errors_of_planning_come_after_the_rows_before_them_and_leave_no_thread() -> None:
+    def fail(number: int) -> None:
+        if number == 1:
+            raise ZeroDivisionError
+
+    rows = []
+    with pytest.raises(ZeroDivisionError):
+        for index, _ in watched(Watched(fail), Network()).rows([text(number, 5) for number in range(900)]):
+            rows.append(index)
+    assert rows == list(range(len(rows)))
+    assert not workers_alive()
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped", "called off"])
+def test_planning_ends_with_its_caller(how: str) -> None:
+    lasting, called_off = threading.Event(), threading.Event()
+    planner = Watched(lambda number: number and endless(lasting)(10))
+    with cancellable(called_off):
+        rows = watched(planner, Network()).rows([text(number, 5) for number in range(600)])
+        next(rows)
+        assert lasting.wait(20)
+        if how == "called off":
+            called_off.set()
+            with pytest.raises(Cancelled):
+                list(rows)
+        elif how == "closed":
+            rows.close()
+        del rows
+    assert not workers_alive()
+    assert len(planner.threads) == 2
+
+
 # Memory
 
 
@@ -363,6 +497,43 @@ def test_rows_that_are_waited_for_survive_a_later_failure() -> None:
 @pytest.mark.parametrize(("device", "cost"), [("cpu", 4096), ("cuda", 32_768)])
 def test_the_default_budget_goes_by_device(device: str, cost: int) -> None:
     assert Budget.of(torch.device(device)).cost == cost
+
+
+@pytest.mark.parametrize(
+    ("free", "cost"),
+    [
+        (140 * 10**9, 32_768),
+        (6_553_600_000, 32_768),
+        (6_553_599_999, 16_384),
+        (2 * 10**9, 8192),
+        (10**9, 4096),
+        (0, 1024),
+    ],
+)
+def test_the_default_budget_on_cuda_fits_into_half_of_the_free_memory_and_is_a_power_of_two(
+    monkeypatch: pytest.MonkeyPatch, free: int, cost: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free // 2, 10**12))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 10**9 + free - free // 2)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 10**9)
+    assert Budget.of(torch.device("cuda", 1), bytes_per_token=100_000).cost == cost
+    assert Budget.of(torch.device("cuda", 1)).cost == 32_768
+    assert Budget.of(torch.device("cpu"), bytes_per_token=10**12).cost == 4096
+    assert Budget.of(torch.device("mps"), bytes_per_token=10**12).cost == 8192
+
+
+def test_the_default_budget_is_taken_once_from_the_memory_beside_the_weights(
+    embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([10**8, 10**12])
+    monkeypatch.setattr(engine_module, "free_memory", lambda _: next(free))
+    monkeypatch.setattr(embedded, "budgets", {})
+    device = torch.device("cuda", 1)
+    for _ in range(2):
+        budget = embedded.engine(device=device, save_to_cpu=True).budget
+        assert 1024 < budget.cost < 32_768
+    assert embedded.engine(device=device, save_to_cpu=True, max_tokens_per_batch=7).budget.cost == 7
+    assert embedded.budgets == {device: budget}
 
 
 # The end

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import torch
 
-from vlm2vec.blocks.memory import empty_cache, is_out_of_memory
+from vlm2vec.blocks.memory import empty_cache, free_memory, is_out_of_memory
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch, batches
 from vlm2vec.encoding.plan import Failed, Planned
@@ -41,6 +41,10 @@ _PLANNED_AT_ONCE = 256, 1024  # inputs: at least, and at most, if a batch may ho
 _SHORT = 16  # tokens of an input, for that
 _DEFAULT_COST = {"cpu": 4096, "mps": 8192}
 _DEFAULT_COST_ON_GPU = 32_768
+_LEAST_COST_ON_GPU = 1024
+# Of the memory that is free: kernels that are loaded on their first use, what libraries take for themselves,
+# and what torch rounds up come on top.
+_SHARE_OF_MEMORY = 0.5
 
 
 class Budget:
@@ -55,9 +59,21 @@ class Budget:
         self._logged = False
 
     @classmethod
-    def of(cls, device: torch.device) -> Budget:
-        """The default of a device."""
-        return cls(_DEFAULT_COST.get(device.type, _DEFAULT_COST_ON_GPU))
+    def of(cls, device: torch.device, *, bytes_per_token: int | None = None) -> Budget:
+        """The default of a device: on CUDA as much as its memory holds, of few values.
+
+        Where batches are cut decides over the last bits of a vector, and some megabytes should not.
+
+        Args:
+            device: Where the network is.
+            bytes_per_token: What a token or patch takes of its memory at the peak, if that is known.
+        """
+        cost = _DEFAULT_COST.get(device.type, _DEFAULT_COST_ON_GPU)
+        free = None if bytes_per_token is None else free_memory(device)
+        if free is not None and bytes_per_token is not None:
+            while cost > _LEAST_COST_ON_GPU and cost * bytes_per_token > free * _SHARE_OF_MEMORY:
+                cost //= 2
+        return cls(cost)
 
     def failed(self, cost: int) -> None:
         """Remember that a batch of this cost was too much, unless that is known."""

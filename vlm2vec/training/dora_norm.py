@@ -57,6 +57,9 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
 
     def scale(self, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
         """`(out,)`, the learned length over that of each row of `weight + scaling * up @ down`."""
+        if not self.training and weight.device.type != "cpu":
+            # What has changed shows in elements alone, for which the host would wait, layer by layer.
+            return cast(Tensor, self.weight / row_norms(weight, down, up, scaling))
         weights = [weight, down, up]
         # In training no element is read, since a GPU would have to wait for it: each step starts anew.
         state = tuple(tensor._version for tensor in weights) if self.training else fingerprint(weights)

@@ -1,4 +1,4 @@
-"""Encoding on a GPU never makes the host wait for it, whatever a batch is made of and whatever is unmerged."""
+"""Encoding on a GPU never makes the host wait, whatever a batch is made of and whatever is unmerged."""
 
 from __future__ import annotations
 

@@ -66,6 +66,16 @@ def test_a_bounded_number_of_batches_is_decoded_before_they_are_asked_for(in_thr
         assert settled(preparer) == min(12, taken + bound)
 
 
+def test_as_many_pages_are_asked_for_at_once_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six pages of a thousand tokens are a batch on a GPU: so twelve readers have something to draw."""
+    monkeypatch.setattr(ahead, "core_count", lambda: 16)
+    together = threading.Barrier(12)
+    preparer = Preparer(lambda number: together.wait(20) if number < 12 else None)
+    found = run(preparer, [batch(*(planned(page, page) for page in range(i, i + 6))) for i in (0, 6, 12)])
+    assert len(list(found)) == 3
+    assert not together.broken
+
+
 def test_a_medium_is_decoded_once_for_all_inputs_of_a_batch() -> None:
     preparer = Preparer()
     list(run(preparer, [batch(planned(0, 7, 8, 7), planned(1, 8)), batch(planned(2, 9))]))

@@ -529,10 +529,11 @@ def test_the_default_budget_is_taken_once_from_the_memory_beside_the_weights(
     monkeypatch.setattr(engine_module, "free_memory", lambda _: next(free))
     monkeypatch.setattr(embedded, "budgets", {})
     device = torch.device("cuda", 1)
+    form: dict[str, Any] = {"save_to_cpu": True, "truncate_dim": None, "normalize_embeddings": False}
     for _ in range(2):
-        budget = embedded.engine(device=device, save_to_cpu=True).budget
+        budget = embedded.engine(device=device, **form).budget
         assert 1024 < budget.cost < 32_768
-    assert embedded.engine(device=device, save_to_cpu=True, max_tokens_per_batch=7).budget.cost == 7
+    assert embedded.engine(device=device, max_tokens_per_batch=7, **form).budget.cost == 7
     assert embedded.budgets == {device: budget}
 
 

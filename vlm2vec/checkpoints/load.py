@@ -32,7 +32,6 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from vlm2vec import profiles
 from vlm2vec.arguments import is_number, is_whole, possible_path
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
@@ -43,6 +42,7 @@ from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.checkpoints.fitting import check_network
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
+from vlm2vec.checkpoints.repository import not_there
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import CheckpointError
 from vlm2vec.json_file import read_json
@@ -104,17 +104,7 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
             if any(folder.glob(pattern)):
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        like = profiles.repository_like(str(name))
-        meant = f'Did you mean "{like}"? ' if like not in (None, str(name)) else ""
-        what, first = "the hub gave none", "the name, the network"
-        if isinstance(error, LocalEntryNotFoundError):
-            what, first = "the hub cannot be reached", "the network, the name"
-        raise CheckpointError(
-            f"there is no folder of this name, and {what} ({type(error).__name__}: {reason})",
-            fix=f"{meant}Check {first} and, for a private repository, the token.",
-            source=str(name),
-        ) from error
+        raise not_there(str(name), error) from error
     return folder
 
 

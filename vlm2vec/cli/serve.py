@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm2vec.checkpoints.folder import check_path
 from vlm2vec.cli.limits import with_limits
-from vlm2vec.cli.model import ProfileName, load, loading
+from vlm2vec.cli.model import ProfileName, check_names, load, loading
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.media.limits import Limits
 from vlm2vec.serve.settings import ServeSettings
@@ -107,7 +106,7 @@ def serve(
             f"serving needs {', '.join(missing)}, which is not installed",
             fix='Install it: pip install "vlm2vec[serve]".',
         )
-    check_path(model)
+    check_names(model, profile)
     found = None if index is None else _opened(index, model, profile, limits)
     from vlm2vec.serve.log import log_to_stderr, logger
     from vlm2vec.serve.run import bind, run, url_of

@@ -49,11 +49,11 @@ def check_path(model: str | Path | None) -> None:
     is_id = not isinstance(model, Path) and model.count("/") == 1 and "\\" not in model
     if not is_id or str(model).startswith((".", "/", "~")) or Path(model).is_file():
         what = "this is a file" if Path(model).is_file() else "there is no such folder"
-        like = repository_like(str(model))
-        meant = "" if like is None or Path(model).exists() else f'Did you mean "{like}"? '
+        like = None if Path(model).exists() else repository_like(str(model))
+        meant = f'Did you mean "{like}"? ' if like else ""
         raise CheckpointError(
-            what,
-            fix=f"{meant}Pass the folder of a model, or its id on the hub, OWNER/NAME.",
+            what if "/" in str(model) else f"{what}, and an id on the hub is OWNER/NAME",
+            fix=f"{meant}Pass the folder of a model, or its id on the hub.",
             source=str(model),
         )
 

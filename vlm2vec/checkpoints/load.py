@@ -12,17 +12,15 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers.utils.logging
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
@@ -46,6 +44,7 @@ from vlm2vec.checkpoints.repository import not_there
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import CheckpointError
 from vlm2vec.json_file import read_json
+from vlm2vec.notices import without_bars_of_transformers
 from vlm2vec.profiles import Profile
 
 __all__ = [
@@ -461,19 +460,9 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
 @contextmanager
 def _no_bar_in_logs() -> Iterator[None]:
     """Without transformers' bar where it would land in a file or a pipe; downloads have bars of their own."""
-    bars = transformers.utils.logging
     wanted = HF_HUB_DISABLE_PROGRESS_BARS is False  # by the environment, which has the last word
-    if sys.stderr.isatty() or wanted or not bars.is_progress_bar_enabled():
+    with nullcontext() if sys.stderr.isatty() or wanted else without_bars_of_transformers():
         yield
-        return
-    downloads_have_bars = not are_progress_bars_disabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        bars.enable_progress_bar()
-        if not downloads_have_bars:
-            disable_progress_bars()
 
 
 @contextmanager

@@ -52,7 +52,9 @@ def check_repository(
         if any(isinstance(path, str) for path in cached):
             return
         if local_files_only or HF_HUB_OFFLINE:
-            raise LocalEntryNotFoundError("it is not in the cache, and HF_HUB_OFFLINE or local_files_only is set")
+            raise LocalEntryNotFoundError(
+                "it is not in the cache, and HF_HUB_OFFLINE or local_files_only is set"
+            )
         HfApi().model_info(name, revision=revision, token=token, timeout=_TIMEOUT)
     except (HFValidationError, *_NO_ANSWER) as error:
         raise not_there(name, error) from error

@@ -28,7 +28,7 @@ from vlm2vec.errors import InputError
 from vlm2vec.folder_lock import locked
 from vlm2vec.inputs.access import Allowed
 from vlm2vec.launch import launched
-from vlm2vec.notices import between_bars, warn
+from vlm2vec.notices import between_bars, warn, without_bars_of_transformers
 from vlm2vec.trained_here import trained_here
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
@@ -37,10 +37,12 @@ from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.progress import TrainingProgress, scores_of
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
+from vlm2vec.training.setting_names import check_report_to
 from vlm2vec.training.settings import FitSettings
 from vlm2vec.training.smart_batches import refuse_smart_batches
 from vlm2vec.training.trainer import ContrastiveTrainer, trainer_arguments
@@ -79,14 +81,8 @@ def fit(
         refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
     layout, mixture = _check_learns(model), Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
-    if resume and output_dir is None:
-        raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
-    if output_dir is not None and not resume and newest_checkpoint(Path(output_dir)) is not None:
-        raise InputError(
-            "there are checkpoints of another run",
-            fix="Pass resume=True to go on with it, or another output_dir.",
-            source=str(output_dir),
-        )
+    check_report_to(chosen.report_to)
+    _check_output_dir(output_dir, resume)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
     mixture = _checked(mixture, chosen, model[0].allowed)
     skipped = Counter(
@@ -132,6 +128,10 @@ def fit(
         resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)
         if checkpoint is not None:
             check_saved_adapter(checkpoint, lora, expected=adapter)
+        evaluator = evaluator_of(eval, **model[0].allowed)
+        progress = TrainingProgress(
+            chosen.rows_per_batch(len(mixture)), chosen.show_progress_bar, evaluator, chosen.keep_best
+        )
         trainer = ContrastiveTrainer(
             model,
             arguments,
@@ -139,10 +139,10 @@ def fit(
             batches=batches,
             settings=chosen.deciding(),
             shard_optimizer=chosen.shard_optimizer,
-            evaluator=evaluator_of(eval, **model[0].allowed),
-            callbacks=list(callbacks),
+            evaluator=evaluator,
+            callbacks=[progress, *callbacks],
         )
-        with _learning(model, lora, chosen):
+        with _learning(model, lora, chosen), without_bars_of_transformers():
             try:
                 with full_disk_named(folder, "Free some space, and go on with resume=True."):
                     trainer.train(None if checkpoint is None else str(checkpoint))
@@ -156,6 +156,7 @@ def fit(
                 _say_how_to_go_on(trainer, None if output_dir is None else newest_checkpoint(folder))
                 raise
             finally:
+                progress.close()
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()
     bad: set[tuple[int, int]] = set().union(*gather_object([batches.bad]))  # once, where two ranks met it
@@ -188,6 +189,17 @@ def _check_learns(model: EmbeddingModel) -> Layout:
             fix=f"Train one on {', '.join(others)} or {last}.",
         )
     return layout
+
+
+def _check_output_dir(output_dir: Any, resume: bool | str | os.PathLike[str]) -> None:
+    if resume and output_dir is None:
+        raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
+    if output_dir is not None and not resume and newest_checkpoint(Path(output_dir)) is not None:
+        raise InputError(
+            "there are checkpoints of another run",
+            fix="Pass resume=True to go on with it, or another output_dir.",
+            source=str(output_dir),
+        )
 
 
 def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
@@ -309,12 +321,7 @@ def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path 
 
 def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
     for entry in history:
-        named = {
-            name.removeprefix("eval_"): value
-            for name, value in entry.items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
-        }
-        if named:
+        if named := scores_of(entry):
             yield entry["step"], named
 
 

@@ -124,8 +124,8 @@ def _describe(value: Any) -> str:
         return repr(value)
     if _is_small_number(value):
         return f"{type(value).__name__} {value}"
-    if type(value).__module__.startswith("vlm2vec."):
-        return repr(value)
+    if type(value).__module__.startswith("vlm2vec.") and not hasattr(value, "named_modules"):
+        return repr(value)  # not of a network, which lists its layers
     return type(value).__qualname__
 
 

@@ -12,6 +12,7 @@ import typer
 from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.model import ProfileName, check_names, load, loading
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.extra import how_to_install
 from vlm2vec.media.limits import Limits
 from vlm2vec.serve.settings import ServeSettings
 
@@ -104,7 +105,7 @@ def serve(
     if missing:
         raise VLM2VecError(
             f"serving needs {', '.join(missing)}, which is not installed",
-            fix='Install it: pip install "vlm2vec[serve]".',
+            fix=how_to_install("serve"),
         )
     check_names(model, profile)
     found = None if index is None else _opened(index, model, profile, limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.describe import describe_value
 from vlm2vec.encoding.policy import check_settings, check_truncation
 from vlm2vec.errors import InputError
-from vlm2vec.integrations.extra import extra
+from vlm2vec.extra import extra
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 from vlm2vec.sameness import weights_digest
 
 with extra("mteb"):
+    from mteb import get_task
+    from mteb.abstasks.task_metadata import TaskType
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import get_prompt_name
+    from mteb.types import PromptType
 
 __all__ = ["MTEBEncoder"]
 
@@ -267,7 +271,31 @@ def _checked(prompts: Mapping[str, str] | None) -> dict[str, str]:
             f"prompts is {describe_value(prompts)}",
             fix='Pass a dict of strings, such as {"STS": "...", "Retrieval-query": "...", "query": "..."}.',
         )
+    for key in prompts:
+        _check_key(key)
     return dict(prompts)
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that no task looks up, such as a misspelt one: the scores would be of other prompts."""
+    sides = [side.value for side in PromptType]
+    base, _, side = key.rpartition("-")
+    name = base if side in sides else key
+    kinds = get_args(TaskType)
+    if name in (*kinds, *sides):
+        return
+    try:
+        get_task(name)
+    except KeyError:
+        raise InputError(
+            f'prompts has the key "{key}", which is no task, no type of tasks and no side of one',
+            fix=did_you_mean(
+                name,
+                (*kinds, *sides),
+                otherwise=f"Sides are {' and '.join(sides)}; one may stand behind a task or a type, as in "
+                '"Retrieval-query".',
+            ),
+        ) from None
 
 
 def _refuse(encode_kwargs: Collection[str]) -> None:

@@ -40,6 +40,7 @@ from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.progress import TrainingProgress, scores_of
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
+from vlm2vec.training.row_sample import another_row, sample_of
 from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
 from vlm2vec.training.setting_names import check_report_to
@@ -83,6 +84,7 @@ def fit(
     chosen = FitSettings.of(mixture.training, settings)
     check_report_to(chosen.report_to)
     _check_output_dir(output_dir, resume)
+    evaluator = evaluator_of(eval, **model[0].allowed)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
     mixture = _checked(mixture, chosen, model[0].allowed)
     skipped = Counter(
@@ -94,13 +96,9 @@ def fit(
         check_adapter(model, chosen.lora)
     lora = None if trained_before else chosen.adapter(parameters, layout.lora_targets)
     adapter = trained_before or lora is not None
-    if adapter and output_dir is not None and not model[0].model.name_or_path:
-        raise InputError(
-            "the weights under the adapter were trained and are saved nowhere, so none could load it",
-            fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
-        )
     if adapter and output_dir is not None:
-        check_not_base(model[0].model, Path(output_dir))
+        _check_base(model, Path(output_dir))
+    sample = sample_of(mixture)
     with (
         _folder(output_dir) as folder,
         _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]),
@@ -125,10 +123,9 @@ def fit(
             allowed=model[0].allowed,
         )
         checkpoint = _checkpoint(output_dir, resume)
-        resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)
+        resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen, sample)
         if checkpoint is not None:
             check_saved_adapter(checkpoint, lora, expected=adapter)
-        evaluator = evaluator_of(eval, **model[0].allowed)
         progress = TrainingProgress(
             chosen.rows_per_batch(len(mixture)), chosen.show_progress_bar, evaluator, chosen.keep_best
         )
@@ -137,7 +134,7 @@ def fit(
             arguments,
             loss=_loss(model, chosen),
             batches=batches,
-            settings=chosen.deciding(),
+            settings={**chosen.deciding(), "rows": sample},
             shard_optimizer=chosen.shard_optimizer,
             evaluator=evaluator,
             callbacks=[progress, *callbacks],
@@ -202,11 +199,23 @@ def _check_output_dir(output_dir: Any, resume: bool | str | os.PathLike[str]) ->
         )
 
 
-def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
+def _check_base(model: EmbeddingModel, output_dir: Path) -> None:
+    """Raise if an adapter in this folder could not be loaded onto its base."""
+    if not model[0].model.name_or_path:
+        raise InputError(
+            "the weights under the adapter were trained and are saved nowhere, so none could load it",
+            fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
+        )
+    check_not_base(model[0].model, output_dir)
+
+
+def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings, sample: Mapping[str, Any]) -> int:
     """Make the batch after a checkpoint the next one, and return the checkpoint's step."""
     run = RunState.load(checkpoint)
     run.check_settings(chosen.deciding())
     batches.sampler.load_state_dict(run.sampler)
+    if where := another_row(run.settings.get("rows", {}), sample):
+        warn(f"{where} is another than when the run began: it goes on with the rows given now", stacklevel=4)
     return int(run.sampler["step"])
 
 
@@ -225,6 +234,13 @@ def _checked(mixture: Mixture, chosen: FitSettings, allowed: Allowed) -> Mixture
             **allowed,
         )
     check_negatives(mixture, chosen)
+    if (size := chosen.rows_per_batch(len(mixture))) > len(mixture):
+        logger.warning(
+            "batch_size is %d, and there are %d rows: each batch has rows more than once, which are no "
+            "negatives of each other.",
+            size,
+            len(mixture),
+        )
     return mixture
 
 

@@ -23,6 +23,7 @@ from vlm2vec.checkpoints.adapter import has_adapter
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.extra import how_to_install
 from vlm2vec.training.protocol import EmbeddingModel
 from vlm2vec.training.setting_names import check_lora_names
 
@@ -237,7 +238,7 @@ def quantised_for_adapter(network: Any, target_modules: Collection[str]) -> Iter
     try:
         from bitsandbytes.nn import Linear4bit, Params4bit
     except ImportError as error:
-        raise InputError("bitsandbytes is not installed", fix='pip install "vlm2vec[qlora]"') from error
+        raise InputError("bitsandbytes is not installed", fix=how_to_install("qlora")) from error
     for name, layer in list(network.named_modules()):
         if type(layer) is nn.Linear and name.rpartition(".")[2] in target_modules:
             weight = layer.weight.data

@@ -163,9 +163,7 @@ print("all are answered")
     )
     assert any("there is no profile 'vlm2vec'. Did you mean \"vlm2vec-v2\"?" in line for line in said)
     assert any("no scores were published for 'foo'. There are ColPali v1.3," in line for line in said)
-    assert (
-        sum("some/body: there is no folder of this name, and the hub cannot be" in line for line in said) == 2
-    )
+    assert sum("some/body: there is no folder of this name, and the hub" in line for line in said) == 2
 
 
 @pytest.mark.parametrize("command", [(), ("search",), ("mmeb",), ("mmeb", "download")])

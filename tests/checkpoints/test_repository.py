@@ -37,16 +37,14 @@ def status(code: int) -> HfHubHTTPError:
 
 def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = answering(monkeypatch, httpx.ConnectError("Name or service not known"))
-    with pytest.raises(
-        CheckpointError, match=r"hub cannot be reached \(ConnectError: Name or service not kno"
-    ):
+    with pytest.raises(CheckpointError, match=r"hub cannot be reached \(ConnectError: Name or serv"):
         check_repository("some/body", cache_folder=str(tmp_path))
     assert asked == ["some/body"]
 
 
 def test_a_misspelt_name_gets_the_one_that_is_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     answering(monkeypatch, status(404))
-    with pytest.raises(CheckpointError, match='the hub gave none.*Did you mean "Qwen/Qwen3-VL-Embedding-2B"'):
+    with pytest.raises(CheckpointError, match=r'the hub gave none.*mean "Qwen/Qwen3-VL-Embedding-2B"'):
         check_repository("Qwen/Qwen3-VL-Embeding-2B", cache_folder=str(tmp_path))
 
 
@@ -76,9 +74,7 @@ def test_a_name_without_an_owner_is_a_folder_or_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        CheckpointError, match=r"mymodel: there is no such folder, and an id on the hub is OWNER"
-    ):
+    with pytest.raises(CheckpointError, match=r"mymodel: there is no such folder, and an id on the hub is"):
         check_path("mymodel")
     with pytest.raises(CheckpointError, match='Did you mean "Qwen/Qwen3-VL-Embedding-2B"'):
         check_path("qwen3-vl-embedding-2b")

@@ -49,7 +49,7 @@ def test_every_name_that_is_proposed_is_one() -> None:
     assert not {*setting_names._CALLED, *setting_names._INSTEAD} & known
 
 
-@pytest.mark.parametrize("make", [lambda **given: LoRA(**given), lambda **given: LoRA.of(given)])
+@pytest.mark.parametrize("make", [LoRA, lambda **given: LoRA.of(given)])
 def test_settings_of_an_adapter_too(make: Any) -> None:
     with pytest.raises(InputError, match=r'lora: unknown "rank"\. It is called r here\.'):
         make(rank=8)

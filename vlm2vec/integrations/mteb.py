@@ -24,8 +24,8 @@ from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 from vlm2vec.sameness import weights_digest
 
 with extra("mteb"):
-    from mteb import get_task
-    from mteb.abstasks.task_metadata import TaskType
+    from mteb import AbsTask
+    from mteb.abstasks.task_metadata import TaskMetadata, TaskType
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import get_prompt_name
     from mteb.types import PromptType
@@ -271,31 +271,25 @@ def _checked(prompts: Mapping[str, str] | None) -> dict[str, str]:
             f"prompts is {describe_value(prompts)}",
             fix='Pass a dict of strings, such as {"STS": "...", "Retrieval-query": "...", "query": "..."}.',
         )
+    sides = [side.value for side in PromptType]
+    # Tasks of one's own too; no task looks up a key that is misspelt, and scores would be of other prompts.
+    known = {*get_args(TaskType), *sides, *_names_of_tasks(AbsTask)}
     for key in prompts:
-        _check_key(key)
+        base, _, side = key.rpartition("-")
+        if key not in known and not (side in sides and base in known):
+            otherwise = 'Keys are tasks, types of tasks, "query" and "document", and "Retrieval-query".'
+            raise InputError(
+                f'prompts has the key "{key}", which no task looks up',
+                fix=did_you_mean(key, known, otherwise=otherwise),
+            )
     return dict(prompts)
 
 
-def _check_key(key: str) -> None:
-    """Refuse a key that no task looks up, such as a misspelt one: the scores would be of other prompts."""
-    sides = [side.value for side in PromptType]
-    base, _, side = key.rpartition("-")
-    name = base if side in sides else key
-    kinds = get_args(TaskType)
-    if name in (*kinds, *sides):
-        return
-    try:
-        get_task(name)
-    except KeyError:
-        raise InputError(
-            f'prompts has the key "{key}", which is no task, no type of tasks and no side of one',
-            fix=did_you_mean(
-                name,
-                (*kinds, *sides),
-                otherwise=f"Sides are {' and '.join(sides)}; one may stand behind a task or a type, as in "
-                '"Retrieval-query".',
-            ),
-        ) from None
+def _names_of_tasks(kind: type[AbsTask]) -> Iterator[str]:
+    for task in kind.__subclasses__():
+        if isinstance(metadata := getattr(task, "metadata", None), TaskMetadata):
+            yield metadata.name
+        yield from _names_of_tasks(task)
 
 
 def _refuse(encode_kwargs: Collection[str]) -> None:

@@ -82,7 +82,7 @@ def test_an_index_without_lancedb_says_what_to_install(
     monkeypatch.setitem(sys.modules, "lancedb", None)
     code, text = refused(capsys, "--port", "0", "--index", str(tmp_path))
     assert code == 1
-    assert 'pip install "vlm2vec[index]"' in text
+    assert 'pip install ".[index]"' in text
 
 
 _REFUSED = """
@@ -144,5 +144,5 @@ def test_without_the_extra_it_says_what_to_install(
     )
     code, text = refused(capsys)
     assert code == 1
-    assert 'pip install "vlm2vec[serve]"' in text
+    assert 'pip install ".[serve]"' in text
     assert "uvicorn" in text

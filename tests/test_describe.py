@@ -12,8 +12,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from vlm2vec import pdf_pages
-from vlm2vec.describe import without_base64
+from vlm2vec import VLM2Vec, pdf_pages
+from vlm2vec.describe import describe_value, without_base64
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.training.data.row_inputs import check_input
@@ -100,3 +100,7 @@ def test_a_path_that_looks_like_base64_says_how_to_pass_it() -> None:
 )
 def test_names_of_files_are_left_as_they_are(name: str) -> None:
     assert without_base64(name) == name
+
+
+def test_a_model_is_called_by_its_name_and_not_by_its_layers(embedded: VLM2Vec) -> None:
+    assert describe_value(embedded) == "VLM2Vec"

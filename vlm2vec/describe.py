@@ -1,4 +1,8 @@
-"""Short names for inputs, for error messages: what it is, never what is in its bytes."""
+"""Short names for inputs, for error messages: what it is, never what is in its bytes.
+
+numpy and Pillow are imported when something is described: all of the package imports this file, and the help
+of the command line waits for neither.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,6 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
-
-import numpy as np
-import PIL.Image
-
-from vlm2vec.arrays import is_tensor
 
 __all__ = ["MAX_LENGTH", "without_base64", "shorten", "quote", "describe_value", "describe_media"]
 
@@ -99,6 +98,11 @@ def describe_media(value: object) -> str:
 
 
 def _describe(value: Any) -> str:
+    import numpy as np
+    import PIL.Image
+
+    from vlm2vec.arrays import is_tensor
+
     if isinstance(value, str):
         return f"text {quote(value)}"
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -120,8 +124,8 @@ def _describe(value: Any) -> str:
         return repr(value)
     if _is_small_number(value):
         return f"{type(value).__name__} {value}"
-    if type(value).__module__.startswith("vlm2vec."):
-        return repr(value)
+    if type(value).__module__.startswith("vlm2vec.") and not hasattr(value, "named_modules"):
+        return repr(value)  # not of a network, which lists its layers
     return type(value).__qualname__
 
 
@@ -132,5 +136,7 @@ def _tail(path: str) -> str:
 
 
 def _is_small_number(value: object) -> bool:
+    import numpy as np
+
     # str() of an int with thousands of digits raises.
     return isinstance(value, (float, complex, np.number)) or (isinstance(value, int) and abs(value) < 10**18)

@@ -27,6 +27,7 @@ from vlm2vec.checkpoints.adapter_methods import AdapterMethods
 from vlm2vec.checkpoints.fitting import check_modules, reading_files
 from vlm2vec.checkpoints.folder import check_path, remove_other_weights
 from vlm2vec.checkpoints.load import EMBEDDED_MODEL
+from vlm2vec.checkpoints.repository import check_repository
 from vlm2vec.compat import HookedSentenceTransformer
 from vlm2vec.encoding import rows
 from vlm2vec.encoding.batch_forward import BatchForward
@@ -148,6 +149,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         name = str(model_name_or_path)
         if not Path(name).exists():
             of_repository(name)  # one that is not loaded is refused before it is asked for
+            hub = ("revision", "token", "cache_folder", "local_files_only")
+            check_repository(name, **{each: kwargs.get(each) for each in hub})
         with reading_files(name):
             super().__init__(name, device=device, model_kwargs=model_kwargs, **kwargs)
             first, *others = self

@@ -12,7 +12,7 @@ from typing import Any
 
 from vlm2vec.errors import VLM2VecWarning
 
-__all__ = ["between_bars", "quiet_import", "warn"]
+__all__ = ["between_bars", "quiet_import", "warn", "without_bars_of_transformers"]
 
 # bitsandbytes looks for optional kernels for 4-bit weights on a CPU when it is imported, which peft does
 # wherever it is installed, and warns where there are none.
@@ -58,6 +58,25 @@ def between_bars() -> Iterator[None]:
     finally:
         for bar in shown:
             bar.refresh()
+
+
+@contextmanager
+def without_bars_of_transformers() -> Iterator[None]:
+    """No bars of transformers inside the block, such as those of the weights that it reads or writes."""
+    import transformers.utils.logging as bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
+
+    if not bars.is_progress_bar_enabled():
+        yield
+        return
+    downloads_have_bars = not are_progress_bars_disabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()
+        if not downloads_have_bars:
+            disable_progress_bars()
 
 
 def warn(message: str, category: type[Warning] = VLM2VecWarning, *, stacklevel: int = 1) -> None:

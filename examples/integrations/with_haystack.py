@@ -1,6 +1,6 @@
 """Index images and PDF pages in a pipeline of Haystack, and find them by a description.
 
-pip install "vlm2vec[haystack]"
+pip install ".[haystack]"
 """
 
 from __future__ import annotations

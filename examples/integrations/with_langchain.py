@@ -1,6 +1,6 @@
 """Put the pages of PDFs, as pictures, and texts into a vector store of LangChain, and ask it.
 
-pip install "vlm2vec[langchain]"
+pip install ".[langchain]"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Index images and texts with LlamaIndex, and find the image of a description.
 
-pip install "vlm2vec[llamaindex]"
+pip install ".[llamaindex]"
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ except ImportError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f'pip install "vlm2vec[{name}]"' in done.stdout
+    assert f'pip install ".[{name}]"' in done.stdout
 
 
 def test_nothing_of_them_is_imported_with_the_package() -> None:

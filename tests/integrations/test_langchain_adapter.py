@@ -194,7 +194,7 @@ def test_a_pdf_that_cannot_be_loaded_is_an_error(tmp_path: Path, pages: list[Sam
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7 and then nothing")
     (tmp_path / "text.pdf").write_text("no PDF", encoding="utf-8")
     for name in ("broken.pdf", "text.pdf", "gone.pdf"):
-        with pytest.raises(MediaError):
+        with pytest.raises(MediaError, match=name):
             VLM2VecPDFLoader(tmp_path / name).load()
-    with pytest.raises(InputError, match="there is no page 4"):
+    with pytest.raises(InputError, match=f"{pages[0].path.name}: .*there is no page 4"):
         VLM2VecPDFLoader(pages[0].path, pages=4).load()

@@ -182,3 +182,20 @@ def test_a_dict_does_not_take_another_model_for_one_that_was_given(embedded: VLM
     assert one.to_dict() != other.to_dict()  # what is cached for one is not used for the other
     with pytest.raises(CheckpointError, match="given as an object"):
         VLM2VecEmbedding.from_dict(one.to_dict()).get_query_embedding("a text")
+
+
+def test_a_text_in_place_of_a_list_is_refused_and_not_taken_letter_by_letter(
+    embed_model: VLM2VecEmbedding,
+) -> None:
+    for embed in (
+        embed_model.get_text_embedding_batch,
+        lambda text: asyncio.run(embed_model.aget_text_embedding_batch(text)),
+    ):
+        with pytest.raises(InputError, match=r"in place of a list of texts. Pass \[text\]"):
+            embed("abc")
+    for embed in (
+        embed_model.get_image_embedding_batch,
+        lambda image: asyncio.run(embed_model.aget_image_embedding_batch(image)),
+    ):
+        with pytest.raises(InputError, match=r"in place of a list of images. Pass \[image\]"):
+            embed("a.png")

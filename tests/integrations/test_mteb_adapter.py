@@ -555,3 +555,11 @@ def test_arguments_that_have_no_effect_are_refused(embedded: VLM2Vec) -> None:
         MTEBEncoder(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="truncate_dim"):
         MTEBEncoder(embedded, truncate_dim=4096)
+
+
+@pytest.mark.parametrize("key", ["Retreival-query", "querry", "STS12345", "STS-documents"])
+def test_a_key_of_prompts_that_no_task_looks_up_is_refused(key: str, embedded: VLM2Vec) -> None:
+    with pytest.raises(InputError, match=f'prompts has the key "{key}", which no task looks up'):
+        MTEBEncoder(embedded, prompts={"query": INSTRUCTION, key: INSTRUCTION})
+    keys = ("query", "STS", "Retrieval-document", "STS12", "STS12-query")
+    MTEBEncoder(embedded, prompts=dict.fromkeys(keys, INSTRUCTION))

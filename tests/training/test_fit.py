@@ -205,6 +205,23 @@ def test_resuming_with_other_rows_is_an_error(tmp_path: Path) -> None:
         quiet(VLM2Vec(), rows()[1:], output_dir=tmp_path, max_steps=2, resume=True)
 
 
+def test_resuming_with_a_row_that_was_changed_names_it(tmp_path: Path) -> None:
+    words = [{"query": word, "document": f"a {colour} circle"} for colour, word in WORDS.items()]
+    quiet(VLM2Vec(), words, output_dir=tmp_path, max_steps=1)
+    quiet(VLM2Vec(), words, output_dir=tmp_path, max_steps=2, resume=True, save_steps=1)
+    words[2] = {**words[2], "document": "a grey circle"}
+    with pytest.warns(VLM2VecWarning, match="train, row 2 is another than when the run began"):
+        quiet(VLM2Vec(), words, output_dir=tmp_path, max_steps=3, resume=True)
+
+
+def test_a_batch_of_more_rows_than_there_are_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    quiet(VLM2Vec(), rows()[:4], batch_size=6, max_steps=1)
+    assert "batch_size is 6, and there are 4 rows: each batch has rows more than once" in caplog.text
+    caplog.clear()
+    quiet(VLM2Vec(), rows()[:4], max_steps=1)
+    assert "batch_size" not in caplog.text
+
+
 def test_bad_rows_are_found_before_training(tmp_path: Path) -> None:
     good = rows()
     for bad, message in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -30,6 +31,30 @@ def test_the_summary_has_a_line_for_each_fact() -> None:
         "bad rows left out: 1,200 of pets",
         "saved in pets-model",
     ]
+
+
+def test_the_best_score_is_told_where_it_is_neither_the_first_nor_the_last() -> None:
+    scores = tuple((step, {"ndcg": score}) for step, score in ((100, 0.5), (200, 0.75), (300, 0.625)))
+    assert "ndcg: 0.5 (step 100), 0.625 (step 300), best 0.75 (step 200)" in str(
+        replace(RESULT, scores=scores)
+    )
+    assert "ndcg: 0.5 (step 100)\n" in str(replace(RESULT, scores=scores[:1]))
+
+
+def test_scores_that_are_the_same_are_one_line_of_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+    figures: list[Any] = []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, path: (figures.append(self), save(self, path)))
+    hit = {"accuracy@1": 0.5, "recall@1": 0.5, "ndcg": 0.625}
+    replace(RESULT, scores=((500, hit), (1000, {**hit, "ndcg": 0.5}))).plot(tmp_path / "curve.png")
+    panel = figures[0].axes[1]
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels == ["accuracy@1\nrecall@1", "ndcg"]
+    best = [line.get_xydata().tolist() for line in panel.lines if line.get_marker() == "o"]
+    assert best == [[[500, 0.5]], [[500, 0.625]]]
 
 
 def test_what_did_not_happen_is_not_in_the_summary() -> None:
@@ -62,5 +87,5 @@ def test_without_losses_there_is_nothing_to_draw(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(InputError, match=r"vlm2vec\[plots\]"):
+    with pytest.raises(InputError, match=r"\[plots\]"):
         RESULT.plot(tmp_path / "curve.png")

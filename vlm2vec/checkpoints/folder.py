@@ -13,11 +13,21 @@ from pathlib import Path
 from vlm2vec.arguments import possible_path
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
+from vlm2vec.profiles import repository_like
 
-__all__ = ["ADAPTER_CONFIG", "check_path", "remove_other_weights", "require_complete", "require_model"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "CONFIGS",
+    "check_path",
+    "remove_other_weights",
+    "require_complete",
+    "require_model",
+]
 
 ADAPTER_CONFIG = "adapter_config.json"
-_CONFIGS = ("config.json", ADAPTER_CONFIG)
+CONFIGS = ("config.json", ADAPTER_CONFIG)
+"""A model has the one, an adapter the other."""
+
 _NAMED = 3
 # Files of weights, and those that say which parts there are.
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)(\.index\.json)?")
@@ -36,12 +46,15 @@ def check_path(model: str | Path | None) -> None:
         )
     if model is None or possible_path(model, error=CheckpointError).is_dir():
         return
-    # An id on the hub is OWNER/NAME, or NAME alone.
-    is_id = not isinstance(model, Path) and model.count("/") < 2 and "\\" not in model
+    is_id = not isinstance(model, Path) and model.count("/") == 1 and "\\" not in model
     if not is_id or str(model).startswith((".", "/", "~")) or Path(model).is_file():
         what = "this is a file" if Path(model).is_file() else "there is no such folder"
+        like = None if Path(model).exists() else repository_like(str(model))
+        meant = f'Did you mean "{like}"? ' if like else ""
         raise CheckpointError(
-            what, fix="Pass the folder of a model, or its id on the hub.", source=str(model)
+            what if "/" in str(model) else f"{what}, and an id on the hub is OWNER/NAME",
+            fix=f"{meant}Pass the folder of a model, or its id on the hub.",
+            source=str(model),
         )
 
 
@@ -58,7 +71,7 @@ def require_model(folder: Path, source: str) -> None:
     if _holds_model(folder):
         return
     found = sorted(folder.iterdir())
-    cause = f"there is no model in it: neither {' nor '.join(_CONFIGS)}"
+    cause = f"there is no model in it: neither {' nor '.join(CONFIGS)}"
     inside = [child.name for child in found if child.is_dir() and _holds_model(child)]
     raise CheckpointError(
         cause if found else f"{cause}; it is empty",
@@ -104,4 +117,4 @@ def remove_other_weights(folder: Path, written: Collection[str]) -> None:
 
 
 def _holds_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _CONFIGS)
+    return any((folder / name).is_file() for name in CONFIGS)

@@ -12,17 +12,15 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers.utils.logging
 from huggingface_hub import snapshot_download
 from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
@@ -32,7 +30,6 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from vlm2vec import profiles
 from vlm2vec.arguments import is_number, is_whole, possible_path
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, classes_of
@@ -43,9 +40,11 @@ from vlm2vec.blocks.device import default_dtype
 from vlm2vec.checkpoints.adapter import changes_base, load_adapter, merge_adapter
 from vlm2vec.checkpoints.fitting import check_network
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG, require_complete, require_model
+from vlm2vec.checkpoints.repository import not_there
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import CheckpointError
 from vlm2vec.json_file import read_json
+from vlm2vec.notices import without_bars_of_transformers
 from vlm2vec.profiles import Profile
 
 __all__ = [
@@ -104,17 +103,7 @@ def resolve_folder(name: str | Path, **hub: Any) -> Path:
             if any(folder.glob(pattern)):
                 break
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        like = profiles.repository_like(str(name))
-        meant = f'Did you mean "{like}"? ' if like not in (None, str(name)) else ""
-        what, first = "the hub gave none", "the name, the network"
-        if isinstance(error, LocalEntryNotFoundError):
-            what, first = "the hub cannot be reached", "the network, the name"
-        raise CheckpointError(
-            f"there is no folder of this name, and {what} ({type(error).__name__}: {reason})",
-            fix=f"{meant}Check {first} and, for a private repository, the token.",
-            source=str(name),
-        ) from error
+        raise not_there(str(name), error) from error
     return folder
 
 
@@ -471,19 +460,9 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
 @contextmanager
 def _no_bar_in_logs() -> Iterator[None]:
     """Without transformers' bar where it would land in a file or a pipe; downloads have bars of their own."""
-    bars = transformers.utils.logging
     wanted = HF_HUB_DISABLE_PROGRESS_BARS is False  # by the environment, which has the last word
-    if sys.stderr.isatty() or wanted or not bars.is_progress_bar_enabled():
+    with nullcontext() if sys.stderr.isatty() or wanted else without_bars_of_transformers():
         yield
-        return
-    downloads_have_bars = not are_progress_bars_disabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        bars.enable_progress_bar()
-        if not downloads_have_bars:
-            disable_progress_bars()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 
 from vlm2vec._version import __version__
 from vlm2vec.cli import demo, doctor, encode, fit, index, mmeb, search, serve
+from vlm2vec.cli.command import Command, Group
 from vlm2vec.cli.files import fix_of
 from vlm2vec.cli.report import err
 from vlm2vec.cli.stop import stopping_at_once
@@ -19,20 +20,21 @@ __all__ = ["main"]
 
 app = typer.Typer(
     name="vlm2vec",
+    cls=Group,
     help="One embedding space for text, images, videos and PDF pages.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command(epilog=demo.EPILOG)(demo.demo)
-app.command(epilog=index.EPILOG)(index.index)
-app.command(epilog=search.EPILOG)(search.search)
-app.command(epilog=serve.EPILOG)(serve.serve)
-app.command(epilog=encode.EPILOG)(encode.encode)
-app.command(epilog=fit.EPILOG)(fit.fit)
+app.command(cls=Command, epilog=demo.EPILOG)(demo.demo)
+app.command(cls=Command, epilog=index.EPILOG)(index.index)
+app.command(cls=Command, epilog=search.EPILOG)(search.search)
+app.command(cls=Command, epilog=serve.EPILOG)(serve.serve)
+app.command(cls=Command, epilog=encode.EPILOG)(encode.encode)
+app.command(cls=Command, epilog=fit.EPILOG)(fit.fit)
 app.add_typer(mmeb.app)
-app.command(epilog=doctor.EPILOG)(doctor.doctor)
+app.command(cls=Command, epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def _version(value: bool) -> None:

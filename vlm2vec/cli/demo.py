@@ -11,7 +11,6 @@ import typer
 from vlm2vec.cli.files import Item, items_of, printable
 from vlm2vec.cli.model import load
 from vlm2vec.cli.output import checked_output
-from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, out, print_ranking
 
@@ -61,6 +60,8 @@ def demo(
     verdict = f"{first} of {len(asked)} queries ranked their right answer first among {len(items)} items."
     out.print(verdict)
     if not no_html:
+        from vlm2vec.cli.pictures import write_results
+
         write_results(page, results, answers=asked, title="vlm2vec demo", note=verdict)
         out.print(f"Gallery: {page}", soft_wrap=True, markup=False)
     raise typer.Exit(0 if first else 1)

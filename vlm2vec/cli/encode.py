@@ -11,15 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from vlm2vec.atomic_write import replacing
 from vlm2vec.cli.files import Item, items_of, printable, reason
 from vlm2vec.cli.limits import as_options, with_limits
 from vlm2vec.cli.log import log_lines
-from vlm2vec.cli.model import Model, ProfileName, Truncate, load
+from vlm2vec.cli.model import Model, ProfileName, Truncate, check_names, load
 from vlm2vec.cli.output import check_folder, checked_output
 from vlm2vec.cli.report import err, out, print_broken
 from vlm2vec.cli.stop import stopped_means
@@ -27,6 +25,9 @@ from vlm2vec.errors import VectorsMismatchError, VLM2VecError
 from vlm2vec.media.limits import Limits
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from vlm2vec import VLM2Vec
     from vlm2vec.jobs import EncodingReport
 
@@ -101,6 +102,7 @@ def encode(
         if path.is_dir():
             what = f"{path}: a folder is one clip, its files the frames; pass files, or {path}/*.png"
             raise typer.BadParameter(what, param_hint="FILES")
+    check_names(model, profile)
     settings: dict[str, Any] = {"instruction": instruction, "truncate": truncate}
     if output.endswith(("/", os.sep)) or Path(output).is_dir():
         if force:
@@ -137,6 +139,7 @@ def encode(
     if all(item.full_name in broken for item in items):
         _end_without_vectors(broken)
     encoder = load(model, profile, limits=limits)
+    import numpy as np
 
     def note(index: int, error: VLM2VecError) -> None:
         broken[items[index].full_name] = reason(error)
@@ -229,5 +232,7 @@ def _end_without_vectors(broken: dict[str, str]) -> NoReturn:
 
 def _save(path: Path, *, vectors: npt.NDArray[np.float32], names: npt.NDArray[np.str_]) -> None:
     """Write the whole file or none of it."""
+    import numpy as np
+
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, vectors=vectors, names=names)

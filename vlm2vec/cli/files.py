@@ -11,11 +11,7 @@ from typing import Any
 
 from vlm2vec.cli.limits import as_options
 from vlm2vec.errors import VLM2VecError
-from vlm2vec.index.segments import MEDIA_SUFFIXES, clock
-from vlm2vec.inputs.pdf import counted_pages
-from vlm2vec.media import probe
 from vlm2vec.media.limits import Limits
-from vlm2vec.media.source import Source
 
 __all__ = ["Collection", "Item", "collect", "fix_of", "items_of", "kept_reason", "printable", "reason"]
 
@@ -52,6 +48,8 @@ class Item:
     def label(self) -> str:
         """The kind, or which page; of a video, the moment too."""
         if self.start is not None and self.end is not None:
+            from vlm2vec.index.segments import clock
+
             return f"{self.kind} {clock(self.start)}-{clock(self.end)}"
         return self.kind if self.page is None else f"page {self.page}"
 
@@ -78,6 +76,8 @@ class Collection:
 
 def collect(folder: Path, limits: Limits | None = None) -> Collection:
     """Everything in a folder and below it; names that start with a dot are left out."""
+    from vlm2vec.index.segments import MEDIA_SUFFIXES
+
     found = Collection()
 
     def unreadable(error: OSError) -> None:
@@ -102,6 +102,10 @@ def items_of(path: Path, name: str, *, pages: bool = True, limits: Limits | None
         MediaError: The file is missing, empty, broken or of no known kind.
         LimitError: A PDF has too many pages.
     """
+    from vlm2vec.inputs.pdf import counted_pages
+    from vlm2vec.media import probe
+    from vlm2vec.media.source import Source
+
     kind = probe.kind(Source.from_path(path))
     if kind != "pdf" or not pages:
         return [Item(name, path, kind, path)]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.cli.limits import with_limits
-from vlm2vec.cli.model import ProfileName, load
+from vlm2vec.cli.model import ProfileName, check_names, load
 from vlm2vec.cli.output import check_folder
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
@@ -84,16 +85,19 @@ def fit(
     if first and not print_plan:
         check_folder(folder, "--output")
 
+    mixture = _mixture(config, root)
+    name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
+    if not print_plan:  # which needs no weights
+        check_names(name, profile)
+
     from vlm2vec.training import FitSettings
     from vlm2vec.training.data.negatives import check_negatives
 
-    mixture = _mixture(config, root)
     given: dict[str, Any] = {} if max_steps is None else {"max_steps": max_steps}
     try:
         settings = FitSettings.of(mixture.training, given)
     except InputError as error:
         raise error.at(None, f"{Path(config).name}, training") from None
-    name, profile = (model, profile) if model else (mixture.model, profile or mixture.profile)
     if print_plan:
         check_negatives(mixture, settings)
         plan = f"{mixture.plan(settings)}\nmodel     {name or 'the small model in the package'}"
@@ -113,15 +117,19 @@ def fit(
 
 
 def _mixture(config: str, root: Path | None) -> Mixture:
-    from vlm2vec.training import Mixture, recipes
+    from vlm2vec.training import recipes
+
+    if not Path(config).is_file() and config not in recipes.names():
+        raise InputError(
+            f"there is no file {config}, and no recipe of that name",
+            fix=did_you_mean(
+                config, recipes.names(), otherwise=f"The recipes are {', '.join(recipes.names())}."
+            ),
+        )
+    from vlm2vec.training import Mixture
 
     if Path(config).is_file():
         return Mixture.from_yaml(config, root)
-    if config not in recipes.names():
-        raise InputError(
-            f"there is no file {config}, and no recipe of that name",
-            fix=f"The recipes are {', '.join(recipes.names())}.",
-        )
     return Mixture.from_yaml(recipes.path(config), root or Path.cwd())
 
 

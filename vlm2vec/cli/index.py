@@ -11,7 +11,7 @@ import typer
 
 from vlm2vec.cli.files import kept_reason
 from vlm2vec.cli.limits import with_limits
-from vlm2vec.cli.model import Model, ProfileName
+from vlm2vec.cli.model import Model, ProfileName, check_names
 from vlm2vec.cli.report import err, out, print_broken, print_unknown
 from vlm2vec.cli.stop import stopped_means
 from vlm2vec.media.limits import Limits
@@ -82,11 +82,13 @@ def index(
 
     Exit codes: 0 all files were read, 1 an error, 2 wrong usage, 3 some files are broken.
     """
+    if not folder.is_dir():
+        raise typer.BadParameter(f"There is no folder {folder}.", param_hint="FOLDER")
+    check_names(model, profile)
+
     from vlm2vec.index import Index
     from vlm2vec.index.place import find_store
 
-    if not folder.is_dir():
-        raise typer.BadParameter(f"There is no folder {folder}.", param_hint="FOLDER")
     settings: dict[str, Any] = {
         "instruction": instruction,
         "segment_seconds": segment_seconds,

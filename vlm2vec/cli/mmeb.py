@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vlm2vec.cli import mmeb_data, mmeb_report
+from vlm2vec.cli.command import Command, Group
 from vlm2vec.cli.limits import with_limits
 from vlm2vec.cli.log import log_lines
-from vlm2vec.cli.model import ProfileName, load, load_multi_vector
+from vlm2vec.cli.model import ProfileName, check_names, load, load_multi_vector
 from vlm2vec.cli.report import out
 from vlm2vec.errors import InputError
 from vlm2vec.media.limits import Limits
@@ -23,6 +24,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="mmeb",
+    cls=Group,
     help="Score models on MMEB-V2.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -38,7 +40,8 @@ Tasks = Annotated[
 
 
 @app.command(
-    epilog="[bold]Example:[/bold] vlm2vec mmeb run VLM2Vec/VLM2Vec-V2.0 -t visdoc --data DATA -o out"
+    cls=Command,
+    epilog="[bold]Example:[/bold] vlm2vec mmeb run VLM2Vec/VLM2Vec-V2.0 -t visdoc --data DATA -o out",
 )
 @with_limits
 def run(
@@ -144,6 +147,7 @@ def run(
     elif shape or served_name:
         raise typer.BadParameter("They go with a URL as MODEL.", param_hint="--shape, --served-name")
     elif not multi_vector:
+        check_names(model, profile)
         loaded = load(model, profile, first, limits)
     elif model is None or profile or prompts or limits != Limits():
         what = "It needs MODEL, and goes with neither --profile, --prompts nor limits."
@@ -178,7 +182,7 @@ def _frames(given: str | None) -> str | int | None:
     raise typer.BadParameter("Pass all, middle, first or a number.", param_hint="--frames")
 
 
-@app.command("list", epilog="[bold]Example:[/bold] vlm2vec mmeb list -t V-RET")
+@app.command("list", cls=Command, epilog="[bold]Example:[/bold] vlm2vec mmeb list -t V-RET")
 def list_(tasks: Tasks = ["all"]) -> None:  # noqa: B006 - typer copies it
     """List tasks: name, meta-task, queries, candidates, metric and repository."""
     from vlm2vec import mmeb
@@ -196,7 +200,9 @@ def list_(tasks: Tasks = ["all"]) -> None:  # noqa: B006 - typer copies it
         )
 
 
-@app.command(epilog="[bold]Example:[/bold] vlm2vec mmeb compare VLM2Vec-V2.0 GME-2B --version table6")
+@app.command(
+    cls=Command, epilog="[bold]Example:[/bold] vlm2vec mmeb compare VLM2Vec-V2.0 GME-2B --version table6"
+)
 def compare(
     first: Annotated[
         str | None, typer.Argument(help="A folder of results (--output of run), or a published model.")
@@ -237,9 +243,9 @@ def compare(
     out.print(str(found), soft_wrap=True, markup=False)
 
 
-app.command(epilog=mmeb_report.EPILOG)(mmeb_report.report)
-app.command(epilog=mmeb_data.DOWNLOAD_EPILOG)(mmeb_data.download)
-app.command(epilog=mmeb_data.CHECK_EPILOG)(mmeb_data.check)
+app.command(cls=Command, epilog=mmeb_report.EPILOG)(mmeb_report.report)
+app.command(cls=Command, epilog=mmeb_data.DOWNLOAD_EPILOG)(mmeb_data.download)
+app.command(cls=Command, epilog=mmeb_data.CHECK_EPILOG)(mmeb_data.check)
 
 
 def _scores(given: str) -> tuple[Any, str, str | None, list[Task]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from vlm2vec import VLM2Vec
 
-__all__ = ["Model", "ProfileName", "Truncate", "load", "load_multi_vector", "loading"]
+__all__ = ["Model", "ProfileName", "Truncate", "check_names", "load", "load_multi_vector", "loading"]
 
 Model: TypeAlias = Annotated[
     str | None,
@@ -30,6 +31,30 @@ Truncate: TypeAlias = Annotated[
     bool,
     typer.Option("--truncate", help="Shorten texts that the model's context does not hold; media never are."),
 ]
+
+
+def check_names(model: str | None, profile: str | None = None) -> None:
+    """Raise for a model or a profile that there is none of, before anything is imported that takes seconds.
+
+    Args:
+        model: A folder, or a repository on the hub; `None` is the small one.
+        profile: Of its family.
+
+    Raises:
+        CheckpointError: There is no such folder or repository, or it is one that is not loaded.
+        ProfileError: There is no such profile.
+    """
+    from vlm2vec import profiles
+    from vlm2vec.checkpoints.folder import check_path
+
+    if profile is not None:
+        profiles.get(profile)
+    check_path(model)
+    if model is not None and not Path(model).is_dir():
+        from vlm2vec.checkpoints.repository import check_repository
+
+        profiles.of_repository(model)
+        check_repository(model)
 
 
 def load(

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from vlm2vec.cli.files import Item, reason
 from vlm2vec.errors import VLM2VecError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from vlm2vec import VLM2Vec
 
 __all__ = ["Corpus", "Ranked", "embed", "rank"]

@@ -11,9 +11,8 @@ import typer
 
 from vlm2vec.cli.files import Item, collect
 from vlm2vec.cli.limits import with_limits
-from vlm2vec.cli.model import Model, ProfileName, Truncate, load
+from vlm2vec.cli.model import Model, ProfileName, Truncate, check_names, load
 from vlm2vec.cli.output import checked_output
-from vlm2vec.cli.pictures import write_results
 from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, print_broken, print_ranking, print_unknown
 from vlm2vec.media.limits import Limits
@@ -70,6 +69,7 @@ def search(
         raise typer.BadParameter(f"There is no folder {folder}.", param_hint="PLACE")
     if page is not None and like is None:
         raise typer.BadParameter("It is the page of what --like names.", param_hint="--page")
+    check_names(model, profile)
     if html:
         checked_output(html, "--html", replace=True)
     shown = _shown(words, like, page)
@@ -106,6 +106,8 @@ def search(
     elif ranked:
         print_ranking(shown, ranked)
     if html and ranked:
+        from vlm2vec.cli.pictures import write_results
+
         write_results(html, [(shown, ranked)], title="vlm2vec search", note=f"In {folder}", limits=limits)
         err.print(f"Gallery: {html}", soft_wrap=True, markup=False)
     print_broken(broken)

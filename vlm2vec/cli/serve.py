@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm2vec.checkpoints.folder import check_path
 from vlm2vec.cli.limits import with_limits
-from vlm2vec.cli.model import ProfileName, load, loading
+from vlm2vec.cli.model import ProfileName, check_names, load, loading
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.extra import how_to_install
 from vlm2vec.media.limits import Limits
 from vlm2vec.serve.settings import ServeSettings
 
@@ -105,9 +105,9 @@ def serve(
     if missing:
         raise VLM2VecError(
             f"serving needs {', '.join(missing)}, which is not installed",
-            fix='Install it: pip install "vlm2vec[serve]".',
+            fix=how_to_install("serve"),
         )
-    check_path(model)
+    check_names(model, profile)
     found = None if index is None else _opened(index, model, profile, limits)
     from vlm2vec.serve.log import log_to_stderr, logger
     from vlm2vec.serve.run import bind, run, url_of

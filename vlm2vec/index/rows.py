@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm2vec.errors import IndexStoreError, InputError
+from vlm2vec.extra import how_to_install
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +74,7 @@ def require_lancedb() -> Any:
         return import_module("lancedb")
     except ImportError as error:
         raise IndexStoreError(
-            "an index needs LanceDB, which is not installed", fix='Install it: pip install "vlm2vec[index]".'
+            "an index needs LanceDB, which is not installed", fix=how_to_install("index")
         ) from error
 
 

@@ -1,5 +1,5 @@
 """Adapters for programs that users already have: one module for each, imported only when asked for.
 
-Each needs an extra of its own name, as `pip install "vlm2vec[langchain]"`. `docs/integrations` has their
+Each needs an extra of its own name, as `pip install ".[langchain]"` in a clone. `docs/integrations` has their
 pages.
 """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlm2vec.arguments import did_you_mean
 from vlm2vec.errors import InputError
+from vlm2vec.extra import extra
 from vlm2vec.integrations._named_model import model_of, named
-from vlm2vec.integrations.extra import extra
 
 with extra("chroma"):
     from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space

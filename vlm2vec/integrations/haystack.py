@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.extra import extra
 from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.inputs.parts import Document as Pdf
 from vlm2vec.inputs.parts import Input
 from vlm2vec.integrations._embedder import Embedder
-from vlm2vec.integrations.extra import extra
 
 with extra("haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict

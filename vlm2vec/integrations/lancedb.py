@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from vlm2vec.describe import describe_media
 from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.extra import extra
 from vlm2vec.inputs.parse import parse_batch, parse_input
 from vlm2vec.integrations._named_model import model_of, named
-from vlm2vec.integrations.extra import extra
 from vlm2vec.media.source import is_url, url_refusal
 
 with extra("lancedb"):

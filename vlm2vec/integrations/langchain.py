@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import PIL.Image
 
-from vlm2vec.errors import InputError
+from vlm2vec.errors import InputError, VLM2VecError
+from vlm2vec.extra import extra
 from vlm2vec.inputs.options import check_option
 from vlm2vec.inputs.sources import source_of
 from vlm2vec.integrations._embedder import Embedder, only_strings
-from vlm2vec.integrations.extra import extra
 from vlm2vec.media.documents import page_count, render_page
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pdf import parse_pages
 from vlm2vec.media.pixels import PixelRules
+from vlm2vec.media.source import Source
 
 with extra("langchain"):
     from langchain_core.document_loaders import BaseLoader
@@ -209,7 +210,12 @@ class VLM2VecPDFLoader(BaseLoader):  # type: ignore[misc]
             MediaError: The file is missing, broken, encrypted or no PDF, or a page cannot be drawn.
             LimitError: It has too many pages, or takes too long.
         """
-        source = source_of(self.file_path, key="pdf")
+        try:
+            yield from self._pages_of(source_of(self.file_path, key="pdf"))
+        except VLM2VecError as error:  # of one of many files, which has to be known
+            raise error.at(None, str(self.file_path)) from None
+
+    def _pages_of(self, source: Source) -> Iterator[Document]:
         source.check_exists()
         count = page_count(source, password=self._password, limits=self._limits)
         chosen = range(1, count + 1) if self._pages is None else parse_pages(self._pages, count)

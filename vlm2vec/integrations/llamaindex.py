@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from vlm2vec.errors import InputError
+from vlm2vec.extra import extra
 from vlm2vec.integrations._embedder import Embedder, only_strings
 from vlm2vec.integrations._named_model import full_name, given_model
-from vlm2vec.integrations.extra import extra
 
 with extra("llamaindex"):
     from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
@@ -111,6 +113,25 @@ class VLM2VecEmbedding(MultiModalEmbedding):  # type: ignore[misc]
             model_kwargs=self.model_kwargs,
         )
 
+    # LlamaIndex goes through what it gets: of a text in place of a list, through its letters.
+    def get_text_embedding_batch(self, texts: Sequence[str], *others: Any, **named: Any) -> Any:
+        """Vectors of texts, as LlamaIndex batches them."""
+        return super().get_text_embedding_batch(only_strings(texts), *others, **named)
+
+    async def aget_text_embedding_batch(self, texts: Sequence[str], *others: Any, **named: Any) -> Any:
+        """The same, off the event loop."""
+        return await super().aget_text_embedding_batch(only_strings(texts), *others, **named)
+
+    def get_image_embedding_batch(self, img_file_paths: Sequence[Any], *others: Any, **named: Any) -> Any:
+        """Vectors of images, as LlamaIndex batches them."""
+        return super().get_image_embedding_batch(_list_of_images(img_file_paths), *others, **named)
+
+    async def aget_image_embedding_batch(
+        self, img_file_paths: Sequence[Any], *others: Any, **named: Any
+    ) -> Any:
+        """The same, off the event loop."""
+        return await super().aget_image_embedding_batch(_list_of_images(img_file_paths), *others, **named)
+
     def _get_query_embedding(self, query: str) -> list[float]:
         return self._embedder.queries(only_strings([query]))[0]
 
@@ -156,6 +177,12 @@ _EMBEDDED = "the model inside vlm2vec"
 def _name_of(model: VLM2Vec) -> str:
     name = Path(model[0].model.name_or_path or "vlm2vec").name
     return f"{name}, given as an object ({uuid4().hex[:8]})"
+
+
+def _list_of_images(images: Any) -> list[Any]:
+    if isinstance(images, str | bytes | os.PathLike):
+        raise InputError("one image stands in place of a list of images", fix="Pass [image].")
+    return list(images)
 
 
 def _image(image: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from vlm2vec.arguments import did_you_mean
 from vlm2vec.describe import describe_value
 from vlm2vec.encoding.policy import check_settings, check_truncation
 from vlm2vec.errors import InputError
-from vlm2vec.integrations.extra import extra
+from vlm2vec.extra import extra
 from vlm2vec.model import EMBEDDED_MODEL, VLM2Vec
 from vlm2vec.sameness import weights_digest
 
 with extra("mteb"):
+    from mteb import AbsTask
+    from mteb.abstasks.task_metadata import TaskMetadata, TaskType
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import get_prompt_name
+    from mteb.types import PromptType
 
 __all__ = ["MTEBEncoder"]
 
@@ -267,7 +271,25 @@ def _checked(prompts: Mapping[str, str] | None) -> dict[str, str]:
             f"prompts is {describe_value(prompts)}",
             fix='Pass a dict of strings, such as {"STS": "...", "Retrieval-query": "...", "query": "..."}.',
         )
+    sides = [side.value for side in PromptType]
+    # Tasks of one's own too; no task looks up a key that is misspelt, and scores would be of other prompts.
+    known = {*get_args(TaskType), *sides, *_names_of_tasks(AbsTask)}
+    for key in prompts:
+        base, _, side = key.rpartition("-")
+        if key not in known and not (side in sides and base in known):
+            otherwise = 'Keys are tasks, types of tasks, "query" and "document", and "Retrieval-query".'
+            raise InputError(
+                f'prompts has the key "{key}", which no task looks up',
+                fix=did_you_mean(key, known, otherwise=otherwise),
+            )
     return dict(prompts)
+
+
+def _names_of_tasks(kind: type[AbsTask]) -> Iterator[str]:
+    for task in kind.__subclasses__():
+        if isinstance(metadata := getattr(task, "metadata", None), TaskMetadata):
+            yield metadata.name
+        yield from _names_of_tasks(task)
 
 
 def _refuse(encode_kwargs: Collection[str]) -> None:

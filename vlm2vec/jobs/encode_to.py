@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from vlm2vec.arguments import possible_path, whole_number
 from vlm2vec.describe import describe_value
+from vlm2vec.duration import duration
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parse import is_single, paired, with_instructions
 from vlm2vec.inputs.parts import Role
 from vlm2vec.jobs.job import Id, Job, Read, checked_id, identity_of
 from vlm2vec.jobs.part import Part
-from vlm2vec.jobs.progress import Progress, duration
+from vlm2vec.jobs.progress import Progress
 from vlm2vec.jobs.shards import ROWS_PER_SHARD, Row, VectorShards
 
 if TYPE_CHECKING:

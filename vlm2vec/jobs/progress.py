@@ -8,9 +8,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from vlm2vec.duration import duration
 from vlm2vec.notices import between_bars
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,16 +78,3 @@ class Progress:
         if self.total is not None:
             parts.append(f"{duration((self.total - self.there - self.done) / rate)} remain")
         return ", ".join([*parts, *([f"{self.failed:,} failed"] if self.failed else [])])
-
-
-def duration(seconds: float) -> str:
-    """Some seconds in the two units that are the largest.
-
-    Example:
-        >>> duration(3.21), duration(200), duration(9000)
-        ('3.2 s', '3 min 20 s', '2 h 30 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -67,10 +67,10 @@ def members(
     known = groups(tasks)
     for task in scored:
         if task not in known[OVERALL]:
-            close = close_match(task, known[OVERALL], cutoff=0)
+            close = close_match(task, known[OVERALL])
             raise InputError(
                 f"there is no task {task!r}",
-                fix=f"Did you mean {close!r}?" if close else "The benchmark has no tasks.",
+                fix=f"Did you mean {close!r}?" if close else "`vlm2vec mmeb list` has all tasks.",
             )
     return {key: tuple(name for name in names if name in scored) for key, names in known.items()}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlm2vec.errors import InputError
+from vlm2vec.extra import how_to_install
 
 __all__ = ["plot_averages", "plot_tasks"]
 
@@ -87,5 +88,5 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("matplotlib is not installed", fix='pip install "vlm2vec[plots]"') from error
+        raise InputError("matplotlib is not installed", fix=how_to_install("plots")) from error
     return Figure(figsize=(width, height), layout="constrained")

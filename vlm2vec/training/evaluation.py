@@ -33,7 +33,7 @@ def evaluator_of(given: Any, **allowed: Unpack[Allowed]) -> Any:
         return given
     if isinstance(given, (list, tuple)) and given and all(isinstance(one, BaseEvaluator) for one in given):
         return SequentialEvaluator(list(given))
-    sources = Mixture.of(given).sources
+    sources = Mixture.of(given, name="eval").sources
     evaluators = [
         row_evaluator(source, name=source.name if len(sources) > 1 else "", **allowed) for source in sources
     ]

@@ -28,7 +28,7 @@ from vlm2vec.errors import InputError
 from vlm2vec.folder_lock import locked
 from vlm2vec.inputs.access import Allowed
 from vlm2vec.launch import launched
-from vlm2vec.notices import between_bars, warn
+from vlm2vec.notices import between_bars, warn, without_bars_of_transformers
 from vlm2vec.trained_here import trained_here
 from vlm2vec.training.batches import RowBatches, RowParser
 from vlm2vec.training.data.mixture import Mixture
@@ -37,10 +37,13 @@ from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.progress import TrainingProgress, scores_of
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
+from vlm2vec.training.row_sample import another_row, sample_of
 from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
+from vlm2vec.training.setting_names import check_report_to
 from vlm2vec.training.settings import FitSettings
 from vlm2vec.training.smart_batches import refuse_smart_batches
 from vlm2vec.training.trainer import ContrastiveTrainer, trainer_arguments
@@ -79,14 +82,9 @@ def fit(
         refuse_smart_batches("fit(smart_batches=...)", stacklevel=4)  # past fit and VLM2Vec.fit
     layout, mixture = _check_learns(model), Mixture.of(train)
     chosen = FitSettings.of(mixture.training, settings)
-    if resume and output_dir is None:
-        raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
-    if output_dir is not None and not resume and newest_checkpoint(Path(output_dir)) is not None:
-        raise InputError(
-            "there are checkpoints of another run",
-            fix="Pass resume=True to go on with it, or another output_dir.",
-            source=str(output_dir),
-        )
+    check_report_to(chosen.report_to)
+    _check_output_dir(output_dir, resume)
+    evaluator = evaluator_of(eval, **model[0].allowed)
     rows_at_first = dict(zip(mixture.names, mixture.sizes, strict=True))
     mixture = _checked(mixture, chosen, model[0].allowed)
     skipped = Counter(
@@ -98,13 +96,9 @@ def fit(
         check_adapter(model, chosen.lora)
     lora = None if trained_before else chosen.adapter(parameters, layout.lora_targets)
     adapter = trained_before or lora is not None
-    if adapter and output_dir is not None and not model[0].model.name_or_path:
-        raise InputError(
-            "the weights under the adapter were trained and are saved nowhere, so none could load it",
-            fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
-        )
     if adapter and output_dir is not None:
-        check_not_base(model[0].model, Path(output_dir))
+        _check_base(model, Path(output_dir))
+    sample = sample_of(mixture)
     with (
         _folder(output_dir) as folder,
         _alone(output_dir, launched(on_gpu=model.device.type != "cpu")[0]),
@@ -129,20 +123,23 @@ def fit(
             allowed=model[0].allowed,
         )
         checkpoint = _checkpoint(output_dir, resume)
-        resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen)
+        resumed_at = 0 if checkpoint is None else _go_to(checkpoint, batches, chosen, sample)
         if checkpoint is not None:
             check_saved_adapter(checkpoint, lora, expected=adapter)
+        progress = TrainingProgress(
+            chosen.rows_per_batch(len(mixture)), chosen.show_progress_bar, evaluator, chosen.keep_best
+        )
         trainer = ContrastiveTrainer(
             model,
             arguments,
             loss=_loss(model, chosen),
             batches=batches,
-            settings=chosen.deciding(),
+            settings={**chosen.deciding(), "rows": sample},
             shard_optimizer=chosen.shard_optimizer,
-            evaluator=evaluator_of(eval, **model[0].allowed),
-            callbacks=list(callbacks),
+            evaluator=evaluator,
+            callbacks=[progress, *callbacks],
         )
-        with _learning(model, lora, chosen):
+        with _learning(model, lora, chosen), without_bars_of_transformers():
             try:
                 with full_disk_named(folder, "Free some space, and go on with resume=True."):
                     trainer.train(None if checkpoint is None else str(checkpoint))
@@ -156,6 +153,7 @@ def fit(
                 _say_how_to_go_on(trainer, None if output_dir is None else newest_checkpoint(folder))
                 raise
             finally:
+                progress.close()
                 trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
                 model.eval()
     bad: set[tuple[int, int]] = set().union(*gather_object([batches.bad]))  # once, where two ranks met it
@@ -190,11 +188,34 @@ def _check_learns(model: EmbeddingModel) -> Layout:
     return layout
 
 
-def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings) -> int:
+def _check_output_dir(output_dir: Any, resume: bool | str | os.PathLike[str]) -> None:
+    if resume and output_dir is None:
+        raise InputError("resume is given, and no output_dir", fix="Pass the output_dir of the run.")
+    if output_dir is not None and not resume and newest_checkpoint(Path(output_dir)) is not None:
+        raise InputError(
+            "there are checkpoints of another run",
+            fix="Pass resume=True to go on with it, or another output_dir.",
+            source=str(output_dir),
+        )
+
+
+def _check_base(model: EmbeddingModel, output_dir: Path) -> None:
+    """Raise if an adapter in this folder could not be loaded onto its base."""
+    if not model[0].model.name_or_path:
+        raise InputError(
+            "the weights under the adapter were trained and are saved nowhere, so none could load it",
+            fix="Save the model first, or train it with an output_dir, or train all weights (lora=False).",
+        )
+    check_not_base(model[0].model, output_dir)
+
+
+def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings, sample: Mapping[str, Any]) -> int:
     """Make the batch after a checkpoint the next one, and return the checkpoint's step."""
     run = RunState.load(checkpoint)
     run.check_settings(chosen.deciding())
     batches.sampler.load_state_dict(run.sampler)
+    if where := another_row(run.settings.get("rows", {}), sample):
+        warn(f"{where} is another than when the run began: it goes on with the rows given now", stacklevel=4)
     return int(run.sampler["step"])
 
 
@@ -213,6 +234,13 @@ def _checked(mixture: Mixture, chosen: FitSettings, allowed: Allowed) -> Mixture
             **allowed,
         )
     check_negatives(mixture, chosen)
+    if (size := chosen.rows_per_batch(len(mixture))) > len(mixture):
+        logger.warning(
+            "batch_size is %d, and there are %d rows: each batch has rows more than once, which are no "
+            "negatives of each other.",
+            size,
+            len(mixture),
+        )
     return mixture
 
 
@@ -309,12 +337,7 @@ def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path 
 
 def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
     for entry in history:
-        named = {
-            name.removeprefix("eval_"): value
-            for name, value in entry.items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
-        }
-        if named:
+        if named := scores_of(entry):
             yield entry["step"], named
 
 

@@ -23,7 +23,9 @@ from vlm2vec.checkpoints.adapter import has_adapter
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import CheckpointError, InputError
+from vlm2vec.extra import how_to_install
 from vlm2vec.training.protocol import EmbeddingModel
+from vlm2vec.training.setting_names import check_lora_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,6 +70,11 @@ class LoRA:
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "down_proj")
     quantise: bool = False
 
+    def __new__(cls, *_: Any, **settings: Any) -> LoRA:
+        """As usual, once the names are known: Python's own error would not say what is called `r` here."""
+        check_lora_names(settings, [field.name for field in fields(cls)])
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         if isinstance(self.target_modules, str):
             raise InputError("lora's target_modules is a text", fix='Pass a list: ["q_proj", "v_proj"].')
@@ -90,12 +97,11 @@ class LoRA:
         """The settings, given as such or as a mapping of a recipe."""
         if isinstance(settings, cls):
             return settings
-        known = [field.name for field in fields(cls)]
-        if not isinstance(settings, Mapping) or (unknown := [key for key in settings if key not in known]):
-            what = (
-                describe_value(settings) if not isinstance(settings, Mapping) else f'unknown "{unknown[0]}"'
+        if not isinstance(settings, Mapping):
+            known = ", ".join(field.name for field in fields(cls))
+            raise InputError(
+                f"lora: {describe_value(settings)}", fix=f"Pass true, false, or some of {known}."
             )
-            raise InputError(f"lora: {what}", fix=f"Pass true, false, or some of {', '.join(known)}.")
         return cls(**settings)
 
 
@@ -232,7 +238,7 @@ def quantised_for_adapter(network: Any, target_modules: Collection[str]) -> Iter
     try:
         from bitsandbytes.nn import Linear4bit, Params4bit
     except ImportError as error:
-        raise InputError("bitsandbytes is not installed", fix='pip install "vlm2vec[qlora]"') from error
+        raise InputError("bitsandbytes is not installed", fix=how_to_install("qlora")) from error
     for name, layer in list(network.named_modules()):
         if type(layer) is nn.Linear and name.rpartition(".")[2] in target_modules:
             weight = layer.weight.data

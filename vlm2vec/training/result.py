@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from vlm2vec.errors import InputError
+from vlm2vec.extra import how_to_install
 
 __all__ = ["TrainingResult"]
+
+_Points: TypeAlias = tuple[tuple[int, float], ...]  # (step, score)
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,11 @@ class TrainingResult:
             (step, first), (_, last) = self.losses[0], self.losses[-1]
             lines.append(f"loss {first:.4g} at step {step}, {last:.4g} at the end")
         for name in self.scores[-1][1] if self.scores else ():
-            values = ", ".join(f"{scores[name]:.4g} (step {step})" for step, scores in self._ends())
-            lines.append(f"{name}: {values}")
+            first, last, best = self._ends_and_best(name)
+            values = [f"{score:.4g} (step {step})" for step, score in dict.fromkeys((first, last))]
+            if best[1] > max(first[1], last[1]):
+                values.append(f"best {best[1]:.4g} (step {best[0]})")
+            lines.append(f"{name}: {', '.join(values)}")
         if self.kept_step is not None:
             lines.append(f"the model is that of step {self.kept_step:,}, which scored best")
         if self.temperature is not None:
@@ -65,7 +71,9 @@ class TrainingResult:
         return "\n".join(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the training curve, and the scores if there are any.
+        """Draw the training curve, and the scores if there are any, the best of each marked by a ring.
+
+        Scores that are the same at each step are one line, and have one line of the legend.
 
         Args:
             path: The picture; its suffix says the format: `.png`, `.svg`, `.pdf`.
@@ -76,7 +84,7 @@ class TrainingResult:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise InputError("matplotlib is not installed", fix='pip install "vlm2vec[plots]"') from error
+            raise InputError("matplotlib is not installed", fix=how_to_install("plots")) from error
         if not self.losses:
             raise InputError("no loss was logged", fix="Train for more steps, or set logging_steps=1.")
         figure = Figure(figsize=(7, 3.5 if not self.scores else 6), layout="constrained")
@@ -84,19 +92,32 @@ class TrainingResult:
         panels[0].plot(*zip(*self.losses, strict=True), color="#1f4fd6")
         panels[0].set(ylabel="loss", ylim=(0, None))
         if self.scores:
-            for name in self.scores[-1][1]:
-                points = [(step, scores[name]) for step, scores in self.scores if name in scores]
-                panels[1].plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+            for points, names in self._lines().items():
+                label = "\n".join(names)
+                (line,) = panels[1].plot(*zip(*points, strict=True), marker=".", alpha=0.8, label=label)
+                best = max(points, key=lambda point: point[1])
+                panels[1].plot(*best, marker="o", markersize=9, fillstyle="none", color=line.get_color())
             panels[1].set(ylabel="score", ylim=(0, None))
-            panels[1].legend(frameon=False, fontsize="small")
+            panels[1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
         panels[-1].set(xlabel="step", xlim=(0, None))
         for panel in panels:
             panel.grid(alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
         figure.savefig(path)
 
-    def _ends(self) -> tuple[tuple[int, Mapping[str, float]], ...]:
-        return self.scores if len(self.scores) == 1 else (self.scores[0], self.scores[-1])
+    def _points(self, name: str) -> _Points:
+        return tuple((step, scores[name]) for step, scores in self.scores if name in scores)
+
+    def _lines(self) -> dict[_Points, list[str]]:
+        """The names of scores by their course: those of one document for each query are often the same."""
+        lines: dict[_Points, list[str]] = {}
+        for name in self.scores[-1][1]:
+            lines.setdefault(self._points(name), []).append(name)
+        return lines
+
+    def _ends_and_best(self, name: str) -> _Points:
+        points = self._points(name)
+        return points[0], points[-1], max(points, key=lambda point: point[1])
 
 
 def _duration(seconds: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm2vec.arguments import is_number, whole_number
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
 from vlm2vec.training.source_passes import SourcePasses
 
@@ -161,7 +162,8 @@ class SubBatchSampler(Iterator[list[tuple[int, int]]]):
         for name, value in self._settings.as_dict().items():
             if state.get(name) != value:
                 raise InputError(
-                    f"the state is of a sampler with other {name}",
+                    f"the state is of a sampler with other {name}: {shorten(str(state.get(name)))}, and not "
+                    f"{shorten(str(value))}",
                     fix="Resume with the settings and sources that the run began with.",
                 )
         step = whole_number("the step of the state", state.get("step"), minimum=0)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from vlm2vec.arguments import close_match, is_number, whole_number
+from vlm2vec.arguments import is_number, whole_number
 from vlm2vec.blocks.device import LARGE
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.training.lora import LoRA
+from vlm2vec.training.setting_names import check_setting_names
 
 __all__ = ["FitSettings"]
 
@@ -159,11 +160,7 @@ class FitSettings:
             2
         """
         known = [setting.name for setting in fields(cls)]
-        for name in (name for layer in layers for name in layer):
-            if name not in known:
-                close = close_match(name, known)
-                fix = f"Did you mean {close}?" if close else f"There are {', '.join(known)}."
-                raise InputError(f'unknown setting "{name}"', fix=fix)
+        check_setting_names((name for layer in layers for name in layer), known)
         given = {name: value for layer in layers for name, value in layer.items()}
         if "max_steps" in layers[-1] or "epochs" in layers[-1]:
             # One of both in a call replaces the other one of a recipe.

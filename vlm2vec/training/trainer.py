@@ -7,7 +7,6 @@ a run and its adapter come back from a checkpoint.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -26,6 +25,7 @@ from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecEr
 from vlm2vec.training.batches import RowBatch, RowBatches
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.ranks import OtherRankError, raise_on_all_ranks, sum_gradients, to_rank_0s_values
+from vlm2vec.training.progress import scores_of
 from vlm2vec.training.run_state import RunState
 from vlm2vec.training.settings import FitSettings
 
@@ -76,7 +76,7 @@ class ContrastiveTrainer(HookedTrainer):
         if self._shards:
             # Else accelerate asks the new optimizer for its states, which would have to be gathered first.
             self.accelerator.device_placement = False
-        self.remove_callback(PrinterCallback)  # without a progress bar, it would print every entry of the log
+        self.remove_callback(PrinterCallback)  # it would print every entry of the log as it is
 
     def get_train_dataloader(self) -> RowBatches:
         """The batches; they come parsed, and their media go to the device chunk by chunk."""
@@ -147,8 +147,9 @@ class ContrastiveTrainer(HookedTrainer):
         scores: dict[str, float] = super().evaluate(*arguments, **options)
         best = self.args.metric_for_best_model
         if best is not None and f"eval_{best}" not in scores:
-            names = ", ".join(sorted(name.removeprefix("eval_") for name in scores))
-            raise InputError(f'keep_best is "{best}", which is no score', fix=f"There are {names}.")
+            raise InputError(
+                f'keep_best is "{best}", which is no score', fix=f"There are {', '.join(scores_of(scores))}."
+            )
         return scores
 
     def training_step(self, *arguments: Any, **options: Any) -> Tensor:
@@ -241,9 +242,6 @@ def trainer_arguments(
     eval_steps = chosen.eval_steps or max(1, steps // 10)
     # The best checkpoint can only be found where each one is scored.
     save_steps = chosen.save_steps or (eval_steps if chosen.keep_best else max(1, steps // 10))
-    show = chosen.show_progress_bar
-    if show is None:
-        show = sys.stderr.isatty()
     given: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": steps,
@@ -265,7 +263,7 @@ def trainer_arguments(
         "metric_for_best_model": chosen.keep_best,
         "greater_is_better": True,
         "report_to": chosen.report_to,
-        "disable_tqdm": not show,
+        "disable_tqdm": True,  # `TrainingProgress` has a bar of its own
         "ignore_data_skip": True,  # the sampler goes to its step by itself
         "remove_unused_columns": False,
         "dataloader_drop_last": True,  # batches are all of one size; without, a warning says so

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm2vec.integrations.extra import extra
+from vlm2vec.extra import extra
 
 with extra("ray"):
     import ray.data as _needed  # noqa: F401

@@ -69,10 +69,10 @@ def model_name(name: str) -> str:
             fix=f"Take published_means({reported!r}), or scores of one of {', '.join(_MODELS)}.",
         )
     if bare not in _NAMES:
-        close = _NAMES[close_match(bare, _NAMES, cutoff=0) or ""]
+        close = close_match(bare, _NAMES)
+        meant = f"Did you mean {_NAMES[close]!r}? " if close else ""
         raise InputError(
-            f"no scores were published for {name!r}",
-            fix=f"Did you mean {close!r}? There are {', '.join(_MODELS)}.",
+            f"no scores were published for {name!r}", fix=f"{meant}There are {', '.join(_MODELS)}."
         )
     return _NAMES[bare]
 

@@ -82,7 +82,7 @@ class Registry:
 
     def _unknown(self, name: str, what: str, known: Iterable[str]) -> InputError:
         by_lower = {candidate.lower(): candidate for candidate in known}
-        close = get_close_matches(name.lower(), by_lower, cutoff=0.5)
+        close = get_close_matches(name.lower(), by_lower, cutoff=0.65)
         hint = f"The closest: {', '.join(by_lower[match] for match in close)}. " if close else ""
         return InputError(
             f"there is no {what} {name!r}",

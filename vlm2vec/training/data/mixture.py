@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from vlm2vec.describe import describe_value
+from vlm2vec.describe import describe_media, describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.access import Allowed
 from vlm2vec.training.data.rows import check_rows
@@ -175,13 +175,14 @@ class Mixture:
             raise InputError(f'two sources are named "{twice}"', fix="Give each a name of its own.")
 
     @classmethod
-    def of(cls, given: Any) -> Mixture:
+    def of(cls, given: Any, *, name: str = "train") -> Mixture:
         """What `fit` is given, as a mixture.
 
         Args:
             given: A `Mixture`; a `TrainingSource` or several; rows, as a list, a `datasets.Dataset`, a table
                 of pandas or pyarrow, or anything with a length and positions; or a dict of such by source
                 name, weighted by length.
+            name: Of the source, where rows alone are given.
 
         Raises:
             InputError: It is none of these, or has no rows.
@@ -202,7 +203,13 @@ class Mixture:
             raise InputError(f"all splits are given: {', '.join(given)}", fix='Pass one, dataset["train"].')
         if isinstance(given, Mapping):
             return cls(
-                TrainingSource(name, rows, weight=max(1, _length(rows))) for name, rows in given.items()
+                TrainingSource(source, rows, weight=max(1, _length(rows))) for source, rows in given.items()
+            )
+        if isinstance(given, (str, os.PathLike)):
+            raise InputError(
+                f"{name} is a path ({describe_media(os.fspath(given))})",
+                fix='Read it first: datasets.load_dataset("json", data_files=..., split="train") for JSON '
+                "lines, Mixture.from_yaml for a mixture.",
             )
         if (
             isinstance(given, (list, tuple))
@@ -214,8 +221,9 @@ class Mixture:
             raise InputError(
                 f"there are no rows ({describe_value(given)})",
                 fix='Pass a list of rows, [{"query": ..., "document": ...}], a dataset or a Mixture.',
+                source=None if name == "train" else name,
             )
-        return cls([TrainingSource("train", given)])
+        return cls([TrainingSource(name, given)])
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Mixture:

@@ -28,6 +28,7 @@ from torch import distributed, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import rotate_checkpoints
 
+from vlm2vec.blocks.device import as_current
 from vlm2vec.load_settings import dtype_of, pixel_budget_of
 
 __all__ = [
@@ -160,9 +161,10 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         return self.encode_parsed(inputs, device=self._resolve_inference_device(device), **settings)
 
     @classmethod
-    def _multi_process_worker(cls, *arguments: Any) -> None:
+    def _multi_process_worker(cls, target_device: str, *arguments: Any) -> None:
         _end_with_parent()
-        super()._multi_process_worker(*arguments)
+        with as_current(torch.device(target_device)):
+            super()._multi_process_worker(target_device, *arguments)
 
     def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
         return self.encode_in_pool(super()._multi_process, inputs, **settings)

@@ -3,8 +3,8 @@
 python benchmarks/gpu.py [--json FILE] [--models Qwen3-VL-2B] [--rows images-768 training] [--runs 2]
                          [--settings NAME=VALUE[,NAME=VALUE]] [--max-seconds 420]
 
-Rows come in the order of their worth, so that a run that is cut short has told most. Beside the default way, ours
-is timed with each switch of the engine that is off by default, so that one run decides about the defaults.
+Rows come in the order of their worth, so that a run that is cut short has told most. Beside the default way,
+ours is timed with each switch of the engine that is off by default: one run decides about the defaults.
 
 For each row: inputs a second, against sentence-transformers on the same GPU; the share of the GPU's measured
 matrix rate that the whole call and the forward alone reach; the share of the time in which the GPU waits and

@@ -69,7 +69,7 @@ class ContrastiveTrainer(HookedTrainer):
         if accelerator.distributed_type in _SHARDED or getattr(accelerator, "parallelism_config", None):
             raise InputError(
                 "weights cannot be sharded by FSDP, DeepSpeed, Megatron-LM or a parallelism_config: each "
-                "process embeds inputs of its own, in another number of passes, and needs whole weights for it",
+                "process embeds inputs of its own, in another number of passes, and needs whole weights",
                 fix="Use accelerate launch --multi_gpu. shard_optimizer=True shards the optimizer's states, "
                 "which are the largest part; an adapter (lora=True) keeps them and the gradients small.",
             )

@@ -65,6 +65,7 @@ def test_the_stock_module_is_known_under_the_name_that_folders_carry(
         "_inference",
         "_multi_process_worker",
         "_multi_process",
+        "_get_worker_result",
         "_resolve_inference_device",
         "_update_default_model_id",
     ],

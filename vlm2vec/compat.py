@@ -219,7 +219,8 @@ class OneDeviceArguments(SentenceTransformerTrainingArguments):  # type: ignore[
     @property
     def n_gpu(self) -> int:
         """At most one."""
-        return min(super().n_gpu, 1)
+        visible: int = super().n_gpu
+        return min(visible, 1)
 
     def stay_on(self, device: torch.device) -> None:
         """Train where the model is; without a launcher, transformers would take the first GPU."""

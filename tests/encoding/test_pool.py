@@ -167,44 +167,24 @@ def test_a_batch_is_computed_with_the_gpu_of_the_model_as_the_current_one(
     assert as_current(torch.device("cuda", 1)).index == 1  # type: ignore[attr-defined]
 
 
-INTERRUPTED = """
-import os, signal, threading
-from vlm2vec import VLM2Vec
-
-if __name__ == "__main__":
-    model = VLM2Vec(device="cpu")
-    pool = model.start_multi_process_pool(["cpu", "cpu"])
-    print([worker.pid for worker in pool["processes"]])
-    model.encode(["a", "b"], pool=pool, chunk_size=1)
-    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    try:
-        model.encode([f"text {number}" for number in range(10**6)], pool=pool)
-    except KeyboardInterrupt:
-        print("interrupted")
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
-def test_workers_end_when_a_call_is_interrupted(tmp_path: Any) -> None:
-    import subprocess
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are asked for in another way")
+def test_workers_end_with_a_call_that_is_interrupted(
+    embedded: VLM2Vec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
 
-    script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED, encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env=environment,
-        timeout=400,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    pids, said = done.stdout.splitlines()
-    assert (said, done.returncode) == ("interrupted", 0), done.stderr[-2000:]
-    for pid in map(int, pids.strip("[]").split(",")):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    pool = embedded.start_multi_process_pool(["cpu"])
+    worker = pool["processes"][0].pid
+    monkeypatch.setattr(VLM2Vec, "_get_worker_result", staticmethod(interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        embedded.encode(["a text", "another"], pool=pool, chunk_size=1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    embedded.stop_multi_process_pool(pool)  # as a user's `finally` does
+    with pytest.raises(errors.InputError, match="has been stopped"):
+        embedded.encode(["a text"], pool=pool)
 
 
 @pytest.mark.slow

@@ -1,6 +1,10 @@
-"""One short run on a GPU at the size of Qwen2-VL-2B: weights are random, in bfloat16.
+"""One short run on a GPU at the size of Qwen2-VL-2B and of Qwen3-VL-2B: weights are random, in bfloat16.
 
-python benchmarks/gpu.py [--json FILE] [--rows images-768 training] [--runs 2] [--max-seconds 420]
+python benchmarks/gpu.py [--json FILE] [--models Qwen3-VL-2B] [--rows images-768 training] [--runs 2]
+                         [--settings NAME=VALUE[,NAME=VALUE]] [--max-seconds 420]
+
+Rows come in the order of their worth, so that a run that is cut short has told most. Beside the default way,
+ours is timed with each switch of the engine that is off by default: one run decides about the defaults.
 
 For each row: inputs a second, against sentence-transformers on the same GPU; the share of the GPU's measured
 matrix rate that the whole call and the forward alone reach; the share of the time in which the GPU waits and
@@ -16,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,11 +36,15 @@ from models import SHAPES, write_settings
 from sentence_transformers import SentenceTransformer
 from transformers import TrainerCallback
 from watch import Run, give_back, held_memory, matrix_rate, peak_above, profiled, wait, watched
+from ways import Way, of_pages, off_by_default, way_of
 from workloads import QUERY, Item, Sizes, Writer, corpus, one_query
 
 DTYPE = torch.bfloat16
 THEIRS = {f"{STOCK}, batch {size}": size for size in (32, 8)}
 """Batch sizes of sentence-transformers; the one that is slower at first is not timed."""
+
+MODELS = {"Qwen2-VL-2B": ("qwen2_vl", "2b"), "Qwen3-VL-2B": ("qwen3_vl", "2b-qwen3")}
+"""Network and size by name. The first that is measured is also timed against sentence-transformers."""
 
 CHECKED = 8
 """Inputs whose vectors are held against one-by-one encoding in float32."""
@@ -86,6 +94,9 @@ ROWS: dict[str, tuple[str, Callable[[Writer], list[Item]]]] = {
 }
 TRAINING = "training"
 
+MOST_TELLING = ("images-768", "texts", "pages", "one-query", TRAINING)
+"""Rows that come first, of each model in turn; in them, what is off by default is timed, too."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -97,6 +108,8 @@ class Bench:
         sizes: How many inputs there are, and how large they are.
         runs: Timed runs of each way.
         rate: Of products of matrices on the device, in operations a second.
+        ways: Ours beside the default one.
+        against_stock: Whether sentence-transformers is timed, too.
     """
 
     encoders: Drawn
@@ -104,6 +117,8 @@ class Bench:
     sizes: Sizes
     runs: int
     rate: float
+    ways: Sequence[Way] = ()
+    against_stock: bool = True
 
     def writer(self, row: str) -> Writer:
         """Draws the inputs of a row."""
@@ -118,47 +133,65 @@ def encoding(name: str, bench: Bench) -> dict[str, Any]:
     plans = plans_of(ours, items)
     flops = flops_of_plans(ours[0].model.config, plans)
     # A single call of a single query is short: it takes more of them for a steady median.
-    taken, broken = in_turn(items, bench.encoders, runs=bench.runs * (10 if len(items) == 1 else 1))
-    ways = {way: summary(runs, inputs=len(items), work=flops / bench.rate) for way, runs in taken.items()}
-    theirs = [one["seconds"] for way, one in ways.items() if way != OURS and one["timed_runs"]]
+    ways = [
+        Way(OURS),
+        *(bench.ways if name in MOST_TELLING else ()),
+        *(of_pages() if name == "pages" else ()),
+    ]
+    taken, broken = in_turn(
+        items,
+        bench.encoders,
+        runs=bench.runs * (10 if len(items) == 1 else 1),
+        ways=ways,
+        theirs=THEIRS if bench.against_stock else {},
+    )
+    found = {way: summary(runs, inputs=len(items), work=flops / bench.rate) for way, runs in taken.items()}
+    theirs = [one["seconds"] for way, one in found.items() if way in THEIRS and one["timed_runs"]]
     return {
         "work": f"{len(items)} {what}",
         "tokens": sum(plan.tokens for plan in plans),
         "tflop": flops / 1e12,
-        "ways": {**ways, **broken},
-        "ratio": theirs[0] / ways[OURS]["seconds"] if theirs else None,
+        "ways": {**found, **broken},
+        "ratio": theirs[0] / found[OURS]["seconds"] if theirs else None,
         "errors": attempt(partial(errors, taken, items, bench.encoders)),
         "profile": attempt(partial(profiled, partial(encode_ours, ours, items), bench.encoders.device)),
     }
 
 
 def in_turn(
-    items: Sequence[Item], encoders: Drawn, *, runs: int
+    items: Sequence[Item],
+    encoders: Drawn,
+    *,
+    runs: int,
+    ways: Sequence[Way],
+    theirs: Mapping[str, int],
 ) -> tuple[dict[str, list[Run]], dict[str, dict[str, Any]]]:
-    """Runs of ours and of theirs, A B A B, behind a first that does not count; and the errors of theirs.
+    """Runs of ours and of theirs, A B A B, behind a first that does not count; and the errors of some.
 
-    Of their batch sizes, the one that is faster at first goes on.
+    Of their batch sizes, the one that is faster at first goes on. The row fails where ours does by default.
     """
+    ours = {way.name: way for way in ways}
 
-    def run(way: str) -> Run:
-        if way == OURS:
+    def run(name: str) -> Run:
+        if name in ours:
             model = encoders.load(OURS, DTYPE)
-            return watched(partial(encode_ours, model, items), model[0], encoders.device)
+            with ours[name].set_in(model):
+                return watched(partial(encode_ours, model, items), model[0], encoders.device)
         stock = encoders.load(STOCK, DTYPE)
-        encode = partial(stock.encode, items, batch_size=THEIRS[way])
+        encode = partial(stock.encode, items, batch_size=theirs[name])
         return watched(encode, stock.model[0], encoders.device)
 
     taken, broken = {OURS: [run(OURS)]}, {}
-    for way in THEIRS:
-        first = attempt(lambda way=way: {"run": run(way)})
+    for name in (*list(ours)[1:], *theirs):
+        first = attempt(lambda name=name: {"run": run(name)})
         if "run" in first:
-            taken[way] = [first["run"]]
+            taken[name] = [first["run"]]
         else:
-            broken[way] = first
-    faster = sorted(taken.keys() - {OURS}, key=lambda way: taken[way][0].seconds)[:1]
+            broken[name] = first
+    faster = sorted(taken.keys() & theirs.keys(), key=lambda name: taken[name][0].seconds)[:1]
     for _ in range(runs):
-        for way in (OURS, *faster):
-            taken[way].append(run(way))
+        for name in (*(name for name in taken if name in ours), *faster):
+            taken[name].append(run(name))
     return taken, broken
 
 
@@ -267,6 +300,10 @@ def print_row(row: dict[str, Any]) -> None:
             f"{1 - row['errors'].get(OURS, {}).get('min_cosine', math.nan):.1e}",
         )
         lines = [" ".join(f"{number:>10s}" for number in numbers)]
+        for way, one in row["ways"].items():
+            if way not in (OURS, *THEIRS):
+                found = one.get("error") or f"{ours['seconds'] / one['seconds']:.2f}x as fast"
+                lines.append(f"{way.removeprefix(OURS + ', '):>40s}: {found}")
     elif "steps" in row:
         lines = [
             f"{step['pairs']} pairs: {step['seconds']:.2f} s a step {_megabytes(step['peak_memory_mb'])}"
@@ -275,11 +312,18 @@ def print_row(row: dict[str, Any]) -> None:
     else:
         lines = [row.get("error") or row["skipped"]]
     for line in lines:
-        print(f"{row['name']:12s} {line}  ({row['elapsed']:.0f} s)", flush=True)
+        print(f"{row['model']:12s} {row['name']:12s} {line}  ({row['elapsed']:.0f} s)", flush=True)
 
 
 def _megabytes(memory: float | None) -> str:
     return "" if memory is None else f"{memory:.0f} MB"
+
+
+def in_order_of_worth(models: Sequence[str], rows: Sequence[str]) -> list[tuple[str, str]]:
+    """Models and rows: of each model what tells most, and then the rest."""
+    telling = [row for row in MOST_TELLING if row in rows]
+    rest = [row for row in rows if row not in telling]
+    return [(model, row) for part in (telling, rest) for model in models for row in part]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -287,9 +331,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measures = {**{name: partial(encoding, name) for name in ROWS}, TRAINING: training}
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
-    parser.add_argument("--model", choices=SHAPES, help="size of the model (default: 2b)")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: both")
+    parser.add_argument("--size", choices=SHAPES, help="another size, for all of them")
     parser.add_argument(
         "--rows", nargs="+", choices=measures, default=list(measures), help="what is measured"
+    )
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        type=way_of,
+        metavar="NAME=VALUE[,...]",
+        help="of the engine, timed beside the default (default: each that is off, and all of them)",
     )
     parser.add_argument("--runs", type=int, default=2, help="timed runs of each way (default: 2)")
     parser.add_argument(
@@ -302,34 +354,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             "sentence-transformers is older than 6.2, and would encode past this package's engine"
         )
-    name = options.model or ("tiny" if options.quick else "2b")
+    sizes = {name: options.size or ("tiny" if options.quick else size) for name, (_, size) in MODELS.items()}
     rate = matrix_rate(options.device, 256 if options.quick else 8192, DTYPE)
     about = {
         "machine": machine(),
         "matrix_tflops": rate / 1e12,
         "torchvision": HAS_TORCHVISION,
-        "model": name,
+        "models": {name: sizes[name] for name in options.models},
     }
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        encoders = Drawn(write_settings(scratch, name), options.device, DTYPE)
-        bench = Bench(encoders, scratch, Sizes(options.quick), options.runs, rate)
+
+        @cache
+        def bench_of(name: str) -> Bench:
+            settings = write_settings(scratch, sizes[name], MODELS[name][0])
+            return Bench(
+                Drawn(settings, options.device, DTYPE),
+                scratch / name,
+                Sizes(options.quick),
+                options.runs,
+                rate,
+                off_by_default() if options.settings is None else options.settings,
+                against_stock=name == options.models[0],
+            )
+
         ready = time.perf_counter() - begin
-        print(f"matrix product in bfloat16: {rate / 1e12:.1f} TFLOP/s, and weights drawn ({ready:.0f} s)")
+        print(f"matrix product in bfloat16: {rate / 1e12:.1f} TFLOP/s ({ready:.0f} s)")
         heads = ("ours", STOCK[:9], "of peak", "forward", "waiting", "memory", "1 - cos")
-        print(f"{'':12s}", *(f"{head:>10s}" for head in heads), flush=True)
-        for row in options.rows:
+        print(f"{'':25s}", *(f"{head:>10s}" for head in heads), flush=True)
+        for name, row in in_order_of_worth(options.models, options.rows):
             if time.perf_counter() - begin > options.max_seconds:
                 done = {"skipped": f"{options.max_seconds:g} seconds are over"}
             else:
-                done = attempt(partial(measures[row], bench))
+                done = attempt(lambda name=name, row=row: measures[row](bench_of(name)))
                 give_back(options.device)
-            rows.append({"name": row, **done, "elapsed": time.perf_counter() - begin})
+            rows.append({"name": row, "model": name, **done, "elapsed": time.perf_counter() - begin})
             print_row(rows[-1])
             if options.json:  # after each row, for a run that is cut short
                 write_json(options.json, {**about, "rows": rows})
-    if bad := [row["name"] for row in rows if failed(row)]:
+    if bad := [f"{row['name']} of {row['model']}" for row in rows if failed(row)]:
         raise SystemExit(f"failed: {', '.join(bad)}")
 
 

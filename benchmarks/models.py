@@ -68,8 +68,10 @@ SHAPES = {
     "mid": Shape(24, 896, 4864, 14, 2, 12, 512, 8),
     "2bw": replace(_2B, layers=4, depth=5, vocabulary=None),
     "2b": _2B,
+    "2b-qwen3": Shape(28, 2048, 6144, 16, 8, 24, 1024, 16, vocabulary=151_936),
 }
-"""`2b` is Qwen2-VL-2B; `2bw` has its widths and fewer layers; `tiny` is for trying the benchmarks out.
+"""`2b` is Qwen2-VL-2B, `2bw` has its widths and fewer layers, and `2b-qwen3` is Qwen3-VL-2B, on that network;
+`tiny` is for trying the benchmarks out.
 
 Other networks get the same sizes, so that they compare.
 """

@@ -9,6 +9,7 @@ import json
 import operator
 import sys
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,7 @@ import baselines
 import encode
 import flops
 import gpu
+import gpu_tables
 import grad_cache
 import interleaved
 import loading
@@ -40,9 +42,13 @@ import readme_table
 import serve
 import sub_batches
 import watch
+import ways
 import workloads
 
+from vlm2vec import VLM2Vec
+from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.model import EMBEDDED_MODEL
+from vlm2vec.module import InputModule
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +231,9 @@ def test_growth_is_drawn(tmp_path: Path) -> None:
     assert "a processor, 2 threads, model tiny" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
 
 
+FIRST = ("--models", next(iter(gpu.MODELS)))
+
+
 def on_cpu(file: Path, *arguments: str) -> dict[str, Any]:
     return written(gpu, file, "--device", "cpu", "--runs", "1", *arguments)
 
@@ -232,14 +241,21 @@ def on_cpu(file: Path, *arguments: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_gpu_benchmark_measures_every_row_on_a_processor_too(tmp_path: Path) -> None:
     content = on_cpu(tmp_path / "gpu.json")
-    *rows, step = content["rows"]
-    assert [row["name"] for row in rows] == list(gpu.ROWS)
-    assert step["name"] == gpu.TRAINING
-    for row in rows:
-        timed = [way for way, one in row["ways"].items() if one["timed_runs"]]
+    every = [(row["model"], row["name"]) for row in content["rows"]]
+    assert sorted(every) == sorted((model, row) for model in gpu.MODELS for row in (*gpu.ROWS, gpu.TRAINING))
+    telling = len(gpu.MOST_TELLING)
+    assert [name for _, name in every[: 2 * telling]] == [*gpu.MOST_TELLING] * 2
+    steps = [row for row in content["rows"] if row["name"] == gpu.TRAINING]
+    rows = [row for row in content["rows"] if row not in steps]
+    first, second = gpu.MODELS
+    for row in (row for row in rows if row["model"] == second):
+        assert row["ratio"] is None
+    for row in (row for row in rows if row["model"] == first):
+        timed = [way for way in (encode.OURS, *gpu.THEIRS) if row["ways"][way]["timed_runs"]]
         assert len(timed) == 2, "ours, and the faster of theirs"
         seconds, theirs = (row["ways"][way]["seconds"] for way in timed)
         assert row["ratio"] == theirs / seconds
+    for row in rows:
         ours = row["ways"][encode.OURS]
         assert 0 < ours["forward_seconds"] < ours["seconds"]
         at_the_peak = row["tflop"] / content["matrix_tflops"]
@@ -251,8 +267,68 @@ def test_the_gpu_benchmark_measures_every_row_on_a_processor_too(tmp_path: Path)
         shares = [kernel["share"] for kernel in row["profile"]["kernels"]]
         assert shares == sorted(shares, reverse=True)
         assert len(shares) == 10
-    assert len(step["steps"]) == len(gpu.BATCH_SIZES)
-    assert all(one["seconds"] > 0 and np.isfinite(one["loss"]) for one in step["steps"])
+    for step in steps:
+        assert len(step["steps"]) == len(gpu.BATCH_SIZES)
+        assert all(one["seconds"] > 0 and np.isfinite(one["loss"]) for one in step["steps"])
+
+
+def test_other_settings_are_timed_beside_the_default(tmp_path: Path) -> None:
+    asked = ["share_prefixes=false", "kernel=torch,pooled_only=false"]
+    content = on_cpu(tmp_path / "gpu.json", *FIRST, "--rows", "texts", "--settings", *asked)
+    (row,) = content["rows"]
+    for text in asked:
+        assert row["ways"][f"{encode.OURS}, {text}"]["timed_runs"] == 1
+        assert row["errors"][f"{encode.OURS}, {text}"]["min_cosine"] > 0.999
+
+
+def test_a_setting_that_fails_costs_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = InputModule.pack
+
+    def no_kernel(*given: Any, share_prefixes: bool, **settings: Any) -> Any:
+        if not share_prefixes:
+            raise RuntimeError("cannot be built here")
+        return pack(*given, share_prefixes=share_prefixes, **settings)
+
+    monkeypatch.setattr(InputModule, "pack", no_kernel)
+    given = (*FIRST, "--rows", "one-query", "--settings", "share_prefixes=false")
+    (row,) = on_cpu(tmp_path / "gpu.json", *given)["rows"]
+    assert row["ways"][f"{encode.OURS}, share_prefixes=false"] == {
+        "error": "RuntimeError: cannot be built here"
+    }
+    assert row["ways"][encode.OURS]["timed_runs"]
+
+
+@pytest.mark.parametrize("text", ["share_prefixes", "no_such=1"])
+def test_settings_that_the_engine_does_not_have_are_wrong_usage(text: str, tmp_path: Path) -> None:
+    with pytest.raises((SystemExit, TypeError)):
+        on_cpu(tmp_path / "gpu.json", "--settings", text)
+
+
+def test_what_is_off_by_default_is_switched_on_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Settings:
+        shares: bool = True
+        fused: bool = False
+        newer: bool = False
+
+    monkeypatch.setattr(ways, "EngineSettings", Settings)
+    on = [way.settings for way in ways.off_by_default()]
+    assert on == [Settings(fused=True), Settings(newer=True), Settings(fused=True, newer=True)]
+
+
+def test_a_way_is_left_as_it_was_found(embedded: VLM2Vec) -> None:
+    before = embedded.engine_settings, embedded[0].limits
+    way = ways.Way("mine", EngineSettings(pooled_only=False), readers=7)
+    with way.set_in(embedded):
+        assert not embedded.engine_settings.pooled_only
+        assert embedded[0].limits.readers == 7
+    assert (embedded.engine_settings, embedded[0].limits) == before
+
+
+def test_rows_come_in_the_order_of_their_worth() -> None:
+    assert gpu.in_order_of_worth(["a", "b"], ["clips", "texts"]) == [
+        ("a", "texts"), ("b", "texts"), ("a", "clips"), ("b", "clips")
+    ]  # fmt: skip
 
 
 def test_rows_of_the_gpu_benchmark_are_kept_when_another_fails(
@@ -266,9 +342,9 @@ def test_rows_of_the_gpu_benchmark_are_kept_when_another_fails(
         raise torch.OutOfMemoryError("no memory left")
 
     monkeypatch.setitem(gpu.ROWS, "texts", ("texts", fail))
-    with pytest.raises(SystemExit, match="failed: texts"):
-        on_cpu(file, "--rows", "one-query", "texts", "queries")
-    assert before == ["one-query"]
+    with pytest.raises(SystemExit, match="failed: texts of Qwen2-VL-2B"):
+        on_cpu(file, *FIRST, "--rows", "images-768", "texts", "queries")
+    assert before == ["images-768"]
     first, failed, last = json.loads(file.read_text(encoding="utf-8"))["rows"]
     assert failed["error"] == "OutOfMemoryError: no memory left"
     assert first["ratio"] > 0
@@ -282,7 +358,7 @@ def test_the_gpu_benchmark_goes_on_without_sentence_transformers(
         raise ImportError("no torchvision")
 
     monkeypatch.setattr(encode, "Stock", refuse)
-    (row,) = on_cpu(tmp_path / "gpu.json", "--rows", "one-query")["rows"]
+    (row,) = on_cpu(tmp_path / "gpu.json", *FIRST, "--rows", "one-query")["rows"]
     assert [row["ways"][way] for way in gpu.THEIRS] == [{"error": "ImportError: no torchvision"}] * 2
     assert row["ratio"] is None
     assert row["ways"][encode.OURS]["seconds"] > 0
@@ -545,3 +621,16 @@ def test_both_servers_give_right_vectors(tmp_path: Path) -> None:
             assert (found["right"], found["wrong"], found["failed"]) == (8, 0, [])
         rates = [found["requests_per_second"] for found in row["servers"].values()]
         assert row["ratio"] == pytest.approx(rates[0] / rates[1])
+
+
+def test_the_page_on_gpus_shows_what_was_counted() -> None:
+    gpu_tables.main(["--check"])
+
+
+def test_a_batch_fits_beside_the_weights() -> None:
+    model = {"weights_gb": 5.0, "texts": {"peak_gb": 1.0}, "pictures": {"peak_gb": 0.5}}
+    assert gpu_tables.batch(model, 1000, 10) == 2 * 1024  # 10 * 0.9 - 1 - 5 = 3 GB, at 1 MB for each token
+    assert gpu_tables.batch(model, 1000, 6) == 0
+    page = "a <!-- memory: written by benchmarks/gpu_tables.py --> b"
+    with pytest.raises(SystemExit, match="needs the lines"):
+        gpu_tables.filled(page, {"tokens": 1000, "models": {}})

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate import Accelerator
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
@@ -64,6 +65,7 @@ def test_the_stock_module_is_known_under_the_name_that_folders_carry(
         "_inference",
         "_multi_process_worker",
         "_multi_process",
+        "_get_worker_result",
         "_resolve_inference_device",
         "_update_default_model_id",
     ],
@@ -178,10 +180,11 @@ def test_the_hook_of_the_trainer_takes_what_we_pass(name: str) -> None:
     assert ours == stock
 
 
-def test_the_number_of_devices_of_a_process_can_be_set(tmp_path: Path) -> None:
+def test_the_device_of_a_process_can_be_set(tmp_path: Path) -> None:
     arguments = SentenceTransformerTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    arguments._n_gpu = 3
-    assert arguments.n_gpu == 3
+    assert arguments.distributed_state.device == arguments.device == torch.device("cpu")
+    arguments._setup_devices = torch.device("cuda", 3)
+    assert arguments.device == torch.device("cuda", 3)
 
 
 def test_a_model_can_be_prepared_without_a_wrapper() -> None:

@@ -28,12 +28,14 @@ from torch import distributed, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import rotate_checkpoints
 
+from vlm2vec.blocks.device import as_current
 from vlm2vec.load_settings import dtype_of, pixel_budget_of
 
 __all__ = [
     "STOCK_INPUT_MODULE",
     "HookedSentenceTransformer",
     "HookedTrainer",
+    "OneDeviceArguments",
     "flag_adapters",
     "init_transformer",
 ]
@@ -160,9 +162,10 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         return self.encode_parsed(inputs, device=self._resolve_inference_device(device), **settings)
 
     @classmethod
-    def _multi_process_worker(cls, *arguments: Any) -> None:
+    def _multi_process_worker(cls, target_device: str, *arguments: Any) -> None:
         _end_with_parent()
-        super()._multi_process_worker(*arguments)
+        with as_current(torch.device(target_device)):
+            super()._multi_process_worker(target_device, *arguments)
 
     def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
         return self.encode_in_pool(super()._multi_process, inputs, **settings)
@@ -206,12 +209,31 @@ def _leave_process_group() -> None:
         distributed.destroy_process_group()
 
 
+class OneDeviceArguments(SentenceTransformerTrainingArguments):  # type: ignore[misc]
+    """Arguments of a process that drives one device: ranks come from a launcher, never from `DataParallel`.
+
+    Where several GPUs are visible and nobody launched several processes, transformers' trainer would wrap the
+    model in it: replicas without their packed inputs, and a batch for each of them.
+    """
+
+    @property
+    def n_gpu(self) -> int:
+        """At most one."""
+        visible: int = super().n_gpu
+        return min(visible, 1)
+
+    def stay_on(self, device: torch.device) -> None:
+        """Train where the model is; without a launcher, transformers would take the first GPU."""
+        if device.type == "cuda" and device.index is not None and self.world_size == 1:
+            self._setup_devices = device  # what `self.device` gives
+            self.distributed_state.device = device  # accelerate's
+
+
 class HookedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The stock trainer for a loss that embeds in chunks, and sums gradients over ranks by itself."""
 
-    def __init__(self, model: Any, args: SentenceTransformerTrainingArguments, **options: Any) -> None:
-        # One process drives one device: ranks come from a launcher, never from torch's DataParallel.
-        args._n_gpu = min(args.n_gpu, 1)
+    def __init__(self, model: Any, args: OneDeviceArguments, **options: Any) -> None:
+        args.stay_on(model.device)
         super().__init__(model, args, **options)
         # torch's wrapper for ranks would sum gradients after every chunk; autocast is all that is left to do.
         self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)

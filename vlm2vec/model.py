@@ -40,6 +40,7 @@ from vlm2vec.encoding.policy import (
     check_truncation,
     takes_sentences,
 )
+from vlm2vec.encoding.pool import in_pool
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.encoding.saved_folder import CARD_FOLDER, card_note
 from vlm2vec.encoding.settings import EngineSettings
@@ -240,9 +241,10 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         )
         check_truncation(truncate_dim, self.full_width)
         device = kwargs.get("device")
-        for device_name in device if isinstance(device, list) else [device]:
-            if device_name is not None:
-                check_device(device_name)
+        if isinstance(device, list):
+            _check_devices(device)
+        elif device is not None:
+            check_device(device)
         # As encode_query and encode_document, which say so in the same way.
         kwargs.setdefault("task", prompt_name)
         single = is_single(inputs)
@@ -543,6 +545,23 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         like = torch.empty(self._width(form["truncate_dim"]), device="cpu" if form["save_to_cpu"] else device)
         return rows.vectors(engine, items, on_error=on_error, like=like, show_progress_bar=show_progress_bar)
 
+    def start_multi_process_pool(self, target_devices: list[str] | None = None) -> dict[str, Any]:
+        """Start a worker process for each device, for `encode(pool=...)`, as sentence-transformers does.
+
+        The model itself is on the CPU from then on. A pool does one call at a time; others wait. It ends with
+        `stop_multi_process_pool(pool)`, and when a call is broken off or a worker dies.
+
+        Args:
+            target_devices: Such as `["cuda:0", "cuda:1"]`; by default all GPUs, or four workers on the CPU.
+
+        Raises:
+            InputError: One of them is not there.
+        """
+        if target_devices is not None:
+            _check_devices(target_devices)
+        pool: dict[str, Any] = super().start_multi_process_pool(target_devices)
+        return pool
+
     def encode_in_pool(
         self,
         run: Callable[..., list[Tensor | VLM2VecError]],
@@ -559,7 +578,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             on_error: What an error does.
             **settings: As `encode_parsed` takes them.
         """
-        found = run(inputs, on_error="keep", **settings)
+        with in_pool(self, settings.get("pool")):
+            found = run(inputs, on_error="keep", **settings)
         if settings["output_value"] == "sentence_embedding":
             return rows.stacked(found, on_error, torch.empty(self._width(settings["truncate_dim"])))
         if errors := [row for row in found if isinstance(row, VLM2VecError)]:
@@ -719,6 +739,15 @@ def _check_modules(modules: Any, beside: Mapping[str, Any]) -> None:
             f"modules= is given, and {', '.join(name for name, value in beside.items() if value)}",
             fix="Give that to the first of the modules, or leave it out.",
         )
+
+
+def _check_devices(names: Sequence[Any]) -> None:
+    if not names:
+        raise InputError(
+            "the list of devices is empty", fix='Pass one or more, such as ["cuda:0", "cuda:1"].'
+        )
+    for name in names:
+        check_device(name)
 
 
 def _instructed(item: Item, instruction: str | None, task: str | None = None) -> Item:

@@ -14,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate import DistributedType
 from datasets import Dataset, DatasetDict
 from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import TrainerCallback
@@ -450,6 +451,7 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
         ({"training_arguments": {"gradient_accumulation_steps": 2}}, "follows from other settings"),
         ({"training_arguments": {"per_device_train_batch_size": 2}}, "follows from other settings"),
         ({"training_arguments": {"fsdp": True}}, "accelerate launch"),
+        ({"training_arguments": {"parallelism_config": None}}, "accelerate launch"),
         ({"training_arguments": {"deepspeed": "zero3.json"}}, "DeepSpeed are not supported"),
     ],
 )
@@ -463,7 +465,8 @@ def test_weights_sharded_by_fsdp_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     def launched_with_fsdp(self: ContrastiveTrainer) -> None:
         create(self)
-        self.is_fsdp_enabled = True  # as accelerate launch --use_fsdp makes it on several GPUs
+        # As accelerate launch --use_fsdp makes it on several GPUs.
+        self.accelerator.state.distributed_type = DistributedType.FSDP
 
     monkeypatch.setattr(ContrastiveTrainer, "create_accelerator_and_postprocess", launched_with_fsdp)
     with pytest.raises(InputError, match=r"cannot be sharded by FSDP.*shard_optimizer=True"):

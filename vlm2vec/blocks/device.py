@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from vlm2vec.fork import has_forked
 
 __all__ = [
     "LARGE",
+    "as_current",
     "check_device",
     "default_dtype",
     "emulates_bfloat16",
@@ -56,6 +58,15 @@ def check_device(name: str | torch.device) -> None:
     if (device.index or 0) not in there:
         number = f"torch finds {len(there)} of its type" if there else "torch finds none of its type"
         raise InputError(f"there is no device {device}: {number}", fix='Pass another, or "cpu".')
+
+
+def as_current(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, a CUDA device is the current one, as of this thread; others know of no such thing.
+
+    torch's own kernels go where their tensors are. Triton launches its own on the current device, whatever
+    that of their tensors, and libraries ask it for memory and streams.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def has_bfloat16(device: torch.device) -> bool:

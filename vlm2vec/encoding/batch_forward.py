@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.util import truncate_embeddings
 from torch import Tensor, nn
 
-from vlm2vec.blocks.device import to_device
+from vlm2vec.blocks.device import as_current, to_device
 from vlm2vec.encoding.prepare import Prepared
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import NonFiniteError
@@ -53,6 +53,10 @@ class BatchForward:
 
         The vector of an input for which something is not finite is NaN as a whole.
         """
+        with as_current(self.device):
+            return self._started(batch)
+
+    def _started(self, batch: Sequence[Prepared]) -> dict[str, Any]:
         first: Any = self.modules[0]
         packed = first.pack(
             batch,

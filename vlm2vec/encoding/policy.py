@@ -84,6 +84,7 @@ def check_settings(
     max_tokens_per_batch: int | None = None,
     truncate_dim: int | None = None,
     window: int | None = None,
+    chunk_size: int | None = None,
     profile: Any = None,
     truncate: Any = False,
     normalize_embeddings: Any = False,
@@ -108,6 +109,7 @@ def check_settings(
         "max_tokens_per_batch": max_tokens_per_batch,
         "truncate_dim": truncate_dim,
         "window": window,
+        "chunk_size": chunk_size,
     }
     for name, number in numbers.items():
         if number is not None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from transformers import PreTrainedModel
 
 from vlm2vec.arguments import possible_path
@@ -23,6 +22,7 @@ from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS, layout_of, vision_weights
 from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.checkpoints.adapter import check_not_base, has_adapter
+from vlm2vec.compat import OneDeviceArguments
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.folder_lock import locked
@@ -302,7 +302,7 @@ def _sampler(
     make: Callable[..., BatchSampler],
     mixture: Mixture,
     chosen: FitSettings,
-    arguments: SentenceTransformerTrainingArguments,
+    arguments: OneDeviceArguments,
 ) -> BatchSampler:
     batch_size = chosen.rows_per_batch(len(mixture))
     sampler = make(

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate import DistributedType
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from vlm2vec.blocks.device import has_bfloat16
+from vlm2vec.blocks.device import as_current, has_bfloat16
 from vlm2vec.checkpoints.adapter import active_adapters, has_adapter, load_adapter_weights
-from vlm2vec.compat import HookedTrainer
+from vlm2vec.compat import HookedTrainer, OneDeviceArguments
 from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
 from vlm2vec.training.batches import RowBatch, RowBatches
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from vlm2vec.training.sharded_optimizer import ShardedOptimizer
 
 __all__ = ["ContrastiveTrainer", "trainer_arguments"]
+
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 class ContrastiveTrainer(HookedTrainer):
@@ -51,7 +54,7 @@ class ContrastiveTrainer(HookedTrainer):
     def __init__(
         self,
         model: Any,
-        args: SentenceTransformerTrainingArguments,
+        args: OneDeviceArguments,
         *,
         loss: GradCacheLoss,
         batches: RowBatches,
@@ -62,10 +65,11 @@ class ContrastiveTrainer(HookedTrainer):
         super().__init__(model, args, loss=loss, **options)
         if self.evaluator is not None:
             self.add_callback(_EvaluateAtTheEnd())
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        accelerator = self.accelerator
+        if accelerator.distributed_type in _SHARDED or getattr(accelerator, "parallelism_config", None):
             raise InputError(
-                "weights cannot be sharded by FSDP or DeepSpeed: each process embeds inputs of its own, in "
-                "another number of passes, for which it needs whole weights",
+                "weights cannot be sharded by FSDP, DeepSpeed, Megatron-LM or a parallelism_config: each "
+                "process embeds inputs of its own, in another number of passes, and needs whole weights",
                 fix="Use accelerate launch --multi_gpu. shard_optimizer=True shards the optimizer's states, "
                 "which are the largest part; an adapter (lora=True) keeps them and the gradients small.",
             )
@@ -92,7 +96,8 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
-        return super().train(resume_from_checkpoint, **options)
+        with as_current(self.args.device):
+            return super().train(resume_from_checkpoint, **options)
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
         """As the stock trainer; sharded over ranks where that is wanted."""
@@ -219,7 +224,7 @@ def trainer_arguments(
     folder: Path,
     evaluates: bool,
     saves: bool,
-) -> SentenceTransformerTrainingArguments:
+) -> OneDeviceArguments:
     """The stock trainer's arguments, for settings of `fit`.
 
     Args:
@@ -272,7 +277,7 @@ def trainer_arguments(
         given[_CHECKPOINTING] = True
     _check(chosen.training_arguments)
     try:
-        arguments = SentenceTransformerTrainingArguments(**{**given, **chosen.training_arguments})
+        arguments = OneDeviceArguments(**{**given, **chosen.training_arguments})
     except ValueError as error:
         raise InputError(f"transformers' trainer refuses a setting: {error}", fix="Change it.") from error
     batch_size = chosen.rows_per_batch(rows)
@@ -296,7 +301,7 @@ def _check(further: Mapping[str, Any]) -> None:
                 f'"{name}" is in training_arguments, and follows from other settings',
                 fix="Pass output_dir, batch_size (of any size: memory does not grow with it), max_steps.",
             )
-        if name in ("fsdp", "fsdp_config", "deepspeed"):
+        if name in ("fsdp", "fsdp_config", "deepspeed", "parallelism_config"):
             raise InputError(
                 f'"{name}" is in training_arguments, and the launcher decides it',
                 fix="Use accelerate launch --multi_gpu; FSDP and DeepSpeed are not supported. "

@@ -29,15 +29,11 @@ _FIRST_NETWORK = "qwen2_vl"
 def section(results: Path) -> str:
     """Text between the markers: a table for each network in each file of `benchmarks/encode.py`.
 
-    What an older version of this package gave has a note that says so, written by hand, and is folded away.
+    What an older version of this package gave has a note that says so, written by hand, and is left out.
     """
     files = sorted(results.glob("encode-*.json"))
     measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    now = [text for one in measured if "note" not in one for text in tables(one)]
-    older = [text for one in measured if "note" in one for text in tables(one)]
-    if older:
-        older = ["<details><summary>Other processors, older versions</summary>\n", *older, "</details>\n"]
-    return "\n".join([*now, *older])
+    return "\n".join(text for one in measured if "note" not in one for text in tables(one))
 
 
 def tables(measured: dict[str, Any]) -> list[str]:
@@ -50,11 +46,10 @@ def table(measured: dict[str, Any], network: str) -> str:
     """What was measured on one machine with one model on one network."""
     machine, rates = measured["machine"], measured["gflops"]
     products = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    note = f" {measured['note']}" if "note" in measured else ""
     named = "" if network == _FIRST_NETWORK else f" on the network `{network}`"
     lines = [
         f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, "
-        f"model `{measured['model']}`{named}. Matrix products in that run, in GFLOP/s: {products}.{note}",
+        f"model `{measured['model']}`{named}. Matrix products in that run, in GFLOP/s: {products}.",
         "",
         f"| work | {' | '.join(_WAYS.values())} | largest error |",
         f"|---|{'---|' * len(_WAYS)}---|",

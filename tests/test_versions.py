@@ -107,7 +107,7 @@ def test_the_versions_of_python_are_the_same_everywhere() -> None:
     assert tuple(named) == PYTHONS
     assert PYPROJECT["tool"]["mypy"]["python_version"] == PYTHONS[0]
     assert PYPROJECT["tool"]["ruff"]["target-version"] == "py" + PYTHONS[0].replace(".", "")
-    for name in ("README.md", "CONTRIBUTING.md", "docs/quickstart.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/installation.md"):
         assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in (ROOT / name).read_text(encoding="utf-8"), name
     assert f"for version in {' '.join(PYTHONS)}; do" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
@@ -118,7 +118,7 @@ def test_the_versions_of_python_are_the_same_everywhere() -> None:
 def test_torch_is_pinned_to_one_version_everywhere() -> None:
     (pin,) = [str(pin) for pin in PINS if pin.name == "torch"]
     assert PYPROJECT["tool"]["uv"]["constraint-dependencies"] == [pin]
-    for name in ("README.md", "docs/quickstart.md"):
+    for name in ("README.md", "docs/quickstart.md", "docs/installation.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert re.findall(r"torch==\S+", text) == [pin], name
 

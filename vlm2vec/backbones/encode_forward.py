@@ -29,9 +29,10 @@ from vlm2vec.backbones.registry import network_of
 from vlm2vec.backbones.rows import LanguageRow, VisionRow
 from vlm2vec.blocks.attention import Segments, attend
 from vlm2vec.blocks.heads import Heads
-from vlm2vec.blocks.linear import AUTO, Products, project, rounded_up, some_rows
+from vlm2vec.blocks.linear import project, rounded_up, some_rows
 from vlm2vec.blocks.mlp import gated_mlp
 from vlm2vec.blocks.norms import rms_norm
+from vlm2vec.blocks.options import AUTO, ForwardOptions
 
 __all__ = ["language_states", "media_features"]
 
@@ -39,7 +40,7 @@ _PATCHES_AT_ONCE = 1024  # on a CPU: as fast as all at once, in less memory
 
 
 def language_states(
-    model: PreTrainedModel, row: LanguageRow, media: Tensor | None, *, products: Products = AUTO
+    model: PreTrainedModel, row: LanguageRow, media: Tensor | None, *, options: ForwardOptions = AUTO
 ) -> Tensor:
     """States after the final norm.
 
@@ -47,7 +48,7 @@ def language_states(
         model: The network.
         row: The tokens.
         media: `(media tokens, width)`, what `media_features` gave.
-        products: How matrix products are computed.
+        options: How it is computed.
 
     Returns:
         `(tokens, hidden)`, or `(wanted, hidden)` where only some are wanted.
@@ -65,13 +66,13 @@ def language_states(
         only = row.wanted if number == last else None
         segments = row.wanted_segments if only is not None else row.segments
         assert segments is not None  # noqa: S101  # wanted and its segments come together
-        hidden = _decoder_layer(network, layer, hidden, heads, segments, only=only, products=products)
+        hidden = _decoder_layer(network, layer, hidden, heads, segments, only=only, options=options)
         if number < len(deep):
             hidden.index_add_(0, row.media_tokens, deep[number])
     return rms_norm(language.norm, hidden, network.rms_norm)
 
 
-def media_features(model: PreTrainedModel, row: VisionRow, *, products: Products = AUTO) -> Tensor:
+def media_features(model: PreTrainedModel, row: VisionRow, *, options: ForwardOptions = AUTO) -> Tensor:
     """The features of pictures and clips, a row a media token.
 
     Returns:
@@ -80,11 +81,11 @@ def media_features(model: PreTrainedModel, row: VisionRow, *, products: Products
     """
     network, visual = network_of(model.config), model.visual
     parts = row.parts(_PATCHES_AT_ONCE) if row.positions.device.type == "cpu" else [row]
-    features = [_frame_features(network, visual, part, products) for part in parts]
+    features = [_frame_features(network, visual, part, options) for part in parts]
     return features[0] if len(features) == 1 else torch.cat(features)
 
 
-def _frame_features(network: Network, visual: Any, row: VisionRow, products: Products) -> Tensor:
+def _frame_features(network: Network, visual: Any, row: VisionRow, options: ForwardOptions) -> Tensor:
     """`media_features` of all frames of a row."""
     hidden = project_levels(visual.patch_embed.proj, row.stills, row.clips, network.layout)
     if network.add_positions is not None:
@@ -99,17 +100,17 @@ def _frame_features(network: Network, visual: Any, row: VisionRow, products: Pro
     for number, block in enumerate(visual.blocks):
         in_windows = windows is not None and number not in windows.whole_frames
         segments = windows.segments if windows is not None and in_windows else row.segments
-        _vision_block(network, block, hidden, heads, segments, products=products)
+        _vision_block(network, block, hidden, heads, segments, options=options)
         if number in taps:
-            deep.append(_merged(network, taps[number], hidden, products))
+            deep.append(_merged(network, taps[number], hidden, options))
     del heads  # larger than all else
-    features = _merged(network, visual.merger, hidden, products)
+    features = _merged(network, visual.merger, hidden, options)
     if windows is not None:
         features = features.index_select(0, windows.tokens)
     return torch.cat([features, *deep], dim=1) if deep else features
 
 
-def _merged(network: Network, merger: Any, hidden: Tensor, products: Products) -> Tensor:
+def _merged(network: Network, merger: Any, hidden: Tensor, options: ForwardOptions) -> Tensor:
     """The patches of a token as one row of the language model's width, by two linear layers."""
     if type(merger) is not network.merger:  # an adapter's
         features: Tensor = merger(hidden)
@@ -118,35 +119,33 @@ def _merged(network: Network, merger: Any, hidden: Tensor, products: Products) -
     width = layers.first.in_features
     tokens = hidden.view(-1, width)
     parts = []
-    for rows in some_rows(tokens, products):
+    for rows in some_rows(tokens, options):
         block = tokens[rows]
         normed = block if layers.norm_of_token else block.view(-1, hidden.shape[1])
         normed = rms_norm(layers.norm, normed, network.rms_norm).view(-1, width)
         if normed.device.type == "cpu":
             normed = rounded_up(normed)  # oneDNN computes GELU whatever computes products
-        wide = layers.activation(project([layers.first], normed, products))
-        parts.append(project([layers.second], wide, products)[: len(block)])
+        wide = layers.activation(project([layers.first], normed, options))
+        parts.append(project([layers.second], wide, options)[: len(block)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _vision_block(
-    network: Network, block: Any, hidden: Tensor, heads: Heads, segments: Segments, *, products: Products
+    network: Network, block: Any, hidden: Tensor, heads: Heads, segments: Segments, *, options: ForwardOptions
 ) -> None:
     """Adds what a block of the vision tower gives to `hidden`, in place."""
     attention = block.attn
     counts = (attention.num_heads,) * 3
     norm = partial(rms_norm, block.norm1, plain=network.rms_norm)
-    query, key, value = heads.of([attention.qkv], norm, hidden, counts, products)
+    query, key, value = heads.of([attention.qkv], norm, hidden, counts, options)
     attended = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
-    _add_by_blocks(
-        hidden, attended.flatten(1), partial(project, [attention.proj], products=products), products
-    )
+    _add_by_blocks(hidden, attended.flatten(1), partial(project, [attention.proj], options=options), options)
     del attended  # as large as all rows, and not needed beside the MLP
 
     def middle(rows: Tensor) -> Tensor:
-        return network.vision_mlp(block.mlp, rms_norm(block.norm2, rows, network.rms_norm), products)
+        return network.vision_mlp(block.mlp, rms_norm(block.norm2, rows, network.rms_norm), options)
 
-    _add_by_blocks(hidden, hidden, middle, products)
+    _add_by_blocks(hidden, hidden, middle, options)
 
 
 def _decoder_layer(
@@ -157,7 +156,7 @@ def _decoder_layer(
     segments: Segments,
     *,
     only: Tensor | None,
-    products: Products,
+    options: ForwardOptions,
 ) -> Tensor:
     attention, config = layer.self_attn, layer.self_attn.config
     norm = partial(rms_norm, plain=network.rms_norm)
@@ -166,7 +165,7 @@ def _decoder_layer(
         partial(norm, layer.input_layernorm),
         hidden,
         (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads),
-        products,
+        options,
         head_norms=(partial(norm, attention.q_norm), partial(norm, attention.k_norm))
         if network.head_norms
         else None,
@@ -175,20 +174,20 @@ def _decoder_layer(
         query, hidden = query.index_select(0, only), hidden.index_select(0, only)
     attended = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
     _add_by_blocks(
-        hidden, attended.flatten(1), partial(project, [attention.o_proj], products=products), products
+        hidden, attended.flatten(1), partial(project, [attention.o_proj], options=options), options
     )
     del attended
 
     def middle(rows: Tensor) -> Tensor:
-        return gated_mlp(layer.mlp, norm(layer.post_attention_layernorm, rows), products)
+        return gated_mlp(layer.mlp, norm(layer.post_attention_layernorm, rows), options)
 
-    _add_by_blocks(hidden, hidden, middle, products)
+    _add_by_blocks(hidden, hidden, middle, options)
     return hidden
 
 
 def _add_by_blocks(
-    hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor], products: Products
+    hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor], options: ForwardOptions
 ) -> None:
     """`hidden += work(inputs)`, some rows at a time."""
-    for rows in some_rows(hidden, products):
+    for rows in some_rows(hidden, options):
         hidden[rows] += work(inputs[rows])

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vlm2vec.blocks.linear import Products, project, some_rows
+from vlm2vec.blocks.linear import project, some_rows
+from vlm2vec.blocks.options import ForwardOptions
 
 __all__ = ["Heads", "rotated"]
 
@@ -32,7 +33,7 @@ class Heads:
         norm: Callable[[Tensor], Tensor],
         hidden: Tensor,
         counts: tuple[int, int, int],
-        products: Products,
+        options: ForwardOptions,
         *,
         head_norms: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None = None,
     ) -> Sequence[Tensor]:
@@ -43,12 +44,12 @@ class Heads:
             norm: Of their input.
             hidden: `(rows, features)`.
             counts: Heads of queries, keys and values.
-            products: How matrix products are computed.
+            options: How it is computed.
             head_norms: Norms of queries and of keys over `head_dim`, before they are rotated.
         """
         rotating = counts[0] + counts[1]
-        for rows in some_rows(hidden, products):
-            part = project(projections, norm(hidden[rows]), products)
+        for rows in some_rows(hidden, options):
+            part = project(projections, norm(hidden[rows]), options)
             part = part.view(-1, sum(counts), self._dim)  # (rows, heads, head_dim)
             if self._buffer is None or self._buffer.dtype != part.dtype:
                 self._buffer = part.new_empty(len(hidden), *part.shape[1:])

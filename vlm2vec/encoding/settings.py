@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlm2vec.blocks.linear import Kernel, Products
+from vlm2vec.blocks.options import ForwardOptions, Kernel
 
 __all__ = ["EngineSettings"]
 
@@ -37,9 +37,9 @@ class EngineSettings:
     kernel: Kernel = "auto"
 
     def __post_init__(self) -> None:
-        _ = self.products  # which checks the kernel
+        _ = self.forward_options  # which checks the kernel
 
     @property
-    def products(self) -> Products:
-        """How the forward pass computes matrix products."""
-        return Products(self.fuse_projections, self.kernel)
+    def forward_options(self) -> ForwardOptions:
+        """How the forward pass is computed."""
+        return ForwardOptions(self.fuse_projections, self.kernel)

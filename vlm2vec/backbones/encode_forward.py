@@ -15,12 +15,11 @@ checkpointing. Where networks differ is in their records (`vlm2vec.backbones.net
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from vlm2vec.backbones.network import Network
@@ -33,6 +32,7 @@ from vlm2vec.blocks.linear import project, rounded_up, some_rows
 from vlm2vec.blocks.mlp import gated_mlp
 from vlm2vec.blocks.norms import rms_norm
 from vlm2vec.blocks.options import AUTO, ForwardOptions
+from vlm2vec.blocks.residual import Residual
 
 __all__ = ["language_states", "media_features"]
 
@@ -60,16 +60,29 @@ def language_states(
         features = media.index_select(0, row.media_features).to(hidden.dtype)
         first, *deep = torch.split(features, hidden.shape[1], dim=1)
         hidden[row.media_tokens] = first
-    heads = Heads(*language.rotary_emb(hidden[None], row.positions.T[:, None]))
+    cos, sin = language.rotary_emb(hidden[None], row.positions.T[:, None])
+    heads = Heads(cos, sin, network.rms_norm)
+    residual = Residual(hidden, network.rms_norm, options)
+    del hidden
     last = len(language.layers) - 1
     for number, layer in enumerate(language.layers):
         only = row.wanted if number == last else None
         segments = row.wanted_segments if only is not None else row.segments
         assert segments is not None  # noqa: S101  # wanted and its segments come together
-        hidden = _decoder_layer(network, layer, hidden, heads, segments, only=only, options=options)
+        then = language.norm if number == last else language.layers[number + 1].input_layernorm
+        residual = _decoder_layer(
+            network,
+            layer,
+            residual,
+            heads,
+            segments,
+            only=only,
+            then=None if number < len(deep) else then,
+            options=options,
+        )
         if number < len(deep):
-            hidden.index_add_(0, row.media_tokens, deep[number])
-    return rms_norm(language.norm, hidden, network.rms_norm)
+            residual.hidden.index_add_(0, row.media_tokens, deep[number])
+    return residual.normed(language.norm)
 
 
 def media_features(model: PreTrainedModel, row: VisionRow, *, options: ForwardOptions = AUTO) -> Tensor:
@@ -94,16 +107,18 @@ def _frame_features(network: Network, visual: Any, row: VisionRow, options: Forw
     windows = None if network.windows is None else network.windows(visual, row)
     if windows is not None:
         hidden, cos, sin = (tensor.index_select(0, windows.patches) for tensor in (hidden, cos, sin))
-    heads, taps = Heads(cos, sin), network.taps(visual)
+    heads, taps = Heads(cos, sin, network.rms_norm), network.taps(visual)
+    residual = Residual(hidden, network.rms_norm, options)
     del cos, sin
     deep = []
     for number, block in enumerate(visual.blocks):
         in_windows = windows is not None and number not in windows.whole_frames
         segments = windows.segments if windows is not None and in_windows else row.segments
-        _vision_block(network, block, hidden, heads, segments, options=options)
+        then = visual.blocks[number + 1].norm1 if number + 1 < len(visual.blocks) else None
+        _vision_block(network, block, residual, heads, segments, then=then, options=options)
         if number in taps:
             deep.append(_merged(network, taps[number], hidden, options))
-    del heads  # larger than all else
+    del heads, residual  # larger than all else
     features = _merged(network, visual.merger, hidden, options)
     if windows is not None:
         features = features.index_select(0, windows.tokens)
@@ -131,63 +146,53 @@ def _merged(network: Network, merger: Any, hidden: Tensor, options: ForwardOptio
 
 
 def _vision_block(
-    network: Network, block: Any, hidden: Tensor, heads: Heads, segments: Segments, *, options: ForwardOptions
+    network: Network,
+    block: Any,
+    residual: Residual,
+    heads: Heads,
+    segments: Segments,
+    *,
+    then: nn.Module | None,
+    options: ForwardOptions,
 ) -> None:
-    """Adds what a block of the vision tower gives to `hidden`, in place."""
+    """Adds what a block of the vision tower gives; `then` is the norm after it."""
     attention = block.attn
+    inputs = partial(residual.normed, block.norm1)
     counts = (attention.num_heads,) * 3
-    norm = partial(rms_norm, block.norm1, plain=network.rms_norm)
-    query, key, value = heads.of([attention.qkv], norm, hidden, counts, options)
-    attended = attend(query, key, value, segments, causal=False, scaling=attention.scaling)
-    _add_by_blocks(hidden, attended.flatten(1), partial(project, [attention.proj], options=options), options)
-    del attended  # as large as all rows, and not needed beside the MLP
-
-    def middle(rows: Tensor) -> Tensor:
-        return network.vision_mlp(block.mlp, rms_norm(block.norm2, rows, network.rms_norm), options)
-
-    _add_by_blocks(hidden, hidden, middle, options)
+    query, key, value = heads.of([attention.qkv], inputs, residual.hidden, counts, options)
+    attended = attend(query, key, value, segments, causal=False, scaling=attention.scaling).flatten(1)
+    residual.add(partial(project, [attention.proj], options=options), attended, then=block.norm2)
+    del query, key, value, attended  # as large as all rows, and not needed beside the MLP
+    residual.add(lambda rows: network.vision_mlp(block.mlp, rows, options), block.norm2, then=then)
 
 
 def _decoder_layer(
     network: Network,
     layer: Any,
-    hidden: Tensor,
+    residual: Residual,
     heads: Heads,
     segments: Segments,
     *,
     only: Tensor | None,
+    then: nn.Module | None,
     options: ForwardOptions,
-) -> Tensor:
+) -> Residual:
+    """Adds what a layer gives, to `only` some rows where it says so; `then` is the norm after it."""
     attention, config = layer.self_attn, layer.self_attn.config
-    norm = partial(rms_norm, plain=network.rms_norm)
     query, key, value = heads.of(
         [attention.q_proj, attention.k_proj, attention.v_proj],
-        partial(norm, layer.input_layernorm),
-        hidden,
+        partial(residual.normed, layer.input_layernorm),
+        residual.hidden,
         (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads),
         options,
-        head_norms=(partial(norm, attention.q_norm), partial(norm, attention.k_norm))
-        if network.head_norms
-        else None,
+        head_norms=(attention.q_norm, attention.k_norm) if network.head_norms else None,
     )
     if only is not None:
-        query, hidden = query.index_select(0, only), hidden.index_select(0, only)
-    attended = attend(query, key, value, segments, causal=True, scaling=attention.scaling)
-    _add_by_blocks(
-        hidden, attended.flatten(1), partial(project, [attention.o_proj], options=options), options
-    )
-    del attended
-
-    def middle(rows: Tensor) -> Tensor:
-        return gated_mlp(layer.mlp, norm(layer.post_attention_layernorm, rows), options)
-
-    _add_by_blocks(hidden, hidden, middle, options)
-    return hidden
-
-
-def _add_by_blocks(
-    hidden: Tensor, inputs: Tensor, work: Callable[[Tensor], Tensor], options: ForwardOptions
-) -> None:
-    """`hidden += work(inputs)`, some rows at a time."""
-    for rows in some_rows(hidden, options):
-        hidden[rows] += work(inputs[rows])
+        query = query.index_select(0, only)
+        residual = Residual(residual.hidden.index_select(0, only), network.rms_norm, options)
+    attended = attend(query, key, value, segments, causal=True, scaling=attention.scaling).flatten(1)
+    norm = layer.post_attention_layernorm
+    residual.add(partial(project, [attention.o_proj], options=options), attended, then=norm)
+    del query, key, value, attended
+    residual.add(partial(gated_mlp, layer.mlp, options=options), norm, then=then)
+    return residual

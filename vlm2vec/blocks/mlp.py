@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers.activations import QuickGELUActivation, SiLUActivation
 
+from vlm2vec.blocks import fused
 from vlm2vec.blocks.linear import project
 from vlm2vec.blocks.options import ForwardOptions
 
@@ -28,7 +29,11 @@ def plain_mlp(
         rows: `(rows, features)`.
         options: How it is computed.
     """
-    return project([second], activated(activation, project([first], rows, options)), options)
+    wide = project([first], rows, options)
+    is_quick = type(activation) is QuickGELUActivation and fused.is_fused(wide, options)
+    if not (is_quick and fused.activate(wide, factor=_QUICK_GELU)):
+        wide = activated(activation, wide)
+    return project([second], wide, options)
 
 
 def gated_mlp(mlp: Any, rows: Tensor, options: ForwardOptions) -> Tensor:
@@ -43,7 +48,10 @@ def gated_mlp(mlp: Any, rows: Tensor, options: ForwardOptions) -> Tensor:
         gate, up = project([mlp.gate_proj, mlp.up_proj], rows, options).chunk(2, dim=-1)
     else:
         gate, up = (project([half], rows, options) for half in (mlp.gate_proj, mlp.up_proj))
-    return project([mlp.down_proj], activated(mlp.act_fn, gate).mul_(up), options)
+    is_swiglu = type(mlp.act_fn) is SiLUActivation and fused.is_fused(gate, options)
+    if not (is_swiglu and fused.activate(gate, up=up)):
+        gate = activated(mlp.act_fn, gate).mul_(up)
+    return project([mlp.down_proj], gate, options)
 
 
 def activated(activation: nn.Module, wide: Tensor) -> Tensor:

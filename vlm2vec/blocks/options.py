@@ -24,6 +24,8 @@ class ForwardOptions:
         kernel: What multiplies float32 matrices on a CPU: "torch", "onednn", or with "auto" the faster one,
             which is tried once in a process. Where a CPU only emulates bfloat16, "auto" multiplies it in
             float32. All other products are torch's.
+        fuse_elementwise: On a GPU, compute rotation, gates, and sums with their norms in one pass over memory
+            each (`vlm2vec.blocks.fused`).
 
     Raises:
         InputError: There is no such kernel.
@@ -31,6 +33,7 @@ class ForwardOptions:
 
     fuse_projections: bool = True
     kernel: Kernel = "auto"
+    fuse_elementwise: bool = False
 
     def __post_init__(self) -> None:
         if self.kernel not in get_args(Kernel):

@@ -192,7 +192,8 @@ def _launch(
     if not grid[0]:
         return True
     try:
-        with torch.cuda.device_of(tensors[0]):
+        # Triton starts it on the current device. (Of a tensor on the CPU there is none.)
+        with torch.cuda.device(tensors[0].device if tensors[0].is_cuda else -1):
             getattr(_kernels(), name)[grid](*arguments, **constants)
     # Triton has errors of many types, and so have its compiler, the C compiler and the driver behind it.
     except Exception as error:

@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# Triton reads these functions in a way of its own: an annotation in them means something else.
 """The Triton kernels of `vlm2vec.blocks.fused`, which alone imports this: a CPU's torch brings no Triton.
 
 Each program computes some of one row, in float32, and none waits for another or reads what another writes:

@@ -29,7 +29,7 @@ class NormTerms:
     centred: bool
 
 
-def norm_terms(norm: Any, plain: type[nn.Module]) -> NormTerms | None:
+def norm_terms(norm: Any, plain: type[Any]) -> NormTerms | None:
     """The terms of a root-mean-square norm or a LayerNorm; `None` of any other, such as what wraps one.
 
     Args:

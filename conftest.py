@@ -13,6 +13,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Without a GPU, Triton's kernels are interpreted; it is asked for before anything imports Triton.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers
 
 # Examples of what needs an extra are run where it is installed.
@@ -31,6 +35,7 @@ EXAMPLES = {
     "qdrant_client": ["docs/integrations/vector_stores.md"],
     "faiss": ["docs/integrations/vector_stores.md"],
     "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray"],
+    "triton": ["vlm2vec/blocks/fused_kernels.py"],
 }
 collect_ignore = [path for package, paths in EXAMPLES.items() if not find_spec(package) for path in paths]
 

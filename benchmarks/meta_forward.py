@@ -2,7 +2,9 @@
 
 python benchmarks/meta_forward.py [--json FILE] [--models Qwen2-VL-2B ...] [--tokens 32768]
 
-The branches for CUDA run on torch's meta device, on tensors that have shapes and no contents. Counted are
+The branches for CUDA run on torch's meta device, on tensors that have shapes and no contents, by torch's
+operators and with fused kernels. A fused kernel counts as one that reads each of its tensors once, also those
+that all rows share, and writes once what it changes. Counted are
 kernels, the bytes that they read and write, waits of the host for the device, and the memory that is taken at
 the peak. What an allocator rounds up, and what libraries take for themselves, comes on top.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +32,12 @@ from transformers.vision_utils import get_vision_position_ids
 from vlm2vec.backbones.encode_forward import language_states, media_features
 from vlm2vec.backbones.registry import layout_of
 from vlm2vec.backbones.rows import LanguageRow, VisionRow
-from vlm2vec.blocks import attention, mlp
+from vlm2vec.blocks import attention, fused, mlp
 from vlm2vec.blocks.attention import Segments
+from vlm2vec.blocks.options import AUTO, ForwardOptions
 
 META = torch.device("meta")
+FUSED = ForwardOptions(fuse_elementwise=True)
 WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero", "aten.item", "aten.equal")
 _COLOURS = 3
 
@@ -112,16 +116,26 @@ class Traffic:
 
     Attributes:
         kernels: Calls that compute something, by name.
-        moved: Bytes that these read and write.
+        moved_by: Bytes that these read and write, by name.
         waits: Calls at which the host waits for the device.
         peak: Bytes that were taken at once, beyond what was there before.
     """
 
     kernels: Counter[str] = field(default_factory=Counter)
-    moved: int = 0
+    moved_by: Counter[str] = field(default_factory=Counter)
     waits: list[str] = field(default_factory=list)
     peak: int = 0
     _live: int = 0
+
+    @property
+    def moved(self) -> int:
+        """Bytes that are read and written in all."""
+        return self.moved_by.total()
+
+    @property
+    def moved_between_products(self) -> int:
+        """The same without products of matrices; attention is not counted at all."""
+        return self.moved - self.moved_by["aten.linear"]
 
     def take(self, tensor: Tensor) -> None:
         """Count the memory of a new tensor until it is given back."""
@@ -153,15 +167,23 @@ class Watch(TorchDispatchMode):
         writes = bool(new) or func._schema.is_mutable
         if writes and not func.is_view and "empty" not in name:
             self.traffic.kernels[name] += 1
-            self.traffic.moved += sum(tensor.numel() * tensor.element_size() for tensor in (*given, *made))
+            self.traffic.moved_by[name] += sum(
+                tensor.numel() * tensor.element_size() for tensor in (*given, *made)
+            )
         for tensor in new:
             self.traffic.take(tensor)
         return result
 
 
 @contextmanager
-def on_cuda() -> Iterator[None]:
-    """Tensors are taken for those of an Ampere GPU or newer, and attention for torch's kernel for them."""
+def on_cuda(watch: Watch) -> Iterator[None]:
+    """Tensors are taken for those of an Ampere GPU or newer; attention and fused kernels are only counted."""
+
+    def launch(name: str, _: Any, tensors: Sequence[Tensor], *__: Any, **___: Any) -> bool:
+        changed, *others = (tensor.numel() * tensor.element_size() for tensor in tensors)
+        watch.traffic.kernels[name] += 1
+        watch.traffic.moved_by[name] += 2 * changed + sum(others)
+        return True
 
     def kernel(query: Tensor, *_: Any, **__: Any) -> Tensor:
         return torch.empty_like(query)
@@ -170,6 +192,8 @@ def on_cuda() -> Iterator[None]:
         mock.patch.object(attention, "_KERNEL", kernel),
         mock.patch.object(attention, "has_bfloat16", lambda _: True),
         mock.patch.object(mlp, "_fuses_gate", lambda _: True),
+        mock.patch.object(fused, "why_not_fused", lambda _: None),
+        mock.patch.object(fused, "_launch", launch),
         mock.patch.object(torch.Tensor, "is_cuda", True),
     ):
         yield
@@ -213,19 +237,19 @@ def _on_meta(segments: Segments) -> Segments:
     )
 
 
-def texts(model: PreTrainedModel, tokens: int, length: int = 1024) -> Traffic:
+def texts(model: PreTrainedModel, tokens: int, length: int = 1024, options: ForwardOptions = AUTO) -> Traffic:
     """Encode texts of so many tokens in all."""
     row = language_row(tokens, length)
-    with on_cuda(), torch.inference_mode(), Watch() as watch:
-        language_states(model, row, None)
+    with torch.inference_mode(), Watch() as watch, on_cuda(watch):
+        language_states(model, row, None, options=options)
     return watch.traffic
 
 
-def pictures(model: PreTrainedModel, patches: int, side: int = 32) -> Traffic:
+def pictures(model: PreTrainedModel, patches: int, side: int = 32, options: ForwardOptions = AUTO) -> Traffic:
     """The vision tower on so many patches."""
     row = vision_row(model, patches, side)
-    with on_cuda(), torch.inference_mode(), Watch() as watch:
-        media_features(model, row)
+    with torch.inference_mode(), Watch() as watch, on_cuda(watch):
+        media_features(model, row, options=options)
     return watch.traffic
 
 
@@ -239,10 +263,17 @@ def measured(name: str, tokens: int) -> dict[str, Any]:
         "layers": len(model.language_model.layers),
         "vision_layers": len(model.visual.blocks),
     }
-    for what, traffic in (("texts", texts(model, tokens)), ("pictures", pictures(model, tokens))):
+    for what, counted, options in (
+        ("texts", texts, AUTO),
+        ("texts, fused", texts, FUSED),
+        ("pictures", pictures, AUTO),
+        ("pictures, fused", pictures, FUSED),
+    ):
+        traffic = counted(model, tokens, options=options)
         found[what] = {
             "kernels": traffic.kernels.total(),
             "moved_gb": traffic.moved / 1e9,
+            "moved_between_products_gb": traffic.moved_between_products / 1e9,
             "waits": len(traffic.waits),
             "peak_gb": traffic.peak / 1e9,
         }
@@ -267,6 +298,12 @@ def main() -> None:
             for what in ("texts", "pictures")
         )
         print(f"{name:14} {row['parameters'] / 1e9:8.2f} {row['weights_gb']:6.1f} GB   {shown}")
+        shown = "   ".join(
+            f"{what} {row[f'{what}, fused']['kernels']:5,} {row[f'{what}, fused']['moved_gb']:7.1f} "
+            f"{row[f'{what}, fused']['peak_gb']:5.2f}"
+            for what in ("texts", "pictures")
+        )
+        print(f"{'  with fused kernels':35}{shown}")
     if given.json:
         write_json(given.json, {"tokens": given.tokens, "torch": torch.__version__, "models": rows})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for the hub is a bug
 
@@ -13,6 +14,7 @@ import torch
 from golden_cases import GOLDEN
 
 from vlm2vec import VLM2Vec
+from vlm2vec.blocks import fused
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is not a bug
 hypothesis.settings.load_profile("untimed")
@@ -49,3 +51,20 @@ def kernel(request: pytest.FixtureRequest) -> str:
         request.getfixturevalue("packed_operator")
     kernel: str = request.param
     return kernel
+
+
+@pytest.fixture
+def interpreted_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fused kernels, interpreted on the CPU; skips where there is no Triton, or a GPU to build for."""
+    interpreter = pytest.importorskip("triton.runtime.interpreter")
+    if (why_not := fused.why_not_fused(torch.device("cpu"))) is not None:
+        pytest.skip(f"kernels are not interpreted: {why_not}")
+    convert = interpreter._convert_float
+
+    def rounded(numbers: Any, given: Any, wanted: Any, mode: Any) -> Any:
+        # The interpreter cuts float32 off where GPUs round it to the nearest.
+        if str(given) == "fp32" and str(wanted) == "bf16":
+            return torch.tensor(numbers).bfloat16().view(torch.int16).numpy().view("uint16")
+        return convert(numbers, given, wanted, mode)
+
+    monkeypatch.setattr(interpreter, "_convert_float", rounded)

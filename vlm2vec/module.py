@@ -25,7 +25,7 @@ from vlm2vec.backbones.stock.network import say_slower
 from vlm2vec.backbones.train_forward import hidden_states, language_states, media_features, vision_features
 from vlm2vec.blocks.attention import Segments
 from vlm2vec.blocks.device import one_thread_after_fork, to_device
-from vlm2vec.blocks.linear import AUTO, Products
+from vlm2vec.blocks.options import AUTO, ForwardOptions
 from vlm2vec.checkpoints.adapter import has_adapter, remove_adapter_files, save_adapter
 from vlm2vec.checkpoints.fitting import check_network, check_tokenizer
 from vlm2vec.checkpoints.load import (
@@ -294,13 +294,13 @@ class InputModule(Transformer):  # type: ignore[misc]
 
         Args:
             features: As `pad` makes them, on the device of the network; or `packed`, a `Packed` batch, which
-                is computed without a graph, and `products`, as the inference forward takes them. With `learn`
+                is computed without a graph, and `options`, as the inference forward takes them. With `learn`
                 a packed batch is computed as in training, from `media` where its `media_of` is known.
         """
         if features.get("learn", False):
             hidden, offsets = self._learn(features["packed"], features.get("media"))
         elif "packed" in features:
-            hidden, offsets = self._encode(features["packed"], features.get("products", AUTO))
+            hidden, offsets = self._encode(features["packed"], features.get("options", AUTO))
         else:
             below: list[Tensor] | None = [] if self.model.config.output_hidden_states else None
             hidden, offsets = self._train(features, below)
@@ -313,15 +313,15 @@ class InputModule(Transformer):  # type: ignore[misc]
         return features
 
     @torch.no_grad()
-    def _encode(self, packed: Packed | Unpacked, products: Products) -> tuple[Tensor, Tensor]:
+    def _encode(self, packed: Packed | Unpacked, options: ForwardOptions) -> tuple[Tensor, Tensor]:
         if isinstance(packed, Unpacked):
             return self._alone(packed)
         media = (
             None
             if packed.vision is None
-            else encode_forward.media_features(self.model, packed.vision, products=products)
+            else encode_forward.media_features(self.model, packed.vision, options=options)
         )
-        states = encode_forward.language_states(self.model, packed.language, media, products=products)
+        states = encode_forward.language_states(self.model, packed.language, media, options=options)
         return states.index_select(0, packed.rows), packed.offsets
 
     def _alone(self, batch: Unpacked) -> tuple[Tensor, Tensor]:

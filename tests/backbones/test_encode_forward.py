@@ -18,7 +18,7 @@ from vlm2vec.backbones.patch_projection import normalised, project_levels
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
 from vlm2vec.backbones.rows import VisionRow
 from vlm2vec.blocks import attention, linear, mlp
-from vlm2vec.blocks.linear import Kernel, Products
+from vlm2vec.blocks.options import ForwardOptions, Kernel
 from vlm2vec.encoding.settings import EngineSettings
 
 RANDOM = np.random.default_rng(5)
@@ -70,7 +70,9 @@ def test_the_vision_tower_takes_parts_on_a_cpu(embedded: VLM2Vec, monkeypatch: p
     taken: list[int] = []
     frame_features = encode_forward._frame_features
 
-    def counted(network: Network, visual: torch.nn.Module, row: VisionRow, given: Products) -> torch.Tensor:
+    def counted(
+        network: Network, visual: torch.nn.Module, row: VisionRow, given: ForwardOptions
+    ) -> torch.Tensor:
         taken.append(len(row.positions))
         return frame_features(network, visual, row, given)
 

@@ -25,7 +25,7 @@ from vlm2vec.backbones.registry import LAYOUTS, network_of
 from vlm2vec.backbones.rows import LanguageRow, VisionRow
 from vlm2vec.blocks import linear
 from vlm2vec.blocks.attention import Segments
-from vlm2vec.blocks.linear import Kernel, Products
+from vlm2vec.blocks.options import AUTO, ForwardOptions, Kernel
 from vlm2vec.checkpoints.adapter import add_adapter
 from vlm2vec.checkpoints.load import load_network
 from vlm2vec.errors import CheckpointError
@@ -115,9 +115,9 @@ def trained_states(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def encoded_states(model: PreTrainedModel, batch: Batch, products: Products = linear.AUTO) -> Tensor:
-    media = encode_forward.media_features(model, batch.vision, products=products)
-    return encode_forward.language_states(model, batch.language, media, products=products)
+def encoded_states(model: PreTrainedModel, batch: Batch, options: ForwardOptions = AUTO) -> Tensor:
+    media = encode_forward.media_features(model, batch.vision, options=options)
+    return encode_forward.language_states(model, batch.language, media, options=options)
 
 
 @pytest.fixture(scope="module", params=FOLDERS)
@@ -171,11 +171,11 @@ def test_parts_blocks_and_kernels_change_nothing(
     model: PreTrainedModel, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = batch_for(model)
-    whole = encoded_states(model, batch, Products(kernel="torch"))
+    whole = encoded_states(model, batch, ForwardOptions(kernel="torch"))
     monkeypatch.setattr(linear, "_BLOCK_ROWS", 7)
     monkeypatch.setattr(encode_forward, "_PATCHES_AT_ONCE", 100)
-    assert_close(encoded_states(model, batch, Products(fuse=False, kernel=kernel)), whole)
-    assert_close(encoded_states(model, batch, Products(kernel=kernel)), whole)
+    assert_close(encoded_states(model, batch, ForwardOptions(fuse_projections=False, kernel=kernel)), whole)
+    assert_close(encoded_states(model, batch, ForwardOptions(kernel=kernel)), whole)
 
 
 def test_pooled_tokens_alone_are_the_same_and_teach_the_same(model: PreTrainedModel) -> None:

@@ -18,7 +18,8 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchMerger
 from vlm2vec.backbones import encode_forward
 from vlm2vec.backbones.qwen2_vl.network import NETWORK
 from vlm2vec.blocks import linear
-from vlm2vec.blocks.linear import Kernel, Products, project, rounded_up, row_blocks, some_rows
+from vlm2vec.blocks.linear import project, rounded_up, row_blocks, some_rows
+from vlm2vec.blocks.options import ForwardOptions, Kernel
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError
 
@@ -38,7 +39,11 @@ def naive(modules: list[nn.Linear], inputs: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("rows", [1, 7, 64, 300])
 @torch.inference_mode()
 def test_equals_the_modules_one_by_one(kernel: Kernel, modules: list[nn.Linear], rows: int) -> None:
-    inputs, fused, apart = torch.randn(rows, 24), Products(kernel=kernel), Products(fuse=False, kernel=kernel)
+    inputs, fused, apart = (
+        torch.randn(rows, 24),
+        ForwardOptions(kernel=kernel),
+        ForwardOptions(fuse_projections=False, kernel=kernel),
+    )
     torch.testing.assert_close(project(modules, inputs, fused), naive(modules, inputs))
     torch.testing.assert_close(project(modules[:1], inputs, fused), naive(modules[:1], inputs))
     torch.testing.assert_close(project(modules, inputs, apart), naive(modules, inputs))
@@ -46,8 +51,8 @@ def test_equals_the_modules_one_by_one(kernel: Kernel, modules: list[nn.Linear],
 
 @torch.inference_mode()
 def test_sees_every_way_of_changing_weights(kernel: Kernel, modules: list[nn.Linear]) -> None:
-    inputs, products = torch.randn(5, 24), Products(kernel=kernel)
-    project(modules, inputs, products)
+    inputs, options = torch.randn(5, 24), ForwardOptions(kernel=kernel)
+    project(modules, inputs, options)
     changes = [
         lambda: modules[0].weight.mul_(2),
         lambda: modules[1].weight.data.add_(1),  # as merging an adapter does
@@ -58,7 +63,7 @@ def test_sees_every_way_of_changing_weights(kernel: Kernel, modules: list[nn.Lin
     for change in changes:
         with torch.inference_mode(False), torch.no_grad():
             change()
-        torch.testing.assert_close(project(modules, inputs, products), naive(modules, inputs))
+        torch.testing.assert_close(project(modules, inputs, options), naive(modules, inputs))
 
 
 def test_fused_weights_are_held_once_and_stay_trainable(modules: list[nn.Linear]) -> None:
@@ -122,15 +127,15 @@ def test_emulated_bfloat16_is_multiplied_in_float32(
     monkeypatch.setattr(linear, "emulates_bfloat16", lambda device: emulated)
     monkeypatch.setattr(linear, "_MAX_CONVERTED", 5 * 24)  # some rows at a time
     with torch.inference_mode():
-        output = project(modules, inputs, Products(kernel=kernel))
+        output = project(modules, inputs, ForwardOptions(kernel=kernel))
     assert types == {torch.float32 if emulated and kernel == "auto" else torch.bfloat16}
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.double(), expected, rtol=0.01, atol=0.01)
 
 
 @pytest.fixture
-def onednn(packed_operator: None) -> Products:
-    return Products(kernel="onednn")
+def onednn(packed_operator: None) -> ForwardOptions:
+    return ForwardOptions(kernel="onednn")
 
 
 @given(count=st.integers(0, 5000), largest=st.sampled_from([512, 1024, 4608]))
@@ -164,7 +169,7 @@ def test_rows_are_cut_finer_where_onednn_computes(
 
 
 @pytest.fixture
-def met(onednn: Products, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+def met(onednn: ForwardOptions, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Numbers of rows of all packed products."""
     numbers: set[int] = set()
 
@@ -177,7 +182,7 @@ def met(onednn: Products, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return numbers
 
 
-def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int], onednn: Products) -> None:
+def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int], onednn: ForwardOptions) -> None:
     layer = nn.Linear(4, 4)
     with torch.inference_mode():
         for count in range(1, 2000, 7):
@@ -188,7 +193,7 @@ def test_batches_of_all_sizes_meet_few_numbers_of_rows(met: set[int], onednn: Pr
 
 
 def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(
-    met: set[int], onednn: Products
+    met: set[int], onednn: ForwardOptions
 ) -> None:
     merger = PatchMerger(dim=4, context_dim=8)
     pictures = [torch.randn(4 * count, 8) for count in range(1, 600, 7)]
@@ -203,7 +208,7 @@ def test_pictures_of_all_sizes_meet_few_numbers_of_rows_in_the_merger(
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_large_matrix_is_multiplied_without_a_copy_of_it(
-    onednn: Products, monkeypatch: pytest.MonkeyPatch, bias: bool
+    onednn: ForwardOptions, monkeypatch: pytest.MonkeyPatch, bias: bool
 ) -> None:
     kept: list[Tensor] = []
     reorder = torch.ops.mkldnn._reorder_linear_weight

@@ -18,6 +18,7 @@ def varlen_reference(
     scale: float | None = None,
     window_size: tuple[int, int] = (-1, -1),
     enable_gqa: bool = False,
+    num_splits: int | None = None,
 ) -> Tensor:
     """What `varlen_attn` computes, after the checks that it makes but for those of type and device.
 

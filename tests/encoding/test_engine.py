@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from stand_ins import Planner, Preparer, endless, picture, text, workers_alive
 
 from vlm2vec import VLM2Vec, errors
-from vlm2vec.blocks.linear import Kernel
+from vlm2vec.blocks.options import Kernel
 from vlm2vec.encoding import engine as engine_module
 from vlm2vec.encoding.engine import Budget, Engine, in_order
 from vlm2vec.encoding.plan import Planned

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.rows import VisionRow
 from vlm2vec.blocks.attention import Segments
-from vlm2vec.blocks.linear import Products
+from vlm2vec.blocks.options import ForwardOptions
 
 __all__ = ["MergerLayers", "Network", "Windows"]
 
@@ -87,7 +87,7 @@ class Network:
     merger: type[nn.Module]
     rms_norm: type[nn.Module]
     merger_layers: Callable[[Any], MergerLayers]
-    vision_mlp: Callable[[Any, Tensor, Products], Tensor]
+    vision_mlp: Callable[[Any, Tensor, ForwardOptions], Tensor]
     head_norms: bool = False
     add_positions: Callable[[Any, Tensor, VisionRow], Tensor] | None = None
     windows: Callable[[Any, VisionRow], Windows] | None = None

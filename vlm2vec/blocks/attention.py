@@ -296,8 +296,11 @@ def _find_kernel() -> Callable[..., Tensor] | None:
         return None
     # Torch 2.11 lets heads share keys unasked, later versions refuse to. It is asked for where heads are
     # equal too: otherwise torch 2.14 switches to cuDNN where a batch has a frame of over 128 patches, and how
-    # an input is rounded depends on the others.
-    return partial(kernel, enable_gqa=True) if "enable_gqa" in signature(kernel).parameters else kernel
+    # an input is rounded depends on the others. So it would if keys were split among programs, which torch's
+    # own kernel does for none of our calls, and FlashAttention 3 in its place does unless told not to.
+    wanted = {"enable_gqa": True, "num_splits": 1}
+    known = signature(kernel).parameters
+    return partial(kernel, **{name: value for name, value in wanted.items() if name in known})
 
 
 _KERNEL = _find_kernel()

@@ -14,11 +14,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from statistics import median
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +25,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from vlm2vec.blocks.device import emulates_bfloat16
-from vlm2vec.describe import describe_value
-from vlm2vec.errors import InputError
+from vlm2vec.blocks.options import AUTO, ForwardOptions, Kernel
 
 __all__ = [
-    "Kernel",
-    "Products",
     "fingerprint",
     "onednn_wins",
     "project",
@@ -43,7 +39,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-Kernel: TypeAlias = Literal["auto", "torch", "onednn"]
 Fingerprint: TypeAlias = tuple[object, ...]
 
 _BLOCK_ROWS, _BLOCK_ROWS_ON_GPU = 256, 16_384
@@ -57,49 +52,21 @@ _PAIRS = 11  # of runs, when kernels are compared
 _MARGIN = 1.15  # by which the kernel that needs more memory must win
 
 
-@dataclass(frozen=True)
-class Products:
-    """How matrix products are computed.
-
-    Attributes:
-        fuse: Compute neighbouring layers on the same input as one product.
-        kernel: What multiplies float32 matrices on a CPU: "torch", "onednn", or with "auto" the faster one,
-            which is tried once in a process. Where a CPU only emulates bfloat16, "auto" multiplies it in
-            float32. All other products are torch's.
-
-    Raises:
-        InputError: There is no such kernel.
-    """
-
-    fuse: bool = True
-    kernel: Kernel = "auto"
-
-    def __post_init__(self) -> None:
-        if self.kernel not in get_args(Kernel):
-            kernels = ", ".join(f'"{kernel}"' for kernel in get_args(Kernel))
-            raise InputError(f"kernel is {describe_value(self.kernel)}", fix=f"Pass one of {kernels}.")
-        if self.kernel == "onednn" and not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-            raise InputError("this torch has no products by oneDNN", fix='Pass kernel="auto" or "torch".')
-
-
-AUTO = Products()
-
-
-def project(modules: Sequence[nn.Module], inputs: Tensor, products: Products = AUTO) -> Tensor:
+def project(modules: Sequence[nn.Module], inputs: Tensor, options: ForwardOptions = AUTO) -> Tensor:
     """Outputs of several linear modules on the same input, side by side.
 
     Args:
         modules: Linear layers; what wraps one, such as an adapter, is called as it is.
         inputs: `(rows, features)`.
-        products: How to compute them.
+        options: How to compute them.
 
     Returns:
         `(rows, sum of the modules' outputs)`.
     """
     rows = len(inputs)
-    if uses_onednn(inputs, products.kernel):
+    if uses_onednn(inputs, options.kernel):
         inputs = rounded_up(inputs)
-    if not (products.fuse and all(_is_plain(module) for module in modules)):
+    if not (options.fuse_projections and all(_is_plain(module) for module in modules)):
         outputs = [module(inputs) for module in modules]
         return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1))[:rows]
     linears = [cast(nn.Linear, module) for module in modules]
@@ -107,11 +74,11 @@ def project(modules: Sequence[nn.Module], inputs: Tensor, products: Products = A
     weight = weights[0] if len(weights) == 1 else _joined(weights)
     biases: list[Tensor] = [linear.bias for linear in linears if linear.bias is not None]
     bias = None if not biases else biases[0] if len(biases) == 1 else torch.cat(biases)
-    if weight.dtype == torch.float32 and _packs(inputs, products.kernel):
+    if weight.dtype == torch.float32 and _packs(inputs, options.kernel):
         # A matrix that is not packed is arranged anew by each call.
         matrix = weight if weight.numel() > _MAX_PACKED else _packed(weights, weight)
         return _onednn_product(inputs, matrix, bias)[:rows]
-    if weight.dtype == torch.bfloat16 and products.kernel == "auto" and emulates_bfloat16(inputs.device):
+    if weight.dtype == torch.bfloat16 and options.kernel == "auto" and emulates_bfloat16(inputs.device):
         return _product_in_float32(inputs, weight, bias)[:rows]
     return F.linear(inputs, weight, bias)[:rows]
 
@@ -126,9 +93,9 @@ def uses_onednn(inputs: Tensor, kernel: Kernel) -> bool:
     return (half and inputs.device.type == "cpu") or _packs(inputs, kernel)
 
 
-def some_rows(tensor: Tensor, products: Products = AUTO) -> Iterator[slice]:
+def some_rows(tensor: Tensor, options: ForwardOptions = AUTO) -> Iterator[slice]:
     """The rows of a tensor, some at a time, so that what is wide in between never exists for all."""
-    if uses_onednn(tensor, products.kernel):
+    if uses_onednn(tensor, options.kernel):
         return row_blocks(len(tensor), largest=_BLOCK_ROWS)
     size = _BLOCK_ROWS_ON_GPU if tensor.is_cuda else _BLOCK_ROWS
     return (slice(start, start + size) for start in range(0, len(tensor), size))

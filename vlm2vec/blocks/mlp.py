@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers.activations import QuickGELUActivation, SiLUActivation
 
-from vlm2vec.blocks.linear import Products, project
+from vlm2vec.blocks import fused
+from vlm2vec.blocks.linear import project
+from vlm2vec.blocks.options import ForwardOptions
 
 __all__ = ["activated", "gated_mlp", "plain_mlp"]
 
@@ -16,7 +18,7 @@ _QUICK_GELU = 1.702  # transformers/activations.py, QuickGELUActivation
 
 
 def plain_mlp(
-    first: nn.Module, activation: nn.Module, second: nn.Module, rows: Tensor, products: Products
+    first: nn.Module, activation: nn.Module, second: nn.Module, rows: Tensor, options: ForwardOptions
 ) -> Tensor:
     """`second(activation(first(rows)))`.
 
@@ -25,24 +27,31 @@ def plain_mlp(
         activation: What is between.
         second: A linear layer.
         rows: `(rows, features)`.
-        products: How matrix products are computed.
+        options: How it is computed.
     """
-    return project([second], activated(activation, project([first], rows, products)), products)
+    wide = project([first], rows, options)
+    is_quick = type(activation) is QuickGELUActivation and fused.is_fused(wide, options)
+    if not (is_quick and fused.activate(wide, factor=_QUICK_GELU)):
+        wide = activated(activation, wide)
+    return project([second], wide, options)
 
 
-def gated_mlp(mlp: Any, rows: Tensor, products: Products) -> Tensor:
+def gated_mlp(mlp: Any, rows: Tensor, options: ForwardOptions) -> Tensor:
     """`down(activation(gate(rows)) * up(rows))`.
 
     Args:
         mlp: Has `gate_proj`, `up_proj`, `down_proj` and `act_fn`.
         rows: `(rows, features)`.
-        products: How matrix products are computed.
+        options: How it is computed.
     """
     if _fuses_gate(rows):
-        gate, up = project([mlp.gate_proj, mlp.up_proj], rows, products).chunk(2, dim=-1)
+        gate, up = project([mlp.gate_proj, mlp.up_proj], rows, options).chunk(2, dim=-1)
     else:
-        gate, up = (project([half], rows, products) for half in (mlp.gate_proj, mlp.up_proj))
-    return project([mlp.down_proj], activated(mlp.act_fn, gate).mul_(up), products)
+        gate, up = (project([half], rows, options) for half in (mlp.gate_proj, mlp.up_proj))
+    is_swiglu = type(mlp.act_fn) is SiLUActivation and fused.is_fused(gate, options)
+    if not (is_swiglu and fused.activate(gate, up=up)):
+        gate = activated(mlp.act_fn, gate).mul_(up)
+    return project([mlp.down_proj], gate, options)
 
 
 def activated(activation: nn.Module, wide: Tensor) -> Tensor:

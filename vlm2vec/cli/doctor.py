@@ -81,6 +81,8 @@ def _devices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"weights in {each['dtype']}{beyond}; {each['max_tokens_per_batch']:,} tokens a batch"
         yield "", f"attention: {each['attention']}"
         yield "", f"matrix products: {each['products']}"
+        if "fused_kernels" in each:
+            yield "", f"fused kernels: {each['fused_kernels']}"
 
 
 def _files(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from sentence_transformers.util import get_device_name
 
 from vlm2vec.blocks.attention import why_no_kernel
 from vlm2vec.blocks.device import LARGE, default_dtype, emulates_bfloat16
+from vlm2vec.blocks.fused import why_not_fused
 from vlm2vec.blocks.linear import onednn_wins
 from vlm2vec.encoding.engine import Budget
 from vlm2vec.media.cores import core_count
@@ -67,6 +68,7 @@ def _device(device: torch.device) -> dict[str, Any]:
         found |= {"cores": core_count(), "threads": torch.get_num_threads()}
     if device.type == "cuda":
         found["capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
+        found["fused_kernels"] = _fused_kernels(device)
     return found
 
 
@@ -124,6 +126,13 @@ def _products(device: torch.device) -> str:
     if emulates_bfloat16(device):
         return f"{single}; bfloat16 is multiplied in float32, as this CPU has no instructions for it"
     return f"{single}; bfloat16 by the CPU's own instructions"
+
+
+def _fused_kernels(device: torch.device) -> str:
+    why_not = why_not_fused(device)
+    if why_not is None:
+        return "built and tried just now; EngineSettings(fuse_elementwise=True) uses them"
+    return f"none ({why_not})"
 
 
 def _type_name(dtype: torch.dtype) -> str:

@@ -64,7 +64,7 @@ class BatchForward:
             pooled_only=self._reads_last_tokens_alone,
             share_prefixes=self.settings.share_prefixes,
         )
-        features = {"packed": to_device(packed, self.device), "products": self.settings.products}
+        features = {"packed": to_device(packed, self.device), "options": self.settings.forward_options}
         output = self.modules(features, **self.given)
         vectors: Tensor = output["sentence_embedding"]
         # Before vectors are cut: beside an infinite component, a norm has made all others 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlm2vec.blocks.linear import Kernel, Products
+from vlm2vec.blocks.options import ForwardOptions, Kernel
 
 __all__ = ["EngineSettings"]
 
@@ -24,6 +24,10 @@ class EngineSettings:
         kernel: What multiplies float32 matrices on a CPU: "torch", "onednn", or with "auto" the faster one,
             which is tried once in a process. oneDNN buys 2 to 3 times on AMD's newer processors. Where a CPU
             has no instructions for bfloat16, "auto" multiplies it in float32, which buys 4 to 5 times.
+        fuse_elementwise: On a GPU, rotation of queries and keys, quick GELU, SwiGLU, and sums with the norm
+            that follows are one Triton kernel each, where Triton can build them; elsewhere nothing changes.
+            A layer then moves a third to a half of the bytes. Vectors are equal within the rounding of the
+            weights' type. Off, as it has not been run on a GPU yet.
 
     Raises:
         InputError: There is no such kernel.
@@ -35,11 +39,12 @@ class EngineSettings:
     pooled_only: bool = True
     fuse_projections: bool = True
     kernel: Kernel = "auto"
+    fuse_elementwise: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.products  # which checks the kernel
+        _ = self.forward_options  # which checks the kernel
 
     @property
-    def products(self) -> Products:
-        """How the forward pass computes matrix products."""
-        return Products(self.fuse_projections, self.kernel)
+    def forward_options(self) -> ForwardOptions:
+        """How the forward pass is computed."""
+        return ForwardOptions(self.fuse_projections, self.kernel, self.fuse_elementwise)

@@ -15,16 +15,16 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import (
 
 from vlm2vec.backbones.network import MergerLayers, Network
 from vlm2vec.backbones.qwen2_vl.layout import LAYOUT
-from vlm2vec.blocks.linear import Products
 from vlm2vec.blocks.mlp import plain_mlp
+from vlm2vec.blocks.options import ForwardOptions
 
 
 def _merger_layers(merger: Any) -> MergerLayers:
     return MergerLayers(merger.ln_q, *merger.mlp)
 
 
-def _vision_mlp(mlp: Any, rows: Tensor, products: Products) -> Tensor:
-    return plain_mlp(mlp.fc1, mlp.act, mlp.fc2, rows, products)
+def _vision_mlp(mlp: Any, rows: Tensor, options: ForwardOptions) -> Tensor:
+    return plain_mlp(mlp.fc1, mlp.act, mlp.fc2, rows, options)
 
 
 NETWORK = Network(

@@ -19,8 +19,9 @@ from vlm2vec.backbones.network import MergerLayers, Network
 from vlm2vec.backbones.qwen3_vl.layout import LAYOUT
 from vlm2vec.backbones.rows import VisionRow
 from vlm2vec.blocks.device import to_device
-from vlm2vec.blocks.linear import Products, some_rows
+from vlm2vec.blocks.linear import some_rows
 from vlm2vec.blocks.mlp import plain_mlp
+from vlm2vec.blocks.options import ForwardOptions
 
 
 def _merger_layers(merger: Any) -> MergerLayers:
@@ -33,8 +34,8 @@ def _merger_layers(merger: Any) -> MergerLayers:
     )
 
 
-def _vision_mlp(mlp: Any, rows: Tensor, products: Products) -> Tensor:
-    return plain_mlp(mlp.linear_fc1, mlp.act_fn, mlp.linear_fc2, rows, products)
+def _vision_mlp(mlp: Any, rows: Tensor, options: ForwardOptions) -> Tensor:
+    return plain_mlp(mlp.linear_fc1, mlp.act_fn, mlp.linear_fc2, rows, options)
 
 
 def _add_positions(visual: Any, hidden: Tensor, row: VisionRow) -> Tensor:

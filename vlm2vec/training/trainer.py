@@ -102,6 +102,8 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
+        # Before the optimizer has states: a resumed run plans as the straight one.
+        self.loss.plan(checkpointing=getattr(self.args, _CHECKPOINTING))
         return super().train(resume_from_checkpoint, **options)
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:

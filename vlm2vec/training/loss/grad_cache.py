@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,15 +46,13 @@ from vlm2vec.training.loss.chunk_budget import (
     overflow_named,
     reason_of,
 )
+from vlm2vec.training.loss.chunk_size import tokens_that_fit
 from vlm2vec.training.loss.feature_store import FeatureStore
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.loss.random_numbers import drawn_again, random_state, set_random_state
 from vlm2vec.training.loss.ranks import gathered, raise_on_all_ranks
 
-__all__ = ["TOKENS_PER_CHUNK", "GradCacheLoss", "Pairs"]
-
-TOKENS_PER_CHUNK = 4096
-"""Tokens that are embedded at a time by default: enough to fill a device, also at two billion parameters."""
+__all__ = ["GradCacheLoss", "Pairs"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ class GradCacheLoss(nn.Module):
         model: The embedding model, a `VLM2Vec`.
         info_nce: The loss over vectors.
         max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns;
-            by default what suits the device. A larger input is a chunk of its own.
+            by default what free memory of a GPU allows. A larger input is a chunk of its own.
         max_inputs_per_chunk: Inputs that are embedded at a time, where tokens alone shall not decide.
         kept_tokens: Tokens, counted as those, whose graphs are kept from the first pass; by default as many
             as a chunk may have, which takes no more memory than embedding a chunk again.
@@ -128,12 +125,27 @@ class GradCacheLoss(nn.Module):
         self.max_tokens_per_chunk = max_tokens_per_chunk
         self.max_inputs_per_chunk = max_inputs_per_chunk
         self.kept_tokens = kept_tokens
+        self._budget: ChunkBudget | None = None
         self._kept: list[_Chunk] = []  # those of the last batch whose graphs wait for their gradients
 
-    @cached_property
+    @property
     def budget(self) -> ChunkBudget:
         """How much is embedded at a time, decided when it is first asked for."""
-        return ChunkBudget(self.max_tokens_per_chunk or TOKENS_PER_CHUNK, self.kept_tokens)
+        if self._budget is None:
+            self.plan(checkpointing=self.model[0].model.is_gradient_checkpointing)
+        assert self._budget is not None  # noqa: S101  # plan has set it
+        return self._budget
+
+    def plan(self, *, checkpointing: bool) -> None:
+        """Decide how much is embedded at a time, by the memory that is free now.
+
+        Args:
+            checkpointing: Whether layers will be computed again on the way back.
+        """
+        tokens = self.max_tokens_per_chunk or tokens_that_fit(
+            self.model[0].model, self.model.device, checkpointing=checkpointing
+        )
+        self._budget = ChunkBudget(tokens, self.kept_tokens)
 
     def forward(self, pairs: Pairs) -> Tensor:
         """The loss of the global batch. Its `backward` embeds again what was not kept.

@@ -4,8 +4,8 @@ python benchmarks/meta_training.py [--json FILE] [--models Qwen2-VL-2B ...]
 
 Forward with graph and backward of one chunk run on torch's meta device, as `fit` runs them under autocast
 in bfloat16: frozen weights in bfloat16, those that learn in float32. Layers are alike, so that few are run
-and the rest is added. Counted is the memory at the peak beyond the weights and their gradients. What an allocator
-rounds up, and what libraries take for themselves, comes on top.
+and the rest is added. Counted is the memory at the peak beyond the weights and their gradients. What an
+allocator rounds up, and what libraries take for themselves, comes on top.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _learned(model: PreTrainedModel, forward: Callable[[], Tensor]) -> Traffic:
             weight.grad = torch.empty_like(weight)
     with _training(), Watch() as watch:
         states = forward()
-        states.backward(torch.empty_like(states))
+        states.backward(torch.empty_like(states))  # type: ignore[no-untyped-call]
         del states
     return watch.traffic
 
@@ -178,10 +178,10 @@ def chunk_bytes(name: str, *, adapter: bool, checkpointing: bool) -> dict[str, d
         learning_network(name, layers, lora=lora, tower_learns=True, checkpointing=checkpointing)
         for layers in LAYERS
     )
-    works = {"tokens": (tokens_learned, text["num_hidden_layers"])}
+    works: dict[str, tuple[Any, int]] = {"tokens": (tokens_learned, text["num_hidden_layers"])}
     if any(weight.requires_grad for weight in vision_weights(few)):
         works["patches"] = patches_learned, vision["depth"]
-    found = {}
+    found: dict[str, dict[int, int]] = {}
     for what, (work, layers) in works.items():
         found[what] = {}
         for count in TOKENS:

@@ -2,8 +2,7 @@
 
 What a chunk takes is a sum over the widths of its layers. The factors are a little above what
 `benchmarks/meta_training.py` counts at the sizes of published models under autocast in bfloat16, where the
-libraries' own memory and what an allocator rounds up are not in; `benchmarks/results/meta-training.json` has
-the counts, and a test holds both together.
+libraries' own memory and what an allocator rounds up are not in; a test holds both together.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def _training() -> Iterator[None]:
         on_cuda(),
         mock.patch.object(attention, "_KERNEL", kernel),
         mock.patch.object(dora_norm, "row_norms", norms),  # once a step, outside autocast
+        mock.patch.object(torch, "is_autocast_enabled", lambda *_: True),  # cannot be asked of meta
         Autocast(),
     ):
         yield
@@ -126,11 +127,13 @@ TOKENS = 4096, 8192
 def few_layers(name: str, layers: int) -> PreTrainedModel:
     """A published network with but so many layers in each tower, all of which are alike."""
     network, text, vision = PUBLISHED[name]
-    taps = {key: [0] for key in ("deepstack_visual_indexes", "fullatt_block_indexes") if key in vision}
+    taps: dict[str, Any] = {
+        key: [0] for key in ("deepstack_visual_indexes", "fullatt_block_indexes") if key in vision
+    }
     config = AutoConfig.for_model(
         network,
         text_config={**text, "num_hidden_layers": layers},
-        vision_config={**vision, "depth": layers, **taps},
+        vision_config=dict(vision, depth=layers, **taps),
     )
     with META:
         model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.bfloat16)
@@ -157,7 +160,8 @@ def _learned(model: PreTrainedModel, forward: Callable[[], Tensor]) -> Traffic:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.grad = torch.empty_like(weight)
-    with _training(), Watch() as watch:
+    watch = Watch()
+    with _training(), watch:
         states = forward()
         states.backward(torch.empty_like(states))  # type: ignore[no-untyped-call]
         del states

@@ -1,4 +1,4 @@
-"""A process of a run, for `test_fit_on_ranks.py`: fit_on_a_rank.py FOLDER [resume] [kill N] [shard]."""
+"""A process of a run: fit_on_a_rank.py FOLDER [resume] [kill N] [shard] [little]."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import PIL.Image
 import torch
+from little_memory import LittleMemory
 from torch import distributed
 from transformers import TrainerCallback
 
@@ -52,7 +53,23 @@ def main(folder: Path, *options: str) -> None:
     torch.set_num_threads(1)
     # A sub-batch to a rank: often one has pictures and the other nothing but text.
     mixture = Mixture([TrainingSource("pictures", PICTURES), TrainingSource("texts", TEXTS)])
-    result = VLM2Vec(device="cpu").fit(
+    model, rank = VLM2Vec(device="cpu"), os.environ.get("RANK", "0")
+    # The last rank alone has little memory, and finds out on the way back.
+    has_little = "little" in options and rank == "1"
+    memory = LittleMemory(40 if has_little else 10**6, "backward")
+    with memory.of(model):
+        result = _trained(model, mixture, folder, *options)
+    (folder / f"failures-{rank}.json").write_text(json.dumps(memory.failures), encoding="utf-8")
+    (folder / f"elements-{rank}.json").write_text(json.dumps(States.elements), encoding="utf-8")
+    if rank == "0":
+        (folder / "losses.json").write_text(json.dumps(result.losses), encoding="utf-8")
+    if distributed.is_initialized():  # no rank ends while another still talks to it, at which gloo may abort
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def _trained(model: VLM2Vec, mixture: Mixture, folder: Path, *options: str) -> Any:
+    return model.fit(
         mixture,
         batch_size=8,
         sub_batch_size=4,
@@ -62,16 +79,10 @@ def main(folder: Path, *options: str) -> None:
         output_dir=folder,
         resume="resume" in options,
         shard_optimizer="shard" in options,
+        kept_tokens=0 if "little" in options else None,
         callbacks=[States(), *([Kill(int(options[options.index("kill") + 1]))] if "kill" in options else [])],
         show_progress_bar=False,
     )
-    rank = os.environ.get("RANK", "0")
-    (folder / f"elements-{rank}.json").write_text(json.dumps(States.elements), encoding="utf-8")
-    if rank == "0":
-        (folder / "losses.json").write_text(json.dumps(result.losses), encoding="utf-8")
-    if distributed.is_initialized():  # no rank ends while another still talks to it, at which gloo may abort
-        distributed.barrier()
-        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -109,3 +109,23 @@ def test_saving_merging_copying_and_pickling_go_on() -> None:
     for same in (ours, copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301
         torch.testing.assert_close(same(inputs), expected)
         torch.testing.assert_close(same.merge_and_unload()(inputs), expected)
+
+
+def test_under_autocast_no_graph_holds_a_copy_of_a_frozen_weight_in_half_precision() -> None:
+    adapted = network(use_dora=True, lora_dropout=0.5).train()
+    frozen = [weight for name, weight in adapted.named_parameters() if "lora_" not in name]
+    for weight in frozen:
+        weight.data = weight.data.bfloat16()
+    ours = changed(adapted)
+    shapes = [weight.shape for name, weight in ours.named_parameters() if name.endswith("base_layer.weight")]
+    own = {weight.data_ptr() for weight in ours.parameters()}
+    held: list[torch.Tensor] = []
+    with (
+        torch.autograd.graph.saved_tensors_hooks(lambda one: held.append(one) or one, lambda one: one),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        ours(torch.randn(7, 48))
+    assert shapes
+    assert not [
+        one for one in held if one.shape in shapes or one.T.shape in shapes if one.data_ptr() not in own
+    ]

@@ -142,6 +142,19 @@ def test_ranks_share_the_optimizer_and_learn_the_same(straight: Callable[..., Pa
 
 
 @pytest.mark.slow
+def test_a_rank_that_runs_out_of_memory_alone_takes_all_through_the_step_again(
+    straight: Callable[..., Path], tmp_path: Path
+) -> None:
+    finish(tmp_path, "little", ranks=2)
+    failures = [json.loads((tmp_path / f"failures-{rank}.json").read_text()) for rank in range(2)]
+    assert failures[0] == 0 < failures[1]
+    expected = straight(2)
+    assert losses(tmp_path) == pytest.approx(losses(expected), rel=1e-4)
+    before = weights(Path(sys.modules["vlm2vec"].__file__ or "").parent / "assets" / "embedded")
+    assert_near(tmp_path, expected, since=before)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_takes_up_shared_states(
     straight: Callable[..., Path], before: int, after: int, tmp_path: Path

@@ -129,6 +129,16 @@ def _is_plain(layers: nn.ModuleList, kind: type[nn.Module]) -> bool:
     return all(type(layer) is kind for layer in layers) and not torch.is_autocast_enabled(device)
 
 
+def _is_plain_in_half(visual: Any, kind: type[nn.Module]) -> bool:
+    """Whether all weights are of the type that autocast computes in, so that it has nothing to cast."""
+    device = next(visual.parameters()).device.type
+    return (
+        torch.is_autocast_enabled(device)
+        and all(type(block) is kind for block in visual.blocks)
+        and all(weight.dtype == torch.get_autocast_dtype(device) for weight in visual.parameters())
+    )
+
+
 def _wanted_tokens(
     network: Network, layer: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor], row: LanguageRow
 ) -> Tensor:
@@ -190,6 +200,13 @@ def vision_features(model: PreTrainedModel, row: VisionRow) -> Tensor:
     learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
     if not learns and _is_plain(visual.blocks, network.vision_block):
         with torch.no_grad():
+            return encode_forward.media_features(model, row)
+    if not any(weight.requires_grad for weight in visual.parameters()) and _is_plain_in_half(
+        visual, network.vision_block
+    ):
+        # Of a frozen tower there is one pass, so that no second one rounds otherwise; the language model's
+        # first pass stays with the layers that its second one goes through.
+        with torch.no_grad(), torch.autocast(row.positions.device.type, enabled=False):
             return encode_forward.media_features(model, row)
     projection = visual.patch_embed.proj
     weight = projection.weight

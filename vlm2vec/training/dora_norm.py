@@ -49,7 +49,9 @@ class OnceNormedDora(DoraLinearLayer):  # type: ignore[misc]
         scaling: float = adapter["scaling"]
         scale = self.scale(base.weight, down.weight, up.weight, scaling).to(x.dtype)
         if base_result is None:
-            base_result = F.linear(x, base.weight.to(x.dtype))
+            # Autocast casts where it has to; by hand, each layer's graph would hold a copy of its weight.
+            by_autocast = torch.is_autocast_enabled(x.device.type)
+            base_result = F.linear(x, base.weight if by_autocast else base.weight.to(x.dtype))
         elif base.bias is not None:
             base_result = base_result - base.bias
         output: Tensor = (scale - 1) * base_result + scale * up(down(x)) * scaling

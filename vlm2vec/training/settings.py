@@ -56,7 +56,7 @@ class FitSettings:
         gradient_checkpointing: Keep less of each chunk, and compute it again.
         chunk_size: Inputs that are embedded at a time at most; the result does not depend on it.
         max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns:
-            4,096.
+            4,096, and on CUDA what free memory allows, 1,024 to 16,384.
         kept_tokens: Of how many the graphs are kept and not computed again, which takes memory and saves
             time: as many as a chunk has, which takes no more than embedding one again does.
         shard_optimizer: Let each of several processes keep a part of the optimizer's states alone (ZeRO,

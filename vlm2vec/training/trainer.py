@@ -20,12 +20,21 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from transformers.trainer import TRAINER_STATE_NAME
 
 from vlm2vec.blocks.device import as_current, has_bfloat16
+from vlm2vec.blocks.memory import empty_cache, is_out_of_memory
 from vlm2vec.checkpoints.adapter import active_adapters, has_adapter, load_adapter_weights
 from vlm2vec.compat import HookedTrainer, OneDeviceArguments
 from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
 from vlm2vec.training.batches import RowBatch, RowBatches
+from vlm2vec.training.loss.chunk_budget import Overflow
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
-from vlm2vec.training.loss.ranks import OtherRankError, raise_on_all_ranks, sum_gradients, to_rank_0s_values
+from vlm2vec.training.loss.random_numbers import random_state, set_random_state
+from vlm2vec.training.loss.ranks import (
+    OtherRankError,
+    on_any_rank,
+    raise_on_all_ranks,
+    sum_gradients,
+    to_rank_0s_values,
+)
 from vlm2vec.training.progress import scores_of
 from vlm2vec.training.run_state import RunState
 from vlm2vec.training.settings import FitSettings
@@ -75,6 +84,7 @@ class ContrastiveTrainer(HookedTrainer):
             )
         self.batches = batches
         self.settings = settings
+        self._learned: list[RowBatch] = []  # the batch of the last loss, once that is known
         self._shards = shard_optimizer and args.world_size > 1
         self._sharded: ShardedOptimizer | None = None
         if self._shards:
@@ -96,6 +106,8 @@ class ContrastiveTrainer(HookedTrainer):
             self.restore(folder if best is None else folder.parent / Path(best).name)
             return None
         to_rank_0s_values(self.loss.parameters())
+        # Before the optimizer has states: a resumed run plans as the straight one.
+        self.loss.plan(checkpointing=getattr(self.args, _CHECKPOINTING))
         with as_current(self.args.device):
             return super().train(resume_from_checkpoint, **options)
 
@@ -134,6 +146,7 @@ class ContrastiveTrainer(HookedTrainer):
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}: training has diverged",
                 fix="Lower the learning rate, and go on from a checkpoint before.",
             )
+        self._learned.append(batch)  # type: ignore[arg-type]
         return loss
 
     def _mended(self, batch: RowBatch, error: VLM2VecError) -> RowBatch:
@@ -157,11 +170,50 @@ class ContrastiveTrainer(HookedTrainer):
             )
         return scores
 
-    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
-        """Forward and backward, and then the gradients of all ranks."""
-        loss: Tensor = super().training_step(*arguments, **options)
-        sum_gradients(self.loss.parameters())
-        return loss
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *arguments: Any, **options: Any
+    ) -> Tensor:
+        """Forward and backward, and then the gradients of all ranks.
+
+        Where one of them ran out of memory on the way back, all begin the step again, for a chunk may have
+        left a part of its gradients.
+        """
+        device = self.model.device
+        drawn = random_state(device)
+        while True:
+            overflow = None
+            self._learned.clear()
+            try:
+                loss: Tensor = super().training_step(model, inputs, *arguments, **options)
+            except RuntimeError as error:
+                if not self._learned or not is_out_of_memory(error):
+                    raise
+                overflow = self.loss.overflow(error)
+                if overflow is None:
+                    raise
+            # Out here nothing refers to the failed pass and its tensors any more.
+            if not on_any_rank(overflow is not None, device):
+                sum_gradients(self.loss.parameters())
+                return loss
+            for weight in self.loss.parameters():
+                weight.grad = None  # one batch makes a step, so that there was none before
+            empty_cache()
+            inputs = {"batch": self._shrunk(self._learned[0], overflow)}
+            set_random_state(drawn, device)
+
+    def _shrunk(self, batch: RowBatch, overflow: Overflow | None) -> RowBatch:
+        """The batch to try next, after all ranks have heard of an input that alone does not fit."""
+        final: VLM2VecError | None = None
+        if overflow is not None:
+            try:
+                self.loss.budget.shrink(overflow)
+            except VLM2VecError as error:
+                final = error
+        try:
+            raise_on_all_ranks(final, self.model.device)
+        except VLM2VecError as error:
+            return self._mended(batch, error)
+        return batch
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the stock trainer; an epoch is as many rows as there are."""

@@ -23,7 +23,8 @@ from vlm2vec.encoding.ahead import Workers
 from vlm2vec.errors import InputError, MediaError, VLM2VecError
 from vlm2vec.inputs.parse import parse_input
 from vlm2vec.training import dora_norm
-from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right, _random_numbers, _random_state
+from vlm2vec.training.loss.grad_cache import GradCacheLoss, Pairs, _as_right
+from vlm2vec.training.loss.random_numbers import drawn_again, random_state
 
 PAIRS = json.loads((GOLDEN / "out" / "gradcache_pairs.json").read_text())
 # Lengths of a difference, in lengths of what is expected. In float32 the sums of these gradients are rounded
@@ -414,10 +415,10 @@ def test_the_second_pass_draws_what_the_first_drew_on_any_device(
     def draw() -> list[float]:
         return [*torch.rand(2).tolist(), *torch.rand(2, generator=generator).tolist()]
 
-    states = _random_state(device)
+    states = random_state(device)
     first = draw()
     before = generator.get_state(), torch.get_rng_state()
-    with _random_numbers(states, device):
+    with drawn_again(states, device):
         assert draw() == first
     assert torch.equal(generator.get_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])

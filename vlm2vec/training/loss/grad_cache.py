@@ -7,15 +7,15 @@ chunk is embedded once more, with a graph, to receive the gradient of its vector
 * chunks are cut by tokens and patches, nothing is padded, and prefixes that inputs share are computed once;
 * media are decoded chunk by chunk, ahead of the model, and never held all at once;
 * the last chunks of a batch keep their graphs as far as that is allowed, and are embedded once;
-* what a frozen vision tower made of a chunk is kept in a file, so it runs once and takes no memory;
+* what a frozen vision tower made of a chunk is kept, on the GPU or in a file, so it runs once;
 * both passes of a chunk use the same dropout masks;
+* where memory does not suffice, the step begins again with smaller chunks (`chunk_budget`);
 * the norm of DoRA is computed once a step (`dora_norm`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from vlm2vec.backbones.registry import layout_of, vision_weights
 from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.backbones.train_forward import draws
 from vlm2vec.blocks.device import to_device
+from vlm2vec.blocks.memory import empty_cache
 from vlm2vec.encoding.ahead import Workers
 from vlm2vec.encoding.batches import Batch
 from vlm2vec.encoding.pack import Packed
@@ -38,14 +39,20 @@ from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import fetched
 from vlm2vec.inputs.parts import Input
 from vlm2vec.training.dora_norm import use_dora_norm
+from vlm2vec.training.loss.chunk_budget import (
+    ChunkBudget,
+    ChunkMemoryError,
+    Overflow,
+    overflow_named,
+    reason_of,
+)
+from vlm2vec.training.loss.chunk_size import tokens_that_fit
+from vlm2vec.training.loss.feature_store import FeatureStore
 from vlm2vec.training.loss.info_nce import InfoNCE
+from vlm2vec.training.loss.random_numbers import drawn_again, random_state, set_random_state
 from vlm2vec.training.loss.ranks import gathered, raise_on_all_ranks
-from vlm2vec.training.loss.tensor_file import TensorFile
 
-__all__ = ["TOKENS_PER_CHUNK", "GradCacheLoss", "Pairs"]
-
-TOKENS_PER_CHUNK = 4096
-"""Tokens that are embedded at a time by default: enough to fill a device, also at two billion parameters."""
+__all__ = ["GradCacheLoss", "Pairs"]
 
 
 @dataclass(frozen=True)
@@ -93,10 +100,14 @@ class GradCacheLoss(nn.Module):
         model: The embedding model, a `VLM2Vec`.
         info_nce: The loss over vectors.
         max_tokens_per_chunk: Tokens that are embedded at a time, and patches where the vision tower learns;
-            by default what suits the device. A larger input is a chunk of its own.
+            by default what free memory of a GPU allows. A larger input is a chunk of its own.
         max_inputs_per_chunk: Inputs that are embedded at a time, where tokens alone shall not decide.
         kept_tokens: Tokens, counted as those, whose graphs are kept from the first pass; by default as many
             as a chunk may have, which takes no more memory than embedding a chunk again.
+
+    Where memory does not suffice in `forward`, the batch is embedded again in smaller chunks, and a warning
+    names the setting that avoids it. Where it does not suffice in `backward`, some weights have gradients
+    already: see `overflow`.
     """
 
     def __init__(
@@ -114,12 +125,34 @@ class GradCacheLoss(nn.Module):
         self.max_tokens_per_chunk = max_tokens_per_chunk
         self.max_inputs_per_chunk = max_inputs_per_chunk
         self.kept_tokens = kept_tokens
+        self._budget: ChunkBudget | None = None
+        self._kept: list[_Chunk] = []  # those of the last batch whose graphs wait for their gradients
+
+    @property
+    def budget(self) -> ChunkBudget:
+        """How much is embedded at a time, decided when it is first asked for."""
+        if self._budget is None:
+            self.plan(checkpointing=self.model[0].model.is_gradient_checkpointing)
+        assert self._budget is not None  # noqa: S101  # plan has set it
+        return self._budget
+
+    def plan(self, *, checkpointing: bool) -> None:
+        """Decide how much is embedded at a time, by the memory that is free now.
+
+        Args:
+            checkpointing: Whether layers will be computed again on the way back.
+        """
+        tokens = self.max_tokens_per_chunk or tokens_that_fit(
+            self.model[0].model, self.model.device, checkpointing=checkpointing
+        )
+        self._budget = ChunkBudget(tokens, self.kept_tokens)
 
     def forward(self, pairs: Pairs) -> Tensor:
         """The loss of the global batch. Its `backward` embeds again what was not kept.
 
         Raises:
             VLM2VecError: An input cannot be embedded, on this rank or on another.
+            OutOfMemoryError: One input alone does not fit, on this rank.
             InputError: No rank has a query.
         """
         use_dora_norm(self.model)
@@ -146,30 +179,67 @@ class GradCacheLoss(nn.Module):
         loss: Tensor = self.info_nce(queries.rows, documents.rows, positives, same=same, ranks=queries.ranks)
         return loss
 
+    def overflow(self, error: RuntimeError) -> Overflow | None:
+        """What did not fit, where `backward` ran out of memory; `None` where smaller chunks are no help.
+
+        Weights may have some of their gradients by then. Leave the error's `except` block, which holds the
+        tensors of the failed pass, set all gradients to `None`, call `budget.shrink` with what this returned,
+        and begin the step again. With several ranks all of them have to.
+
+        Args:
+            error: What `backward` raised.
+        """
+        if isinstance(error, ChunkMemoryError):
+            return error.overflow
+        if not self._kept:
+            return None
+        # The kept graphs come first on the way back, and torch does not say which of them it was at.
+        held = sum(chunk.batch.cost for chunk in self._kept)
+        return Overflow(self._kept[-1].batch, held, 0, reason_of(error))
+
     def _embed(self, items: Sequence[Input]) -> Tensor:
         """Vectors `(n, dim)` of unit length, in order; gradients reach the weights through them."""
+        device = self.model.device
+        drawn = random_state(device)
+        while True:
+            try:
+                return self._embed_in_chunks(items)
+            except ChunkMemoryError as error:
+                overflow = error.overflow
+            # Out here nothing refers to the failed pass and its tensors any more.
+            empty_cache()
+            self.budget.shrink(overflow)
+            set_random_state(drawn, device)
+
+    def _embed_in_chunks(self, items: Sequence[Input]) -> Tensor:
         vectors: list[Tensor] = []
         with Workers() as workers:
             chunks = self._chunks(items, workers)
             learns, left = torch.is_grad_enabled(), sum(chunk.batch.cost for chunk in chunks)
-            kept = self._budget if self.kept_tokens is None else self.kept_tokens
-            file = TensorFile()
+            store = FeatureStore(self.model.device, on_device=self.budget.features_on_device)
             twice = []  # those that are embedded again
             for chunk in chunks:
-                if learns and left > kept:
+                if learns and left > self.budget.kept:
                     twice.append(chunk)
                 left -= chunk.batch.cost
+            self._kept = chunks[len(twice) :] if learns else []
             # Without a packed batch, a chunk is decoded twice whatever learns.
             is_stock = isinstance(layout_of(self.model[0].model), StockLayout)
             again = bool(twice) and (is_stock or _tower_learns(self.model))
             decoded = _decoded(chunks, workers, self.model, again=again)
+            held = 0
             for number, (chunk, ready) in enumerate(decoded, start=1):
-                with torch.set_grad_enabled(learns and number > len(twice)):
-                    vectors.append(chunk.embed(self.model, ready, file if number <= len(twice) else None))
+                keeps = learns and number > len(twice)
+                held += chunk.batch.cost if keeps else 0
+                with (
+                    torch.set_grad_enabled(keeps),
+                    overflow_named(chunk.batch, held=held, features=store.held),
+                ):
+                    vectors.append(chunk.embed(self.model, ready, store if number <= len(twice) else None))
                 if number == len(twice):
                     # Before the kept graphs are built: backward goes through these first, and frees them.
                     anchor = torch.zeros((), requires_grad=True)  # so that there is a backward pass
-                    work = _Replay(self.model, twice)
+                    work = _Replay(self.model, twice, store)
                     vectors = list(_EmbedAgain.apply(work, anchor, *vectors))  # type: ignore[no-untyped-call]
         if not vectors:
             return torch.zeros(0, self.model.get_embedding_dimension(), device=self.model.device)
@@ -182,7 +252,7 @@ class GradCacheLoss(nn.Module):
         cost, tower_learns = 0, _tower_learns(self.model)
         for plan in reversed(self._planned(items, workers)):
             own = plan.tokens + sum(piece.patches for piece in plan.media.values() if tower_learns)
-            if chunk and (cost + own > self._budget or len(chunk) == self.max_inputs_per_chunk):
+            if chunk and (cost + own > self.budget.tokens or len(chunk) == self.max_inputs_per_chunk):
                 batches.append(Batch(chunk[::-1], cost))
                 chunk, cost = [], 0
             chunk.append(plan)
@@ -200,10 +270,6 @@ class GradCacheLoss(nn.Module):
             planned.append(plan)
         return planned
 
-    @property
-    def _budget(self) -> int:
-        return self.max_tokens_per_chunk or TOKENS_PER_CHUNK
-
 
 class _Chunk:
     """Inputs that are embedded together, and what embedding them again needs to know."""
@@ -213,24 +279,24 @@ class _Chunk:
         self.known: tuple[Packed, Callable[[], Tensor | None]] | None = None  # on the host
         self._random: list[Tensor] = []
 
-    def embed(self, model: Any, ready: Sequence[Prepared] | None, file: TensorFile | None) -> Tensor:
+    def embed(self, model: Any, ready: Sequence[Prepared] | None, store: FeatureStore | None) -> Tensor:
         """Vectors `(n, dim)`, for the first time.
 
         Args:
             model: The embedding model.
             ready: The inputs, decoded.
-            file: Takes what the second time will use; without, there will be none.
+            store: Takes what the second time will use; without, there will be none.
         """
         assert ready is not None  # noqa: S101  # without a packed batch, everything is decoded
         packed = _packed(model, ready)
         features = {"packed": to_device(packed, model.device)}
-        if file is not None:
-            self._remember(model, packed, features, file)
-        self._random = _random_state(model.device)
+        if store is not None:
+            self._remember(model, packed, features, store)
+        self._random = random_state(model.device)
         return _vectors(model, features)
 
     def _remember(
-        self, model: Any, packed: Packed | Unpacked, features: dict[str, Any], file: TensorFile
+        self, model: Any, packed: Packed | Unpacked, features: dict[str, Any], store: FeatureStore
     ) -> None:
         """Keep what spares the second time the decoding, and a frozen tower its second run."""
         if isinstance(packed, Unpacked):
@@ -241,23 +307,23 @@ class _Chunk:
             with torch.no_grad():
                 features["media"] = model[0].media_of(features["packed"])
         media = features.get("media")
-        written = None if media is None else file.write(media)
-        self.known = replace(packed, vision=None), lambda: None if written is None else file.read(written)
+        self.known = replace(packed, vision=None), _nothing if media is None else store.keep(media)
 
     def again(self, model: Any, ready: Sequence[Prepared] | None) -> Tensor:
         """The same vectors, under the same dropout masks."""
-        packed, media = self.known or (_packed(model, ready or ()), lambda: None)
+        packed, media = self.known or (_packed(model, ready or ()), _nothing)
         features = {"packed": to_device(packed, model.device), "media": to_device(media(), model.device)}
-        with _random_numbers(self._random, model.device):
+        with drawn_again(self._random, model.device):
             return _vectors(model, features)
 
 
 class _Replay:
     """Embeds chunks again, under the autocast of the first time, and hands each its gradient."""
 
-    def __init__(self, model: Any, chunks: Sequence[_Chunk]) -> None:
+    def __init__(self, model: Any, chunks: Sequence[_Chunk], store: FeatureStore) -> None:
         self._model = model
         self._chunks = chunks
+        self._store = store
         device = model.device.type
         self._autocast: Callable[[], Any] = lambda: torch.autocast(
             device, dtype=dtype, enabled=enabled, cache_enabled=False
@@ -268,10 +334,12 @@ class _Replay:
         with Workers() as workers, torch.enable_grad():
             decoded = _decoded(self._chunks, workers, self._model)
             for (chunk, ready), gradient in zip(decoded, gradients, strict=True):
-                with self._autocast():
-                    vectors = chunk.again(self._model, ready)
-                if vectors.requires_grad:  # a chunk may hold nothing that learns, as a text with a frozen LLM
-                    torch.autograd.backward(vectors, gradient)
+                with overflow_named(chunk.batch, held=0, features=self._store.held):
+                    with self._autocast():
+                        vectors = chunk.again(self._model, ready)
+                    # A chunk may hold nothing that learns, as a text with a frozen language model.
+                    if vectors.requires_grad:
+                        torch.autograd.backward(vectors, gradient)
 
 
 class _EmbedAgain(torch.autograd.Function):
@@ -343,18 +411,5 @@ def _as_right(query_ids: Tensor, query_contents: Tensor, document_ids: Tensor, p
     return through_equal | (query_contents[:, None] == document_ids)
 
 
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if device.type != "cpu":
-        states.append(torch.get_device_module(device).get_rng_state(device))
-    return states
-
-
-@contextmanager
-def _random_numbers(states: Sequence[Tensor], device: torch.device) -> Iterator[None]:
-    """Draws as from these states; what comes after the block draws on as if nothing had been drawn."""
-    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        torch.set_rng_state(states[0])
-        if device.type != "cpu":
-            torch.get_device_module(device).set_rng_state(states[1], device)
-        yield
+def _nothing() -> None:
+    """Where there are no media."""

@@ -15,6 +15,7 @@ __all__ = [
     "Gathered",
     "OtherRankError",
     "gathered",
+    "on_any_rank",
     "raise_on_all_ranks",
     "sum_gradients",
     "to_rank_0s_values",
@@ -78,13 +79,24 @@ def raise_on_all_ranks(error: VLM2VecError | None, device: torch.device) -> None
         VLM2VecError: This rank has an error.
         OtherRankError: Another one has.
     """
-    if _has_ranks():
-        failed = torch.tensor(int(error is not None), device=device)
-        distributed.all_reduce(failed, op=distributed.ReduceOp.MAX)
-        if error is None and failed.item():
-            raise OtherRankError("another rank could not embed one of its inputs", fix="See its own error.")
+    if on_any_rank(error is not None, device) and error is None:
+        raise OtherRankError("another rank could not embed one of its inputs", fix="See its own error.")
     if error is not None:
         raise error
+
+
+def on_any_rank(here: bool, device: torch.device) -> bool:
+    """Whether something is so on any rank.
+
+    Args:
+        here: Whether it is on this one.
+        device: Where this rank computes.
+    """
+    if not _has_ranks():
+        return here
+    anywhere = torch.tensor(int(here), device=device)
+    distributed.all_reduce(anywhere, op=distributed.ReduceOp.MAX)
+    return bool(anywhere.item())
 
 
 def _has_ranks() -> bool:
@@ -104,7 +116,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         parameters: The same ones in the same order on all ranks.
     """
     learning = [parameter for parameter in parameters if parameter.requires_grad]
-    if not (distributed.is_available() and distributed.is_initialized() and learning):
+    if not (_has_ranks() and learning):
         return
     used = torch.tensor([int(weight.grad is not None) for weight in learning], device=learning[0].device)
     distributed.all_reduce(used, op=distributed.ReduceOp.MAX)
@@ -124,7 +136,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def to_rank_0s_values(parameters: Iterable[nn.Parameter]) -> None:
     """Begin alike: every rank takes the values of the first; without ranks, nothing happens."""
-    if distributed.is_available() and distributed.is_initialized():
+    if _has_ranks():
         for parameter in parameters:
             if parameter.requires_grad:
                 distributed.broadcast(parameter.data, src=0)

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,11 +39,12 @@ from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
+from vlm2vec.training.run_card import run_of
 from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
 from vlm2vec.training.settings import FitSettings
 from vlm2vec.training.smart_batches import refuse_smart_batches
-from vlm2vec.training.trainer import ContrastiveTrainer, trainer_arguments
+from vlm2vec.training.trainer import ContrastiveTrainer, scores_of, trainer_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ def fit(
             batches=batches,
             settings=chosen.deciding(),
             shard_optimizer=chosen.shard_optimizer,
+            run=run_of(mixture, chosen, arguments, lora=lora, adapter=adapter, device=model.device),
             evaluator=evaluator_of(eval, **model[0].allowed),
             callbacks=list(callbacks),
         )
@@ -166,7 +168,7 @@ def fit(
         rows=state.global_step * chosen.rows_per_batch(len(mixture)),
         seconds=time.perf_counter() - start,
         losses=tuple((entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry),
-        scores=tuple(_scores(state.log_history)),
+        scores=tuple(scores_of(state.log_history)),
         kept_step=None if chosen.keep_best is None else state.best_global_step,
         skipped={name: count for name, count in skipped.items() if count},
         temperature=trainer.loss.info_nce.temperature if chosen.learn_temperature else None,
@@ -305,17 +307,6 @@ def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path 
         goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
         warn(f"{cut_off}: this checkpoint was not written to its end, so the run {goes_on}", stacklevel=4)
     return newest
-
-
-def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
-    for entry in history:
-        named = {
-            name.removeprefix("eval_"): value
-            for name, value in entry.items()
-            if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
-        }
-        if named:
-            yield entry["step"], named
 
 
 @contextmanager

@@ -30,7 +30,7 @@ PUSH_TWICE = """
 import sys
 from vlm2vec import VLM2Vec
 model = VLM2Vec(sys.argv[1], profile="vlm2vec-v2", device="cpu")
-rows = [{"query": "a cat", "document": "a photo of a cat"}, {"query": "a dog", "document": "a picture of a dog"}]
+rows = [{"query": name, "document": f"a photo of {name}"} for name in ("a cat", "a dog")]
 model.fit(rows, max_steps=1, eval=rows, show_progress_bar=False)
 model.push_to_hub("somebody/trained")
 again = VLM2Vec("somebody/trained", device="cpu")

@@ -197,7 +197,8 @@ class VLM2VecModelCardData(SentenceTransformerModelCardData):  # type: ignore[mi
         if self.base:
             return
         name, card = str(model[0].model.name_or_path), model.loaded_card or ""
-        repository = name if name and not Path(name).exists() else _cached_repository(model[0].folders)
+        # A name alone may be that of a folder which is gone.
+        repository = _cached_repository(model[0].folders)
         if name == str(EMBEDDED_MODEL):
             self.base = "the small model inside `vlm2vec`"
         elif repository:

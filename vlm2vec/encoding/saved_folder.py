@@ -89,7 +89,7 @@ def what_plain_code_lacks(profile: Profile) -> list[str]:
     """
     if not opens_in_sentence_transformers(profile):
         return [
-            "Plain `SentenceTransformer` cannot open it: transformers has no such network. Use `VLM2Vec`."
+            "Plain `SentenceTransformer` cannot open it: transformers has no such network. `VLM2Vec` can."
         ]
     said = [
         "Plain `SentenceTransformer` opens the folder too. It takes texts, pictures and messages, but neither "

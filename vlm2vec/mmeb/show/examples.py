@@ -108,7 +108,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """What stands below it: its key, of crops without the text, which is shown beside or empty."""
-        return str(self.key).removesuffix(':' + self.content.text.strip('"'))
+        return str(self.key).removesuffix(":" + self.content.text.strip('"'))
 
 
 @dataclass(frozen=True)

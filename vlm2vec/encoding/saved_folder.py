@@ -88,12 +88,10 @@ def what_plain_code_lacks(profile: Profile) -> list[str]:
         profile: Of the model.
     """
     if not opens_in_sentence_transformers(profile):
-        return [
-            "Plain `SentenceTransformer` cannot open it: transformers has no such network. `VLM2Vec` can."
-        ]
+        return ["Plain `SentenceTransformer` cannot open it: transformers has no such network."]
     said = [
-        "Plain `SentenceTransformer` opens the folder too. It takes texts, pictures and messages, but neither "
-        "pages of PDFs nor a `Path`."
+        "Plain `SentenceTransformer` opens the folder too. It takes texts, pictures and messages, but "
+        "no pages of PDFs and no `Path`."
     ]
     layout = LAYOUTS.get(profile.network)
     if layout is not None and layout.video_processor is not None:

@@ -26,6 +26,19 @@ assert again.profile == model.profile
 print("same vectors")
 """
 
+PUSH_TWICE = """
+import sys
+from vlm2vec import VLM2Vec
+model = VLM2Vec(sys.argv[1], profile="vlm2vec-v2", device="cpu")
+rows = [{"query": name, "document": f"a photo of {name}"} for name in ("a cat", "a dog")]
+model.fit(rows, max_steps=1, eval=rows, show_progress_bar=False)
+model.push_to_hub("somebody/trained")
+again = VLM2Vec("somebody/trained", device="cpu")
+again.push_to_hub("others/copied")
+again.fit({"more": rows}, max_steps=1, show_progress_bar=False)
+again.push_to_hub("others/further")
+"""
+
 LOAD_PUBLISHED = """
 import os
 import sys
@@ -82,6 +95,34 @@ def test_push_and_load(hub: tuple[HubStandIn, dict[str, str]], golden: Path, tmp
         "chat_template.jinja",
         "README.md",
     } <= uploaded
+
+
+@pytest.mark.slow
+def test_cards_name_where_they_were_pushed_to(
+    hub: tuple[HubStandIn, dict[str, str]], golden: Path, tmp_path: Path
+) -> None:
+    stand_in, environment = hub
+    run(PUSH_TWICE, golden / "tiny_qwen2vl", environment=environment)
+    cards = {
+        name: stand_in.files(name)["README.md"].decode()
+        for name in ("somebody/trained", "others/copied", "others/further")
+    }
+    for name, card in cards.items():
+        assert f'VLM2Vec("{name}")' in card
+        assert "this/folder" not in card
+        assert str(golden) not in card
+        assert f"\n# {name.partition('/')[2]}\n" in card
+    assert cards["others/copied"] == (
+        cards["somebody/trained"]
+        .replace('"somebody/trained"', '"others/copied"')
+        .replace("\n# trained\n", "\n# copied\n")
+    )
+    further = cards["others/further"]
+    assert "base_model: somebody/trained" in further
+    assert "trained from [somebody/trained](https://huggingface.co/somebody/trained) on" in further
+    assert "### Run 1" in further
+    assert "### Run 2" in further
+    assert "base_model" not in cards["somebody/trained"]
 
 
 @pytest.mark.slow

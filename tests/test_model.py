@@ -564,7 +564,7 @@ def test_the_card_calls_a_model_by_its_name_once_it_has_one(tiny: VLM2Vec, tmp_p
     model.save(str(tmp_path / "unnamed"))
     card = (tmp_path / "unnamed" / "README.md").read_text(encoding="utf-8")
     assert 'VLM2Vec("this/folder")' in card
-    assert 'SentenceTransformer("sentence_transformers_model_id")' in card
+    assert 'SentenceTransformer("this/folder")' in card
     again = VLM2Vec(tmp_path / "unnamed", device="cpu")
     again.save(str(tmp_path / "named"), model_name="somebody/tiny")
     model.save(str(tmp_path / "named at once"), "somebody/tiny", True)

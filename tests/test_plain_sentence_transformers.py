@@ -26,7 +26,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.utils import is_torchvision_available
 
 from vlm2vec import VLM2Vec, profiles
-from vlm2vec.encoding.saved_folder import card_note
+from vlm2vec.model_card import usage
 
 PICTURES = [
     PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (84, 112, 3), dtype=np.uint8))
@@ -127,8 +127,8 @@ def test_texts_of_nomic_agree_but_for_queries(tmp_path: Path, monkeypatch: pytes
 
 def test_the_card_says_what_plain_sentence_transformers_needs(embedded: VLM2Vec, tmp_path: Path) -> None:
     """True where the processor has a half for videos, and of no other."""
-    assert "`pip install torchvision`" in card_note(embedded.profile)
-    assert "torchvision" not in card_note(profiles.get("vlm2vec-v1-llava-next"))
+    assert "`pip install torchvision`" in usage(embedded.profile)
+    assert "torchvision" not in usage(profiles.get("vlm2vec-v1-llava-next"))
     embedded.save_pretrained(str(tmp_path))
     if not is_torchvision_available():
         with pytest.raises(ImportError, match="Torchvision"):
@@ -144,6 +144,6 @@ def test_the_card_says_what_plain_sentence_transformers_needs(embedded: VLM2Vec,
     ],
 )
 def test_the_card_says_where_they_differ(name: str, said: list[str]) -> None:
-    note = card_note(PROFILES[name])
+    note = usage(PROFILES[name])
     assert all(sentence in note for sentence in said)
-    assert note.count("are not") == len(said)
+    assert note.count(" are not") == len(said)

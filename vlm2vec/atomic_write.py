@@ -116,7 +116,8 @@ def replacing_in(folder: Path) -> Iterator[Path]:
     """A folder inside another, to write to: its files take their places in that one once all are there.
 
     If there is an error, what the outer folder held is as it was. The inner one is not beside it, since there
-    may be another disk.
+    may be another disk. Files get the permissions of any new file there: those that safetensors writes
+    are for their owner alone.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -131,15 +132,27 @@ def replacing_in(folder: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True, exist_ok=True)
     try:
         yield unfinished
+        mode = _mode_of_new_files(unfinished)
         for path in sorted(path for path in unfinished.rglob("*") if not path.is_dir()):
             place = folder / path.relative_to(unfinished)
             place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # some file systems have no permissions to set
+                path.chmod(mode)
             path.replace(place)
     finally:
         rmtree(unfinished, ignore_errors=True)
         if is_new:
             with suppress(OSError):  # it is not empty: all went well
                 folder.rmdir()
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    """The process's mask cannot be read without being set for all its threads, so a new file tells it."""
+    new = folder / ".new"
+    new.touch()
+    mode = new.stat().st_mode & 0o777
+    new.unlink()
+    return mode
 
 
 def write_text(path: Path, text: str) -> None:

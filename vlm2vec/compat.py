@@ -83,13 +83,11 @@ def flag_adapters(network: PreTrainedModel) -> None:
 class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
     """A `SentenceTransformer` whose private hooks call methods with names of our own.
 
-    Subclasses give `input_module_class` and `input_module_arguments`, `card_placeholder`, `new_modules`, and
-    `encode_parsed`.
+    Subclasses give `input_module_class` and `input_module_arguments`, `new_modules`, and `encode_parsed`.
     """
 
     default_huggingface_organization = None
 
-    card_placeholder: ClassVar[str]
     input_module_class: ClassVar[type[Transformer]]
     input_module_arguments: Mapping[str, Any]
 
@@ -174,13 +172,17 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
         """Names of the arguments of `encode` that modules of this model take in their forward."""
         return set(SentenceTransformer.get_model_kwargs(self))
 
+    @property
+    def loaded_card(self) -> str | None:
+        """The card of what the model was loaded from, which is kept where nothing is trained."""
+        card: str | None = self._model_card_text
+        return card
+
     def _update_default_model_id(self, model_card: str) -> str:
         """As sentence-transformers, which looks for its placeholder behind the name of this class alone."""
-        name = self.model_card_data.model_id
-        if not name:
-            return model_card
-        for placeholder in (self._model_card_model_id_placeholder, self.card_placeholder):
-            model_card = model_card.replace(f'("{placeholder}"', f'("{name}"')
+        name, old = self.model_card_data.model_id, self[0].model.name_or_path
+        for stale in (self._model_card_model_id_placeholder, old) if name else ():
+            model_card = model_card.replace(f'("{stale}"', f'("{name}"')
         return model_card
 
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:

@@ -42,13 +42,13 @@ from vlm2vec.encoding.policy import (
 )
 from vlm2vec.encoding.pool import in_pool
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
-from vlm2vec.encoding.saved_folder import CARD_FOLDER, card_note
 from vlm2vec.encoding.settings import EngineSettings
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.access import FileAccess
 from vlm2vec.inputs.parse import is_single, parse_batch
 from vlm2vec.load_settings import check_load_settings, device_of, without_placement
 from vlm2vec.media.limits import Limits
+from vlm2vec.model_card import VLM2VecModelCardData, with_usage
 from vlm2vec.module import InputModule
 from vlm2vec.profiles import Profile, of_repository
 from vlm2vec.trained_here import check_not_trained_elsewhere
@@ -94,7 +94,7 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         (2, 'float32')
     """
 
-    card_placeholder: ClassVar[str] = CARD_FOLDER
+    model_card_data_class = VLM2VecModelCardData
     input_module_class: ClassVar[type[InputModule]] = InputModule
 
     def __init__(
@@ -137,9 +137,9 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             model_kwargs = {**(model_kwargs or {}), "dtype": dtype}
         if not model_kwargs:
             self.input_module_arguments["device"] = torch.device(device)
-        if model_name_or_path is not None and Path(model_name_or_path).is_dir():
-            # Without this, the model card asks the hub whether a local folder is known there.
-            kwargs.setdefault("model_card_data", self.model_card_data_class(local_files_only=True))
+        # The card does not ask the hub whether a local folder is known there.
+        local = model_name_or_path is not None and Path(model_name_or_path).is_dir()
+        kwargs["model_card_data"] = VLM2VecModelCardData.of(kwargs.get("model_card_data"), local=local)
         self.engine_settings = EngineSettings()
         self.budgets: dict[torch.device, Budget] = {}  # what fitted, by device
         if not isinstance(limits, Limits | None):
@@ -470,10 +470,11 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Save a folder that this class and plain `SentenceTransformer` load; its card names the profile.
+        """Save a folder that this class and plain `SentenceTransformer` load, with a card.
 
-        A model that is there already is replaced once the new one is written in whole. Without a path
-        nothing is written, as in sentence-transformers.
+        The card says what the model was made from, how it was trained and scored, and how to use it; what was
+        loaded with a card keeps that, but for how to use it. A model that is there already is replaced once
+        the new one is written in whole. Without a path nothing is written, as in sentence-transformers.
         """
         if path is None:
             return
@@ -483,9 +484,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
         with full_disk_named(folder, "Free some space, and do it again."), replacing_in(folder) as unfinished:
             super().save(str(unfinished), model_name, create_model_card, *args, **kwargs)
             card = unfinished / "README.md"
-            if create_model_card and "## Profile" not in card.read_text(encoding="utf-8"):
-                with card.open("a", encoding="utf-8") as file:
-                    file.write("\n" + card_note(self.profile, self.model_card_data.model_id))
+            if create_model_card and card.is_file():
+                card.write_text(with_usage(card.read_text(encoding="utf-8"), self), encoding="utf-8")
             written = {file.name for file in unfinished.iterdir()}
         self.model_card_data.save_dir = str(path)
         if not has_adapter(network):

@@ -17,7 +17,7 @@ from sentence_transformers.base.modules import transformer as stock_module
 from transformers import AutoModel
 
 from vlm2vec import VLM2Vec, errors
-from vlm2vec.encoding.saved_folder import card_note
+from vlm2vec.model_card import usage
 
 PICTURE = INPUTS / "img/a_224x168.png"
 MIXED = ["a cat and a dog", {"image": PICTURE, "text": "what is this"}, PICTURE]
@@ -235,7 +235,7 @@ def test_words_and_a_picture_make_the_golden_prompts_of_unime_v2() -> None:
     ],
 )
 def test_the_card_says_where_plain_sentence_transformers_differs(family: str, said: str) -> None:
-    assert said in card_note(model_of(family).profile)
+    assert said in usage(model_of(family).profile)
 
 
 def test_no_weights_are_tied_to_an_inference_pass() -> None:

@@ -386,7 +386,7 @@ def test_bfloat16_learns_with_weights_in_float32() -> None:
 
 def test_held_out_rows_are_scored_meanwhile() -> None:
     result = quiet(VLM2Vec(), rows(), eval=rows()[::4], max_steps=5, eval_steps=2)
-    assert [step for step, _ in result.scores] == [2, 4, 5]  # the last one too
+    assert [step for step, _ in result.scores] == [0, 2, 4, 5]  # before, and after the last one
     assert "cosine_accuracy@1" in result.scores[0][1]
     assert "cosine_accuracy@1" in str(result)
 
@@ -421,7 +421,7 @@ def test_the_best_checkpoint_comes_back(tmp_path: Path) -> None:
     model = VLM2Vec()
     settings = {"max_steps": 3, "eval_steps": 1, "save_steps": 1, "keep_best": "score"}
     result = quiet(model, rows(), eval=Falling(), output_dir=tmp_path, **settings)
-    assert [scores["score"] for _, scores in result.scores] == [-1, -2, -3]
+    assert [scores["score"] for _, scores in result.scores] == [0, -1, -2, -3]
     assert result.kept_step == 1
     assert "the model is that of step 1" in str(result)
     best = weights(VLM2Vec(tmp_path / "checkpoint-1"))

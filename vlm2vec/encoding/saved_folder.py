@@ -12,10 +12,7 @@ from vlm2vec.backbones.stock.layout import StockLayout
 from vlm2vec.media.tiles import Tiling
 from vlm2vec.profiles import Profile
 
-__all__ = ["CARD_FOLDER", "card_note", "write_processor_files"]
-
-CARD_FOLDER = "this/folder"
-"""What a card calls a model that has no name on the hub."""
+__all__ = ["opens_in_sentence_transformers", "what_plain_code_lacks", "write_processor_files"]
 
 
 def write_processor_files(
@@ -78,35 +75,35 @@ def _patch_files(profile: Profile, layout: Layout) -> dict[str, dict[str, Any]]:
     }
 
 
-def card_note(profile: Profile, name: str | None = None) -> str:
-    """A section for the model card: the profile, and where plain sentence-transformers differs.
+def opens_in_sentence_transformers(profile: Profile) -> bool:
+    """Whether plain sentence-transformers can load a saved folder at all."""
+    layout = LAYOUTS.get(profile.network)
+    return not isinstance(layout, StockLayout) or layout.model_class.startswith("transformers.")
+
+
+def what_plain_code_lacks(profile: Profile) -> list[str]:
+    """What plain sentence-transformers needs for a saved folder, does with it, and cannot, in sentences.
 
     Args:
         profile: Of the model.
-        name: Of its repository, if it has one.
     """
-    lines = [
-        "## Profile",
-        "",
-        f"Prompts and pixels follow the `{profile.name}` profile of the `vlm2vec` package "
-        "(`pip install vlm2vec`), which also takes files:",
-        "",
-        "```python",
-        "from vlm2vec import VLM2Vec",
-        "",
-        f'model = VLM2Vec("{name or CARD_FOLDER}")',
-        "```",
+    if not opens_in_sentence_transformers(profile):
+        return ["Plain `SentenceTransformer` cannot open it: transformers has no such network."]
+    said = [
+        "Plain `SentenceTransformer` opens the folder too. It takes texts, pictures and messages, but "
+        "no pages of PDFs and no `Path`."
     ]
     layout = LAYOUTS.get(profile.network)
     if layout is not None and layout.video_processor is not None:
-        lines += [
-            "",
-            "Plain `SentenceTransformer` loads transformers' processor for it, even for texts alone: that "
-            "needs torchvision, of the build that torch is: `pip install torchvision`. `vlm2vec` needs none.",
-        ]
-    for difference in _differences(profile):
-        lines += ["", f"{difference} Use `vlm2vec.VLM2Vec` for those."]
-    return "\n".join(lines) + "\n"
+        said.append(
+            "It loads transformers' processor, even for texts alone: that needs torchvision, of the build "
+            "that torch is: `pip install torchvision`. `vlm2vec` needs none."
+        )
+    differences = _differences(profile)
+    said += [f"{difference} Use `vlm2vec.VLM2Vec` for those." for difference in differences]
+    if not differences:
+        said.append("Vectors are the same there as with `vlm2vec`.")
+    return said
 
 
 def _differences(profile: Profile) -> list[str]:
@@ -114,9 +111,7 @@ def _differences(profile: Profile) -> list[str]:
     found = []
     layout = LAYOUTS.get(profile.network)
     stock = layout if isinstance(layout, StockLayout) else None
-    if stock is not None and not stock.model_class.startswith("transformers."):
-        found.append("Plain `SentenceTransformer` cannot open it: transformers has no such network.")
-    elif stock is not None and profile.pixels.fixed_size is not None:
+    if stock is not None and profile.pixels.fixed_size is not None:
         found.append(
             "Its images are squeezed to one size first, which plain `SentenceTransformer` does not do: "
             "vectors of texts are the same there, vectors of images, videos and pages are not."

@@ -37,10 +37,11 @@ from vlm2vec.training.evaluation import evaluator_of
 from vlm2vec.training.lora import LoRA, add_adapter, check_adapter, check_saved_adapter
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
 from vlm2vec.training.loss.info_nce import InfoNCE
-from vlm2vec.training.progress import TrainingProgress, scores_of
+from vlm2vec.training.progress import TrainingProgress, evaluations
 from vlm2vec.training.protocol import BatchSampler, EmbeddingModel
 from vlm2vec.training.result import TrainingResult
 from vlm2vec.training.row_sample import another_row, sample_of
+from vlm2vec.training.run_card import run_of
 from vlm2vec.training.run_state import RunState, cut_off_checkpoint, newest_checkpoint
 from vlm2vec.training.sampler import SubBatchSampler
 from vlm2vec.training.setting_names import check_report_to
@@ -136,6 +137,7 @@ def fit(
             batches=batches,
             settings={**chosen.deciding(), "rows": sample},
             shard_optimizer=chosen.shard_optimizer,
+            run=run_of(mixture, chosen, arguments, lora=lora, adapter=adapter, device=model.device),
             evaluator=evaluator,
             callbacks=[progress, *callbacks],
         )
@@ -164,7 +166,7 @@ def fit(
         rows=state.global_step * chosen.rows_per_batch(len(mixture)),
         seconds=time.perf_counter() - start,
         losses=tuple((entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry),
-        scores=tuple(_scores(state.log_history)),
+        scores=tuple(evaluations(state.log_history)),
         kept_step=None if chosen.keep_best is None else state.best_global_step,
         skipped={name: count for name, count in skipped.items() if count},
         temperature=trainer.loss.info_nce.temperature if chosen.learn_temperature else None,
@@ -333,12 +335,6 @@ def _checkpoint(output_dir: Any, resume: bool | str | os.PathLike[str]) -> Path 
         goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
         warn(f"{cut_off}: this checkpoint was not written to its end, so the run {goes_on}", stacklevel=4)
     return newest
-
-
-def _scores(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
-    for entry in history:
-        if named := scores_of(entry):
-            yield entry["step"], named
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from vlm2vec.duration import duration
 from vlm2vec.notices import between_bars
 
-__all__ = ["TrainingProgress", "scores_of"]
+__all__ = ["TrainingProgress", "evaluations", "scores_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,13 @@ def scores_of(entry: Mapping[str, Any]) -> dict[str, float]:
         for name, value in entry.items()
         if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
     }
+
+
+def evaluations(history: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """The step and the scores of each evaluation, in what the trainer has logged."""
+    for entry in history:
+        if scores := scores_of(entry):
+            yield entry["step"], scores
 
 
 class TrainingProgress(TrainerCallback):  # type: ignore[misc]

@@ -7,8 +7,9 @@ a run and its adapter come back from a checkpoint.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from vlm2vec.blocks.memory import empty_cache, is_out_of_memory
 from vlm2vec.checkpoints.adapter import active_adapters, has_adapter, load_adapter_weights
 from vlm2vec.compat import HookedTrainer, OneDeviceArguments
 from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
+from vlm2vec.model_card import TrainingRun
 from vlm2vec.training.batches import RowBatch, RowBatches
 from vlm2vec.training.loss.chunk_budget import Overflow
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
@@ -35,7 +37,8 @@ from vlm2vec.training.loss.ranks import (
     sum_gradients,
     to_rank_0s_values,
 )
-from vlm2vec.training.progress import scores_of
+from vlm2vec.training.progress import evaluations, scores_of
+from vlm2vec.training.run_card import evaluated_on
 from vlm2vec.training.run_state import RunState
 from vlm2vec.training.settings import FitSettings
 
@@ -56,6 +59,7 @@ class ContrastiveTrainer(HookedTrainer):
         loss: Over the batches of all ranks.
         batches: Batches of this rank, endless; `args.max_steps` says when to stop.
         settings: What checkpoints say of the run, for those who resume it.
+        run: What the model's card says of it.
         shard_optimizer: Whether each rank keeps a part of the optimizer's states alone.
         **options: `evaluator`, `callbacks`, `optimizers`.
     """
@@ -68,6 +72,7 @@ class ContrastiveTrainer(HookedTrainer):
         loss: GradCacheLoss,
         batches: RowBatches,
         settings: Mapping[str, Any],
+        run: TrainingRun,
         shard_optimizer: bool = False,
         **options: Any,
     ) -> None:
@@ -85,6 +90,8 @@ class ContrastiveTrainer(HookedTrainer):
         self.batches = batches
         self.settings = settings
         self._learned: list[RowBatch] = []  # the batch of the last loss, once that is known
+        model.model_card_data.begin(replace(run, evaluated_on=evaluated_on(self.evaluator)))
+        self._started, self._resumed = time.perf_counter(), False
         self._shards = shard_optimizer and args.world_size > 1
         self._sharded: ShardedOptimizer | None = None
         if self._shards:
@@ -98,6 +105,8 @@ class ContrastiveTrainer(HookedTrainer):
 
     def train(self, resume_from_checkpoint: str | None = None, **options: Any) -> Any:
         """Train from the start, or from a complete checkpoint, at whose step the batches are."""
+        if resume_from_checkpoint is not None:
+            self._resumed, self.args.eval_on_start = True, False
         if resume_from_checkpoint is not None and self.batches.sampler.step >= self.args.max_steps:
             # The run had ended: one step more it is not.
             folder = Path(resume_from_checkpoint)
@@ -108,8 +117,11 @@ class ContrastiveTrainer(HookedTrainer):
         to_rank_0s_values(self.loss.parameters())
         # Before the optimizer has states: a resumed run plans as the straight one.
         self.loss.plan(checkpointing=getattr(self.args, _CHECKPOINTING))
-        with as_current(self.args.device):
-            return super().train(resume_from_checkpoint, **options)
+        try:
+            with as_current(self.args.device):
+                return super().train(resume_from_checkpoint, **options)
+        finally:
+            self._tell_card()
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
         """As the stock trainer; sharded over ranks where that is wanted."""
@@ -124,9 +136,20 @@ class ContrastiveTrainer(HookedTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the stock trainer; before a checkpoint, the first rank gathers the optimizer's states."""
+        self._tell_card()
         super().save_model(output_dir, _internal_call)
         if _internal_call and self._sharded is not None and not self.args.save_only_model:
             self._sharded.consolidate_state_dict()
+
+    def _tell_card(self) -> None:
+        """Let the model's card say how far the run has come."""
+        best = self.state.best_global_step if self.args.load_best_model_at_end else None
+        self.model.model_card_data.went_on(
+            step=self.state.global_step,
+            scores=tuple(evaluations(self.state.log_history)),
+            kept_step=best if self.state.global_step >= self.args.max_steps else None,
+            seconds=None if self._resumed else time.perf_counter() - self._started,
+        )
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, RowBatch | VLM2VecError], *_: Any, **__: Any
@@ -316,6 +339,7 @@ def trainer_arguments(
         "save_total_limit": chosen.save_total_limit,
         "eval_strategy": "steps" if evaluates else "no",
         "eval_steps": eval_steps,
+        "eval_on_start": evaluates,
         "load_best_model_at_end": chosen.keep_best is not None,
         "metric_for_best_model": chosen.keep_best,
         "greater_is_better": True,

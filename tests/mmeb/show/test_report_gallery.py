@@ -13,7 +13,7 @@ from vlm2vec.mmeb.loaders import DataFolder, load
 from vlm2vec.mmeb.mini import write_mini
 from vlm2vec.mmeb.results import Results
 from vlm2vec.mmeb.samples import Content, Query, TaskData
-from vlm2vec.mmeb.show.examples import choose
+from vlm2vec.mmeb.show.examples import Candidate, choose
 from vlm2vec.mmeb.task_result import TaskResult
 
 MINI = ["mini-I-CLS", "mini-I-RET", "mini-V-MR", "mini-VD"]
@@ -160,3 +160,16 @@ def test_a_query_that_could_not_be_embedded_is_a_miss() -> None:
     failed, hit = found.shown
     assert (failed.hit, failed.kept, [one.key for one in failed.candidates]) == (False, 0, ["c3"])
     assert hit.hit
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "name"),
+    [
+        ("crops/1.png:", "", "crops/1.png"),
+        ("crops/1.png:the cup", '"the cup"', "crops/1.png"),
+        ("photo.png", "a cup", "photo.png"),
+        (7, "", "7"),
+    ],
+)
+def test_the_caption_of_a_crop_is_its_file(key: str | int, text: str, name: str) -> None:
+    assert Candidate(key, 1, True, Content("", text)).name == name

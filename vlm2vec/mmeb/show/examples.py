@@ -105,6 +105,11 @@ class Candidate:
     content: Content
     picture: Thumbnail | None = None
 
+    @property
+    def name(self) -> str:
+        """What stands below it: its key, of crops without the text, which is shown beside or empty."""
+        return str(self.key).removesuffix(":" + self.content.text.strip('"'))
+
 
 @dataclass(frozen=True)
 class Example:

@@ -60,7 +60,8 @@ class _Planned:
     options: dict[str, str]
 
     def open(self) -> TrainingSource:
-        return replace(self.source, rows=self.loader.open(self.folder, self.options, self.source.cap))
+        rows = self.loader.open(self.folder, self.options, self.source.cap)
+        return replace(self.source, rows=rows, homepage=self.loader.homepage)
 
 
 def read_mixture_file(

@@ -34,6 +34,8 @@ class TrainingSource:
         document_instruction: The same for documents and negatives.
         num_frames: Frames of each clip that does not say how many.
         negatives: Whether the rows' hard negatives are used.
+        homepage: Where the data are published, for the model's card; a data set of the hub is named in its
+            metadata too.
 
     Raises:
         InputError: A setting has the wrong type or lies outside its range.
@@ -53,6 +55,7 @@ class TrainingSource:
     document_instruction: str | None = None
     num_frames: int | None = None
     negatives: bool = True
+    homepage: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", records_of(self.rows))
@@ -73,6 +76,8 @@ class TrainingSource:
         for name in ("query_instruction", "document_instruction"):
             if not isinstance(getattr(self, name), (str, type(None))):
                 raise self._wrong(name, "Pass a string, or leave it out.")
+        if not isinstance(self.homepage, str):
+            raise self._wrong("homepage", 'Pass a URL, "https://huggingface.co/datasets/OWNER/NAME".')
         if not isinstance(self.negatives, bool):
             raise self._wrong("negatives", "Pass true or false.")
 

@@ -139,8 +139,8 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         return [f"loss {self._news['loss']:.3g}", f"rate {self._news['rate']:.2g}"]
 
     def _described(self, scores: Mapping[str, float]) -> str:
-        main = self.best or getattr(self.evaluator, "primary_metric", None)  # known once it has been called
-        main = main if main in scores else next(iter(scores))
+        wanted = self.best or getattr(self.evaluator, "primary_metric", None)  # known once it was called
+        main = str(wanted) if wanted in scores else next(iter(scores))
         names = [main, *(name for name in scores if name != main)][:_SHOWN_SCORES]
         prefix = "cosine_" if all(name.startswith("cosine_") for name in names) else ""
         parts = [f"{name.removeprefix(prefix)} {scores[name]:.4f}" for name in names]

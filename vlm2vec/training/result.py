@@ -51,13 +51,15 @@ class TrainingResult:
             took = f"altogether, {self.steps - self.resumed_at:,} of the steps {took}"
         lines = [f"{self.steps:,} step{'s' * (self.steps != 1)}, {self.rows:,} rows {took}"]
         if self.losses:
-            (step, first), (_, last) = self.losses[0], self.losses[-1]
-            lines.append(f"loss {first:.4g} at step {step}, {last:.4g} at the end")
+            (start, first), (_, last) = self.losses[0], self.losses[-1]
+            lines.append(f"loss {first:.4g} at step {start}, {last:.4g} at the end")
         for name in self.scores[-1][1] if self.scores else ():
-            first, last, best = self._ends_and_best(name)
-            values = [f"{score:.4g} (step {step})" for step, score in dict.fromkeys((first, last))]
-            if best[1] > max(first[1], last[1]):
-                values.append(f"best {best[1]:.4g} (step {best[0]})")
+            points = self._points(name)
+            ends = points if len(points) == 1 else (points[0], points[-1])
+            values = [f"{score:.4g} (step {step})" for step, score in ends]
+            step, best = max(points, key=lambda point: point[1])
+            if best > max(score for _, score in ends):
+                values.append(f"best {best:.4g} (step {step})")
             lines.append(f"{name}: {', '.join(values)}")
         if self.kept_step is not None:
             lines.append(f"the model is that of step {self.kept_step:,}, which scored best")
@@ -114,10 +116,6 @@ class TrainingResult:
         for name in self.scores[-1][1]:
             lines.setdefault(self._points(name), []).append(name)
         return lines
-
-    def _ends_and_best(self, name: str) -> _Points:
-        points = self._points(name)
-        return points[0], points[-1], max(points, key=lambda point: point[1])
 
 
 def _duration(seconds: float) -> str:

@@ -176,13 +176,18 @@ class Watch(TorchDispatchMode):
 
 
 @contextmanager
-def on_cuda(watch: Watch) -> Iterator[None]:
-    """Tensors are taken for those of an Ampere GPU or newer; attention and fused kernels are only counted."""
+def on_cuda(watch: Watch | None = None) -> Iterator[None]:
+    """Tensors are taken for those of an Ampere GPU or newer; attention and fused kernels compute nothing.
+
+    Args:
+        watch: Counts the fused kernels.
+    """
 
     def launch(name: str, _: Any, tensors: Sequence[Tensor], *__: Any, **___: Any) -> bool:
-        changed, *others = (tensor.numel() * tensor.element_size() for tensor in tensors)
-        watch.traffic.kernels[name] += 1
-        watch.traffic.moved_by[name] += 2 * changed + sum(others)
+        if watch is not None:
+            changed, *others = (tensor.numel() * tensor.element_size() for tensor in tensors)
+            watch.traffic.kernels[name] += 1
+            watch.traffic.moved_by[name] += 2 * changed + sum(others)
         return True
 
     def kernel(query: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -29,7 +29,7 @@ def bytes_per_token(model: PreTrainedModel) -> int | None:
         _LANGUAGE * layer.input_layernorm.weight.numel() + _MLP * _inner_width(layer.mlp),
         _VISION * block.norm1.weight.numel() + _MLP * _inner_width(block.mlp),
     )
-    return max(parts) * model.dtype.itemsize
+    return int(max(parts) * model.dtype.itemsize)
 
 
 def _inner_width(mlp: nn.Module) -> int:

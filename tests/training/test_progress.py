@@ -104,8 +104,9 @@ def test_quiet_is_quiet_and_evaluations_of_a_fit_are_told(capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
     model.fit(ROWS, **settings)
     out, err = capfd.readouterr()
-    first, second = (line for line in err.splitlines() if "ndcg@10" in line)  # others, where it takes long
+    start, first, second = (line for line in err.splitlines() if "ndcg@10" in line)  # others, if it takes long
     assert out == ""
+    assert "step 0 of 2: ndcg@10 " in start
+    assert start.endswith("best so far")
     assert "step 1 of 2: ndcg@10 " in first
-    assert first.endswith("best so far")
     assert "step 2 of 2: ndcg@10 " in second

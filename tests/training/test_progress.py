@@ -104,7 +104,7 @@ def test_quiet_is_quiet_and_evaluations_of_a_fit_are_told(capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
     model.fit(ROWS, **settings)
     out, err = capfd.readouterr()
-    start, first, second = (line for line in err.splitlines() if "ndcg@10" in line)  # others, if it takes long
+    start, first, second = (line for line in err.splitlines() if "ndcg@10" in line)  # others may come
     assert out == ""
     assert "step 0 of 2: ndcg@10 " in start
     assert start.endswith("best so far")

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/gpu.md from what was counted by benchmarks/meta_forward.py.
+"""Writes the tables of docs/gpu.md from what meta_forward.py and meta_training.py counted.
 
 python benchmarks/gpu_tables.py [--check]
 """
@@ -16,13 +16,16 @@ from meta_forward import PUBLISHED
 from vlm2vec.backbones.registry import LAYOUTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE, COUNTED = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "results" / "meta-forward.json"
+PAGE, RESULTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "results"
+FORWARD, TRAINING = RESULTS / "meta-forward.json", RESULTS / "meta-training.json"
 CARDS = {"16 GB": 16, "24 GB": 24, "40 GB": 40, "80 GB": 80, "141 GB": 141}
 """Memory of cards as their makers say it, in units of 10^9 bytes."""
 
 USABLE, FIXED = 0.9, 1.0
 """Share of a card that is planned with, and GB of it that CUDA and its libraries take."""
 
+_SHARE = 0.7  # of what is free, that `fit` plans a chunk with
+_CHUNKS = 1024, 16_384  # tokens of a chunk by default, at least and at most
 _SIDE = 768  # of a picture
 _ROUNDED = 1024  # tokens of a batch are a multiple of it
 
@@ -73,9 +76,42 @@ def cards_table(counted: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def filled(page: str, counted: dict[str, Any]) -> str:
+def chunk(per_token: float, weights_gb: float, card: float) -> int:
+    """Tokens of a training chunk by default on a card, as `fit` chooses them; 0 if the least are too many."""
+    free = (card * USABLE - FIXED - weights_gb) * 1e9
+    least, tokens = _CHUNKS
+    while tokens >= least and tokens * per_token > _SHARE * free:
+        tokens //= 2
+    return tokens if tokens >= least else 0
+
+
+def training_table(counted: dict[str, Any], trained: dict[str, Any]) -> str:
+    """Of each model what a chunk takes with the default adapter, and its tokens by card."""
+    lines = [
+        f"| model | a chunk of 4,096 tokens | checkpointed | {' | '.join(CARDS)} |",
+        f"|---|---|---|{'---|' * len(CARDS)}",
+    ]
+    for name, ways in trained["models"].items():
+        taken = [ways[way]["tokens"]["4096"] for way in ("adapter", "adapter, checkpointing")]
+        cells = []
+        for card in CARDS.values():
+            weights = counted["models"][name]["weights_gb"]
+            plain, checkpointed = (chunk(one / 4096, weights, card) for one in taken)
+            cells.append(
+                f"{plain:,}" if plain else f"{checkpointed:,}, checkpointed" if checkpointed else "no"
+            )
+        lines.append(f"| {name} | {taken[0] / 1e9:.1f} GB | {taken[1] / 1e9:.1f} GB | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def filled(page: str, counted: dict[str, Any], trained: dict[str, Any]) -> str:
     """The page with its tables between their markers."""
-    for name, table in (("memory", memory_table(counted)), ("cards", cards_table(counted))):
+    tables = {
+        "memory": memory_table(counted),
+        "cards": cards_table(counted),
+        "training": training_table(counted, trained),
+    }
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: written by benchmarks/gpu_tables.py -->", f"<!-- {name}: end -->"
         before, found, rest = page.partition(begin)
         _, closed, after = rest.partition(end)
@@ -90,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="change nothing, fail where the page differs")
     options = parser.parse_args(arguments)
     page = PAGE.read_text(encoding="utf-8")
-    text = filled(page, json.loads(COUNTED.read_text(encoding="utf-8")))
+    text = filled(page, *(json.loads(file.read_text(encoding="utf-8")) for file in (FORWARD, TRAINING)))
     if options.check and text != page:
         raise SystemExit(f"{PAGE.name} differs from what was counted: run benchmarks/gpu_tables.py")
     if text != page:

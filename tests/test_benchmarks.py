@@ -627,6 +627,8 @@ def test_a_batch_fits_beside_the_weights() -> None:
     model = {"weights_gb": 5.0, "texts": {"peak_gb": 1.0}, "pictures": {"peak_gb": 0.5}}
     assert gpu_tables.batch(model, 1000, 10) == 2 * 1024  # 10 * 0.9 - 1 - 5 = 3 GB, at 1 MB for each token
     assert gpu_tables.batch(model, 1000, 6) == 0
+    assert gpu_tables.chunk(1e6, 5, 10) == 2048  # 0.7 * 3 GB, at 1 MB for each token
+    assert gpu_tables.chunk(1e6, 5, 7) == 0
     page = "a <!-- memory: written by benchmarks/gpu_tables.py --> b"
     with pytest.raises(SystemExit, match="needs the lines"):
-        gpu_tables.filled(page, {"tokens": 1000, "models": {}})
+        gpu_tables.filled(page, {"tokens": 1000, "models": {}}, {"models": {}})

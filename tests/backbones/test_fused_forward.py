@@ -158,7 +158,7 @@ def test_vectors_of_a_model_with_prefixes_shared_or_not(
 
 
 # Of each kind a small one: interpreted, a picture of a thousand tokens takes minutes.
-SMALL_CASES = ("text_short", "text_instr", "img_tiny", "img_only", "interleaved", "video_odd5")
+SMALL_CASES = ("text_short", "text_instr", "img_tiny", "img_only")
 
 
 @pytest.mark.slow

@@ -30,3 +30,18 @@ def test_no_batch_takes_more_for_a_token_than_is_planned_with(name: str, dtype: 
 
 def test_of_a_network_that_computes_one_input_at_a_time_nothing_is_planned() -> None:
     assert bytes_per_token(model_of("llava_next")[0].model) is None
+
+
+def test_layers_of_other_classes_count_by_their_widths() -> None:
+    class Quantised(torch.nn.Module):
+        def __init__(self, layer: torch.nn.Linear) -> None:
+            super().__init__()
+            self.in_features, self.out_features = layer.in_features, layer.out_features
+
+    model = shallow_network("Qwen2-VL-2B", torch.bfloat16)
+    expected = bytes_per_token(model)
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, torch.nn.Linear):
+                setattr(module, name, Quantised(layer))
+    assert bytes_per_token(model) == expected

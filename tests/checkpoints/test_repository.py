@@ -48,7 +48,7 @@ def test_a_misspelt_name_gets_the_one_that_is_meant(monkeypatch: pytest.MonkeyPa
         check_repository("Qwen/Qwen3-VL-Embeding-2B", cache_folder=str(tmp_path))
 
 
-@pytest.mark.parametrize("error", [None, status(503), httpx.ReadTimeout("slow")])
+@pytest.mark.parametrize("error", [None, status(503), status(429), httpx.ReadTimeout("slow")])
 def test_what_is_there_or_may_be_is_left_to_the_loaders(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -56,17 +56,23 @@ def test_what_is_there_or_may_be_is_left_to_the_loaders(
     check_repository("some/body", cache_folder=str(tmp_path))
 
 
-def test_what_is_in_the_cache_is_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_what_is_in_the_cache_is_not_asked_for(
+    by_environment: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = answering(monkeypatch, status(404))
+    cache = None if by_environment else str(tmp_path)
+    if by_environment:  # as sentence-transformers reads it
+        monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
     folder = tmp_path / "models--some--body"
     (folder / "snapshots" / "abc").mkdir(parents=True)
     (folder / "snapshots" / "abc" / "config.json").write_text("{}", encoding="utf-8")
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("abc", encoding="utf-8")
-    check_repository("some/body", cache_folder=str(tmp_path), local_files_only=True)
+    check_repository("some/body", cache_folder=cache, local_files_only=True)
     assert asked == []
     with pytest.raises(CheckpointError, match="local_files_only is set"):
-        check_repository("some/other", cache_folder=str(tmp_path), local_files_only=True)
+        check_repository("some/other", cache_folder=cache, local_files_only=True)
     assert asked == []
 
 

@@ -24,13 +24,14 @@ def bytes_per_token(model: PreTrainedModel) -> int | None:
     """
     if isinstance(layout_of(model), StockLayout):
         return None
-    layer, block = model.language_model.layers[0], model.visual.blocks[0]
+    text, block = model.config.text_config, model.visual.blocks[0]
     parts = (
-        _LANGUAGE * layer.input_layernorm.weight.numel() + _MLP * _inner_width(layer.mlp),
-        _VISION * block.norm1.weight.numel() + _MLP * _inner_width(block.mlp),
+        _LANGUAGE * text.hidden_size + _MLP * text.intermediate_size,
+        _VISION * block.attn.proj.in_features + _MLP * _inner_width(block.mlp),
     )
     return int(max(parts) * model.dtype.itemsize)
 
 
 def _inner_width(mlp: nn.Module) -> int:
-    return max(layer.out_features for layer in mlp.modules() if isinstance(layer, nn.Linear))
+    # Layers with quantised weights need not be torch's class.
+    return max(getattr(layer, "out_features", 0) for layer in mlp.modules())

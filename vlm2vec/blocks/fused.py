@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from vlm2vec.blocks.device import as_current
 from vlm2vec.blocks.memory import is_out_of_memory
 from vlm2vec.blocks.norms import NormTerms
 from vlm2vec.blocks.options import ForwardOptions
@@ -192,8 +193,7 @@ def _launch(
     if not grid[0]:
         return True
     try:
-        # Triton starts it on the current device. (Of a tensor on the CPU there is none.)
-        with torch.cuda.device(tensors[0].device if tensors[0].is_cuda else -1):
+        with as_current(tensors[0].device):
             getattr(_kernels(), name)[grid](*arguments, **constants)
     # Triton has errors of many types, and so have its compiler, the C compiler and the driver behind it.
     except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import (
@@ -19,6 +21,7 @@ from vlm2vec.errors import CheckpointError
 __all__ = ["check_repository", "not_there"]
 
 _TIMEOUT = 10.0  # seconds
+_TOO_MANY_REQUESTS = 429
 _NO_ANSWER = (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.ConnectError)
 
 
@@ -40,12 +43,13 @@ def check_repository(
         name: OWNER/NAME.
         revision: As for `huggingface_hub`.
         token: As for `huggingface_hub`.
-        cache_folder: Where downloads are kept.
+        cache_folder: Where downloads are kept; by default as sentence-transformers has it.
         local_files_only: Whether the hub is not to be asked.
 
     Raises:
         CheckpointError: There is no such repository, or nobody can tell.
     """
+    cache_folder = cache_folder or os.getenv("SENTENCE_TRANSFORMERS_HOME")
     try:
         files = (*CONFIGS, "modules.json")
         cached = [try_to_load_from_cache(name, file, cache_folder, revision) for file in files]
@@ -59,7 +63,8 @@ def check_repository(
     except (HFValidationError, *_NO_ANSWER) as error:
         raise not_there(name, error) from error
     except HfHubHTTPError as error:
-        if error.response.status_code < 500:  # beyond, and where it only is slow, the loaders try again
+        status = error.response.status_code
+        if status < 500 and status != _TOO_MANY_REQUESTS:  # where it is only busy, the loaders try again
             raise not_there(name, error) from error
     except httpx.TransportError:
         pass

@@ -168,6 +168,15 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
     def _multi_process(self, inputs: list[Any], **settings: Any) -> Any:
         return self.encode_in_pool(super()._multi_process, inputs, **settings)
 
+    @staticmethod
+    def _get_worker_result(pool: dict[str, Any], *arguments: Any) -> Any:
+        """As sentence-transformers; a pool of which a result did not come is marked: more are in its queue."""
+        try:
+            return SentenceTransformer._get_worker_result(pool, *arguments)
+        except BaseException:
+            pool["lost"] = True
+            raise
+
     def declared_arguments(self) -> set[str]:
         """Names of the arguments of `encode` that modules of this model take in their forward."""
         return set(SentenceTransformer.get_model_kwargs(self))

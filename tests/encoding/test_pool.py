@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import threading
 from types import SimpleNamespace
@@ -21,13 +22,13 @@ from vlm2vec.encoding.pool import in_pool
 class Worker:
     """A process of a pool, as far as it is asked."""
 
-    def __init__(self, *, is_alive: bool = True, is_closed: bool = False) -> None:
-        self.alive, self.closed = is_alive, is_closed
+    def __init__(self, *, is_closed: bool = False) -> None:
+        self.closed = is_closed
 
     def is_alive(self) -> bool:
         if self.closed:
             raise ValueError("process object is closed")
-        return self.alive
+        return True
 
 
 class Model:
@@ -75,14 +76,32 @@ def test_a_pool_goes_on_after_an_error_that_a_worker_reported() -> None:
     assert not model.stopped
 
 
+class Results:
+    """A queue whose results do not come."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def get(self, timeout: float) -> None:
+        raise self.error
+
+
 @pytest.mark.parametrize(
-    ("alive", "error"), [(True, KeyboardInterrupt()), (False, RuntimeError("died unexpectedly"))]
+    ("alive", "error", "raised"),
+    [
+        (True, KeyboardInterrupt(), KeyboardInterrupt),
+        (True, OSError("Too many open files"), OSError),
+        (False, queue.Empty(), RuntimeError),  # a worker died
+    ],
 )
-def test_a_pool_that_holds_rows_of_a_broken_call_ends(alive: bool, error: BaseException) -> None:
+def test_a_pool_that_holds_rows_of_a_broken_call_ends(
+    alive: bool, error: BaseException, raised: type[BaseException]
+) -> None:
     """A later call would take these rows for its own."""
-    model, pool = Model(), {"processes": [Worker(), Worker(is_alive=alive)]}
-    with pytest.raises(type(error)), in_pool(model, pool):
-        raise error
+    model, dead = Model(), SimpleNamespace(is_alive=lambda: alive, pid=1, exitcode=1)
+    pool = {"processes": [Worker(), dead], "output": Results(error)}
+    with pytest.raises(raised), in_pool(model, pool):
+        VLM2Vec._get_worker_result(pool)
     assert model.stopped == [pool]
     assert pool["processes"] == [], "so that stopping it once more is no error"
     with pytest.raises(errors.InputError, match="has been stopped"), in_pool(model, pool):

@@ -40,8 +40,8 @@ def in_pool(model: Any, pool: dict[str, Any] | None) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            is_lost = any(not process.is_alive() for process in pool["processes"])
-            if is_lost or not isinstance(error, Exception):  # chunks of this call are left in it
+            # What a worker reports is raised when all results are there; else chunks of this call are left.
+            if "lost" in pool or not isinstance(error, Exception):
                 model.stop_multi_process_pool(pool)
                 pool["processes"].clear()
             raise

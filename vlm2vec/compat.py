@@ -170,7 +170,7 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
 
     @staticmethod
     def _get_worker_result(pool: dict[str, Any], *arguments: Any) -> Any:
-        """As sentence-transformers; a pool of which a result did not come is marked: more are in its queue."""
+        """As sentence-transformers; a pool whose result did not come is marked: more are in its queue."""
         try:
             return SentenceTransformer._get_worker_result(pool, *arguments)
         except BaseException:

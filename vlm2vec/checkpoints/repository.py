@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
-from huggingface_hub.utils import httpx  # or what has taken its place there
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # or what has taken its place there
 
 from vlm2vec import profiles
 from vlm2vec.checkpoints.folder import CONFIGS

@@ -11,6 +11,8 @@ from typing import Any
 
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import VLM2VecError
+from vlm2vec.inputs.parts import Document, Input, Part, Text
+from vlm2vec.media.source import Source
 from vlm2vec.training.data.mixture import Mixture
 
 __all__ = ["another_row", "sample_of"]
@@ -21,7 +23,8 @@ _ROWS = 8  # of a source, spread over it
 def sample_of(mixture: Mixture) -> dict[str, dict[str, str]]:
     """Digests of rows: source -> number of the row, as text -> digest.
 
-    They are of texts, of names of files without their folder, and of sizes: no media are read.
+    They are of strings, of names of files without their folder where these are given as paths, and of sizes:
+    no media are read.
 
     Example:
         >>> pets = [{"query": "a cat", "document": "a photo of a cat"}]
@@ -61,8 +64,18 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, os.PathLike):
         return Path(value).name
+    if isinstance(value, Input):  # what loaders of a mixture make of media
+        return [value.instruction, value.prompt, *map(_plain_part, value.parts)]
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     return describe_value(value)
+
+
+def _plain_part(part: Part) -> Any:
+    if isinstance(part, Text):
+        return part.text
+    path = part.content.path if isinstance(part.content, Source) else None
+    pages = part.pages if isinstance(part, Document) else None
+    return [part.describe() if path is None else path.name, pages]

@@ -129,3 +129,11 @@ def test_the_readme_has_the_commands_that_ci_runs(name: str, ends_with: str) -> 
     assert command.startswith("python -m venv .venv && .venv/bin/pip install -c constraints.txt ")
     assert command.endswith(ends_with)
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").count("readme_command tests") == 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_page_links_to_in_the_repository_is_there(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#\s]+)", page)
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
+    assert targets

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import get_args
 
 import numpy as np
+import pytest
 import stored_vectors
 
 from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.errors import InputError
 from vlm2vec.media.signature import Kind
 from vlm2vec.vectors_version import VECTORS_VERSION, versions_of
 
@@ -16,6 +18,12 @@ def test_each_network_and_each_reader_has_a_version() -> None:
     assert VECTORS_VERSION.keys() == {*LAYOUTS, *get_args(Kind)}
     assert stored_vectors.NETWORKS.keys() == LAYOUTS.keys()
     assert set(versions_of("qwen3_vl")) == {"qwen3_vl", *get_args(Kind)}
+
+
+@pytest.mark.parametrize("name", ["qwen3vl", "text"])
+def test_a_name_of_no_network_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match=f"there is no network '{name}'.*There are qwen2_vl, "):
+        versions_of(name)
 
 
 def test_vectors_are_those_that_are_stored_under_their_version() -> None:

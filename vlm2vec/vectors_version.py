@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from vlm2vec.arguments import did_you_mean
+from vlm2vec.errors import InputError
+
 __all__ = ["VECTORS_VERSION", "versions_of"]
 
 VECTORS_VERSION: Mapping[str, int] = MappingProxyType(
@@ -37,10 +40,18 @@ def versions_of(network: str) -> dict[str, int]:
     """The numbers that vectors of a network depend on: its own, and those of all readers.
 
     Args:
-        network: Its `model_type`.
+        network: Its `model_type`, as the checkpoint's `config.json` has it.
+
+    Raises:
+        InputError: There is no such network.
 
     Example:
         >>> sorted(versions_of("qwen2_vl"))
         ['image', 'pdf', 'qwen2_vl', 'text', 'video']
     """
-    return {name: VECTORS_VERSION[name] for name in (network, "text", "image", "video", "pdf")}
+    readers = ("text", "image", "video", "pdf")
+    networks = [name for name in VECTORS_VERSION if name not in readers]
+    if network not in networks:
+        fix = did_you_mean(network, networks, otherwise=f"There are {', '.join(networks)}.")
+        raise InputError(f"there is no network {network!r}", fix=fix)
+    return {name: VECTORS_VERSION[name] for name in (network, *readers)}

@@ -339,6 +339,12 @@ def test_segments_of_a_video_are_moments(model: VLM2Vec, tmp_path: Path) -> None
     assert hit.label.startswith("video 0:00-0:0")
 
 
+def test_a_mistyped_folder_is_named(model: VLM2Vec, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"photso: there is no such folder, and .* Check its name"):
+        Index(tmp_path / "photso", model).sync()
+    assert not (tmp_path / "photso").exists()
+
+
 def test_two_folders_are_followed_by_one_index(model: VLM2Vec, folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_picture(other / "a.png", 11)

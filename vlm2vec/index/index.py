@@ -767,9 +767,12 @@ class Index:
             return followed
         if self.store.name == DEFAULT_NAME:
             return [self.store.parent]
-        raise InputError(
-            "no folder is followed yet", fix="Pass one: index.sync(folder).", source=str(self.store)
-        )
+        if self.store.exists():
+            cause, fix = "no folder is followed yet", "Pass one: index.sync(folder)."
+        else:
+            cause = "there is no such folder, and no folder is followed yet"
+            fix = "Check its name, or pass the folder of files: index.sync(folder)."
+        raise InputError(cause, fix=fix, source=str(self.store))
 
     def _roots(self) -> Roots:
         noted = {} if self._opened() is None else self._open_manifest().roots()

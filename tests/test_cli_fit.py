@@ -134,7 +134,8 @@ def test_what_is_no_config_is_an_error(run: Run) -> None:
     code, _, errors = run("vlm2vec-v3")
     assert code == 1
     assert errors.startswith(
-        "error: there is no file vlm2vec-v3, and no recipe of that name. The recipes are "
+        "error: there is no file vlm2vec-v3, and no recipe of that name. "
+        'Did you mean "vlm2vec-v1"? The recipes are '
     )
     Path("bad.yaml").write_text(MIXTURE.replace("max_steps", "max_stepz"), encoding="utf-8")
     code, _, errors = run("bad.yaml", "--root", "data", "--print-plan")

@@ -115,6 +115,7 @@ def test_it_says_that_it_loads_before_it_does(
     def load(*_: object, **__: object) -> None:
         raise CheckpointError("that was the loading")
 
+    monkeypatch.setattr("vlm2vec.cli.serve.check_names", lambda *_: None)
     monkeypatch.setattr("vlm2vec.cli.serve.load", load)
     code, text = refused(capsys, "--port", "0", "--log-format", form, "owner/model")
     assert code == 1

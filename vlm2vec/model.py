@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.util import get_device_name
 from torch import Tensor, nn
 
+from vlm2vec import profiles
 from vlm2vec.atomic_write import full_disk_named, replacing_in
 from vlm2vec.backbones.peak_memory import bytes_per_token
 from vlm2vec.blocks.device import check_device, one_thread_after_fork
@@ -50,7 +51,7 @@ from vlm2vec.load_settings import check_load_settings, device_of, without_placem
 from vlm2vec.media.limits import Limits
 from vlm2vec.model_card import VLM2VecModelCardData, with_usage
 from vlm2vec.module import InputModule
-from vlm2vec.profiles import Profile, of_repository
+from vlm2vec.profiles import Profile
 from vlm2vec.trained_here import check_not_trained_elsewhere
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ class VLM2Vec(AdapterMethods, HookedSentenceTransformer):
             return
         name = str(model_name_or_path)
         if not Path(name).exists():
-            of_repository(name)  # one that is not loaded is refused before it is asked for
+            if isinstance(profile, str):
+                profiles.get(profile)
             hub = ("revision", "token", "cache_folder", "local_files_only")
             check_repository(name, **{each: kwargs.get(each) for each in hub})
         with reading_files(name):

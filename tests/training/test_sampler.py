@@ -291,7 +291,7 @@ def test_weights_near_the_largest_float_are_shares_too():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"seed": 1}, "other seed. Resume with"),
+        ({"seed": 1}, "other seed: 1, and not 0. Resume with"),
         ({"source_sizes": [100, 51]}, "other source_sizes"),
         ({"weights": [1.0, 1.0]}, "other weights"),
         ({"batch_size": 16}, "other batch_size"),

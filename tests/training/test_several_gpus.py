@@ -99,6 +99,7 @@ patches = (  # a rank of one, on a GPU, whose messages go by gloo
     mock.patch.object(torch.cuda, "device_count", lambda: 1),
     mock.patch.object(torch.cuda, "set_device", lambda _: None),
     mock.patch.object(torch.cuda, "get_device_capability", lambda *_: (9, 0)),
+    mock.patch.object(torch.cuda, "get_device_name", lambda *_: "a GPU"),
     mock.patch.object(accelerate.state, "check_cuda_p2p_ib_support", lambda: True),
     mock.patch.object(VLM2Vec, "device", torch.device("cuda", 0)),
     mock.patch.object(torch.nn.Module, "to", lambda self, *_, **__: self),

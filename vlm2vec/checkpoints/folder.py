@@ -13,7 +13,7 @@ from pathlib import Path
 from vlm2vec.arguments import possible_path
 from vlm2vec.describe import shorten
 from vlm2vec.errors import CheckpointError
-from vlm2vec.profiles import repository_like
+from vlm2vec.profiles import of_repository, repository_like
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -34,10 +34,11 @@ _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bi
 
 
 def check_path(model: str | Path | None) -> None:
-    """Raise where the name of a model can only be a folder and is none: the hub is not asked for it.
+    """Raise for a name of which the hub need not be asked: it can only be a folder, and is none.
 
     Raises:
-        CheckpointError: There is no such folder, there can be none, or it is a file.
+        CheckpointError: There is no such folder, there can be none, it is a file, or it is a known model
+            that is not loaded.
     """
     if model == "":  # which a `Path` takes for the current folder
         raise CheckpointError(
@@ -46,6 +47,8 @@ def check_path(model: str | Path | None) -> None:
         )
     if model is None or possible_path(model, error=CheckpointError).is_dir():
         return
+    if not Path(model).exists():
+        of_repository(str(model))
     is_id = not isinstance(model, Path) and model.count("/") == 1 and "\\" not in model
     if not is_id or str(model).startswith((".", "/", "~")) or Path(model).is_file():
         what = "this is a file" if Path(model).is_file() else "there is no such folder"

@@ -53,7 +53,6 @@ def check_names(model: str | None, profile: str | None = None) -> None:
     if model is not None and not Path(model).is_dir():
         from vlm2vec.checkpoints.repository import check_repository
 
-        profiles.of_repository(model)
         check_repository(model)
 
 

@@ -37,6 +37,8 @@ EXAMPLES = {
     "ray": ["docs/integrations/ray.md", "vlm2vec/integrations/ray"],
     "triton": ["vlm2vec/blocks/fused_kernels.py"],
 }
+# As modules with examples, several would be imported under one name.
+collect_ignore_glob = ["tests/**/conftest.py"]
 collect_ignore = [path for package, paths in EXAMPLES.items() if not find_spec(package) for path in paths]
 
 

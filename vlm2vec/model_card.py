@@ -224,7 +224,7 @@ class VLM2VecModelCardData(SentenceTransformerModelCardData):  # type: ignore[mi
             if base := _BASE.search(card) or _LOADED_FROM.search(card):
                 self.base = base[1]
 
-    def begin(self, run: TrainingRun) -> None:
+    def start_run(self, run: TrainingRun) -> None:
         """A training begins; what was evaluated before is of other weights."""
         self.runs = [one for one in self.runs if isinstance(one, str) or one.step]
         base = f"the model after run {len(self.runs)}" if self.runs else self.base
@@ -238,7 +238,7 @@ class VLM2VecModelCardData(SentenceTransformerModelCardData):  # type: ignore[mi
         self.datasets = list(dict.fromkeys([*self.datasets, *ids]))
         self.eval_results_dict, self.training_logs, self.best_model_step = {}, [], None
 
-    def went_on(self, **so_far: Any) -> None:
+    def update_run(self, **so_far: Any) -> None:
         """How far the training has come: `step`, `scores`, `kept_step`, `seconds`."""
         if self.runs and isinstance(self.runs[-1], TrainingRun):
             run = self.runs[-1] = replace(self.runs[-1], **so_far)
@@ -289,14 +289,14 @@ class VLM2VecModelCardData(SentenceTransformerModelCardData):  # type: ignore[mi
     def get_model_specific_metadata(self) -> dict[str, Any]:
         """What the template takes beside what sentence-transformers gathers."""
         found: dict[str, Any] = super().get_model_specific_metadata()
-        told = [str(run) for run in self.runs if isinstance(run, str) or run.step]
+        shown = [str(run) for run in self.runs if isinstance(run, str) or run.step]
         last = [run for run in self.runs if isinstance(run, TrainingRun) and run.step]
         papers = [*self.papers, *(paper for run in last for paper in run.papers)]
         return {
             **found,
             "profile": self.model.profile,
-            "runs": told,
-            "stock_run": not told and "generated_from_trainer" in self.tags,
+            "runs": shown,
+            "stock_run": not shown and "generated_from_trainer" in self.tags,
             "data": _shortened([str(source) for source in last[-1].sources]) if last else self.datasets,
             "usage": usage(self.model.profile, self.model_id, adapter=has_adapter(self.model[0].model)),
             "citations": _bibliography(papers),

@@ -197,13 +197,11 @@ def media_features(
 def vision_features(model: PreTrainedModel, row: VisionRow) -> Tensor:
     """The features of pictures and clips, as `encode_forward.media_features` gives them, with a graph."""
     network, visual = network_of(model.config), model.visual
-    learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in visual.parameters())
-    if not learns and _is_plain(visual.blocks, network.vision_block):
+    frozen = not any(weight.requires_grad for weight in visual.parameters())
+    if (frozen or not torch.is_grad_enabled()) and _is_plain(visual.blocks, network.vision_block):
         with torch.no_grad():
             return encode_forward.media_features(model, row)
-    if not any(weight.requires_grad for weight in visual.parameters()) and _is_plain_in_half(
-        visual, network.vision_block
-    ):
+    if frozen and _is_plain_in_half(visual, network.vision_block):
         # Of a frozen tower there is one pass, so that no second one rounds otherwise; the language model's
         # first pass stays with the layers that its second one goes through.
         with torch.no_grad(), torch.autocast(row.positions.device.type, enabled=False):

@@ -90,7 +90,7 @@ class ContrastiveTrainer(HookedTrainer):
         self.batches = batches
         self.settings = settings
         self._learned: list[RowBatch] = []  # the batch of the last loss, once that is known
-        model.model_card_data.begin(replace(run, evaluated_on=evaluated_on(self.evaluator)))
+        model.model_card_data.start_run(replace(run, evaluated_on=evaluated_on(self.evaluator)))
         self._started, self._resumed = time.perf_counter(), False
         self._shards = shard_optimizer and args.world_size > 1
         self._sharded: ShardedOptimizer | None = None
@@ -121,7 +121,7 @@ class ContrastiveTrainer(HookedTrainer):
             with as_current(self.args.device):
                 return super().train(resume_from_checkpoint, **options)
         finally:
-            self._tell_card()
+            self._update_card()
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
         """As the stock trainer; sharded over ranks where that is wanted."""
@@ -136,15 +136,15 @@ class ContrastiveTrainer(HookedTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the stock trainer; before a checkpoint, the first rank gathers the optimizer's states."""
-        self._tell_card()
+        self._update_card()
         super().save_model(output_dir, _internal_call)
         if _internal_call and self._sharded is not None and not self.args.save_only_model:
             self._sharded.consolidate_state_dict()
 
-    def _tell_card(self) -> None:
+    def _update_card(self) -> None:
         """Let the model's card say how far the run has come."""
         best = self.state.best_global_step if self.args.load_best_model_at_end else None
-        self.model.model_card_data.went_on(
+        self.model.model_card_data.update_run(
             step=self.state.global_step,
             scores=tuple(evaluations(self.state.log_history)),
             kept_step=best if self.state.global_step >= self.args.max_steps else None,

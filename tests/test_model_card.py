@@ -20,6 +20,7 @@ from vlm2vec import VLM2Vec
 from vlm2vec.checkpoints.load import EMBEDDED_MODEL
 from vlm2vec.model_card import VLM2VecModelCardData
 from vlm2vec.training import LoRA, TrainingSource
+from vlm2vec.training.evaluation import row_evaluator
 
 ROWS = [
     {"query": f"a {colour} {shape}", "document": f"one {shape} in {colour}"}
@@ -44,6 +45,12 @@ def card_in(folder: Path) -> str:
         assert part not in card
     assert "\n\n\n" not in card
     return card
+
+
+@pytest.fixture(scope="module")
+def embedded() -> VLM2Vec:
+    """A model of this file's own: evaluators of other tests write into the card of the one they are given."""
+    return VLM2Vec(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +173,15 @@ def test_an_adapter_says_so_until_it_is_merged(tmp_path: Path) -> None:
     assert "adapter alone" not in merged
     assert "a DoRA adapter learned" in merged
     assert 'SentenceTransformer("this/folder")' in merged
+
+
+def test_each_evaluation_has_its_table(tmp_path: Path) -> None:
+    model = VLM2Vec(device="cpu")
+    for rows in (ROWS, ROWS[:2]):
+        row_evaluator(rows)(model)
+    evaluation = saved(model, tmp_path / "evaluated").partition("## Evaluation")[2]
+    assert evaluation.count("Information Retrieval, by `InformationRetrievalEvaluator`:") == 2
+    assert evaluation.count("| cosine_accuracy@5") == 2
 
 
 class Falling(BaseEvaluator):  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""A tutorial: the embedded model learns pictures of your own, here emoji."""

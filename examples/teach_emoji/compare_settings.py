@@ -1,0 +1,89 @@
+"""What settings do: the training of `teach.py`, shorter, with one thing changed at a time.
+
+PYTHONPATH=examples python -m teach_emoji.compare_settings --steps 400
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teach_emoji.drawings import HELD_OUT, TRAINED, Concept, read_concepts
+from teach_emoji.measure import asked_for, cell, scores
+from teach_emoji.rows import VariedRows, drawn, plain_rows, vary
+from teach_emoji.settings import SETTINGS
+from vlm2vec import VLM2Vec
+from vlm2vec.training import mine_hard_negatives
+
+
+class RowsWithNegatives(VariedRows):
+    """Rows as others, and in each the drawing that a model takes for the right one."""
+
+    def __init__(self, concepts: Sequence[Concept], mistaken: dict[str, Concept]) -> None:
+        super().__init__(concepts)
+        self.mistaken = mistaken
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        concept, vendor = self.pairs[number % len(self.pairs)]
+        row = super().__getitem__(number)
+        if concept.name in self.mistaken:
+            other = drawn(self.mistaken[concept.name].drawings[vendor])
+            row["negatives"] = [vary(other, np.random.default_rng((number, 1)))]
+        return row
+
+
+def with_negatives(model: VLM2Vec, concepts: Sequence[Concept]) -> RowsWithNegatives:
+    """For each name the wrong drawing, of the first vendor's, that `model` finds nearest to it."""
+    rows = plain_rows(concepts, TRAINED[0])
+    of = {id(row["document"]): concept for row, concept in zip(rows, concepts, strict=True)}
+    mined, _ = mine_hard_negatives(model, rows, num_negatives=1, relative_margin=None)
+    mistaken = {row["query"]: of[id(row["negatives"][0])] for row in mined if row.get("negatives")}
+    return RowsWithNegatives(concepts, mistaken)
+
+
+def by_kind(concepts: Sequence[Concept]) -> dict[str, VariedRows]:
+    """A source for each category, so that a sub-batch holds faces alone, or food."""
+    kinds = sorted({concept.kind for concept in concepts})
+    return {kind: VariedRows([concept for concept in concepts if concept.kind == kind]) for kind in kinds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--packages", type=Path, default=Path("emoji-packages"), help="folder for the drawings"
+    )
+    parser.add_argument("--steps", type=int, default=400)
+    options = parser.parse_args()
+    concepts, steps, batch = read_concepts(options.packages), options.steps, SETTINGS["batch_size"]
+    asked, rows = asked_for(concepts), VariedRows(concepts)
+
+    first = VLM2Vec()
+    variants: dict[str, tuple[Any, dict[str, Any]]] = {
+        f"{steps} steps of {batch} rows": (rows, {}),
+        "twice the steps": (rows, {"max_steps": 2 * steps}),
+        "batches four times as large, a quarter of the steps": (
+            rows,
+            {"max_steps": steps // 4, "batch_size": 4 * batch, "sub_batch_size": 4 * batch},
+        ),
+        "sub-batches of one kind": (by_kind(concepts), {"sub_batch_size": batch // 4}),
+        "vision tower frozen": (rows, {"freeze_vision": True}),
+        "a hard negative in each row": (None, {}),
+    }
+    print("| training | minutes | Hit@1, trained vendors | Hit@1, unseen | Hit@5, unseen |")
+    print("|---|---:|---:|---:|---:|")
+    for name, (varied, changed) in variants.items():
+        model = VLM2Vec() if varied is not rows or changed else first
+        source = with_negatives(first, concepts) if varied is None else varied
+        result = model.fit(source, **{**SETTINGS, "max_steps": steps, **changed})
+        found = scores(model, asked)
+        trained = sum(found[vendor][0] for vendor in TRAINED) / len(TRAINED)
+        cells = (cell(share, len(asked)) for share in (trained, *found[HELD_OUT]))
+        print(f"| {name} | {result.seconds / 60:.1f} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,30 @@ def test_no_requirement_brings_unwanted_packages() -> None:
 def test_version_is_the_same_everywhere() -> None:
     assert metadata.version("vlm2vec") == vlm2vec.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"## [{vlm2vec.__version__}]" in changelog
+    assert f"## [{vlm2vec.__version__}] - " in changelog
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {vlm2vec.__version__}\n" in citation
+
+
+def test_the_description_on_an_index_is_the_readme_without_links_into_the_repository() -> None:
+    description = metadata.metadata("vlm2vec").get_payload()
+    assert isinstance(description, str)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = re.compile("^## .+$", re.M)
+    assert headings.findall(description) == headings.findall(readme)
+    targets = re.findall(r"\]\(([^)\s]+)", description)
+    assert targets
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
+def test_names_that_go_are_gone_in_time() -> None:
+    going = [
+        (path.name, tuple(map(int, found.groups())))
+        for path in (ROOT / "vlm2vec").rglob("*.py")
+        for found in re.finditer(r"goes in vlm2vec (\d+)\.(\d+)", path.read_text(encoding="utf-8"))
+    ]
+    now = tuple(map(int, vlm2vec.__version__.split(".")[:2]))
+    assert [name for name, version in going if version <= now] == []
 
 
 def test_public_names_can_be_imported_and_others_cannot() -> None:

@@ -148,9 +148,7 @@ def test_a_sheet_frames_what_is_right(packages: Path) -> None:
     assert columns.min() > 250
     assert columns.max() < 262 + 96  # in the first place
     rows, columns = np.nonzero(right)
-    assert (
-        len(np.unique((rows[columns > 262 + 96] - 9) // 96)) == 1
-    )  # brown alone
+    assert len(np.unique((rows[columns > 262 + 96] - 9) // 96)) == 1  # brown alone
 
 
 def test_the_tutorial_runs(

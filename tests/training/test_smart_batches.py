@@ -27,7 +27,7 @@ ROWS = [{"query": f"question {number}", "document": f"answer {number}"} for numb
 )
 def test_each_name_warns_and_says_what_to_use_instead(use: Callable[[], Any]) -> None:
     with (
-        pytest.warns(DeprecationWarning, match="not in the package any more"),
+        pytest.warns(DeprecationWarning, match=r"not in the package any more, .* goes in vlm2vec 0\.3"),
         pytest.raises(InputError, match="mine_hard_negatives"),
     ):
         use()

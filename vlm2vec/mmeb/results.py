@@ -225,7 +225,7 @@ class Results:
         from vlm2vec.mmeb.show import write_report
 
         warnings.warn(
-            "Results.report will go with the next release: call vlm2vec.mmeb.write_report(results, path)",
+            "Results.report goes in vlm2vec 0.3: call vlm2vec.mmeb.write_report(results, path)",
             DeprecationWarning,
             stacklevel=2,
         )

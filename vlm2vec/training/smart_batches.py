@@ -1,4 +1,4 @@
-"""Names of smart batches (B3, arXiv:2505.11293), which are not in the package any more; kept for one release.
+"""Names of smart batches (B3, arXiv:2505.11293), which are not in the package any more; kept until 0.3.
 
 Each warns and is an error. To train on other batches than those that were asked for would be worse: hours may
 pass before anyone notices.
@@ -30,7 +30,7 @@ def refuse_smart_batches(name: str, *, stacklevel: int = 3) -> NoReturn:
         InputError: Always; it says what to use instead.
     """
     cause = f"{name} is deprecated: smart batches are not in the package any more"
-    warnings.warn(cause, DeprecationWarning, stacklevel=stacklevel)
+    warnings.warn(f"{cause}, and the name goes in vlm2vec 0.3", DeprecationWarning, stacklevel=stacklevel)
     raise InputError(cause, fix=_FIX)
 
 

@@ -125,6 +125,7 @@ def test_the_first_device_is_the_one_that_a_model_gets(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**33, 2**34))
     monkeypatch.setattr(devices, "get_device_name", lambda: "cuda")
     monkeypatch.setattr(devices, "_attention", lambda device, dtype: f"{device} {dtype}")
+    monkeypatch.setattr(devices, "why_not_fused", lambda device: "these GPUs are simulated")
     first, second, cpu = devices.devices()
     assert (first["device"], second["device"], cpu["device"]) == ("cuda:0", "cuda:1", "cpu")
     assert (first["name"], first["capability"], first["dtype"]) == ("GPU 0", "7.5", "float32")

@@ -7,9 +7,8 @@ from typing import Any
 __all__ = ["SETTINGS"]
 
 SETTINGS: dict[str, Any] = {
-    "max_steps": 2000,
-    "batch_size": 128,
-    "sub_batch_size": 128,
+    "max_steps": 3600,
+    "batch_size": 64,
     "learning_rate": 1e-3,
     "weight_decay": 0.02,
     "temperature": 0.05,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vlm2vec import VLM2Vec
     from vlm2vec.jobs import EncodingReport
 
-EPILOG = "[bold]Example:[/bold] vlm2vec encode photo.jpg clip.mp4 report.pdf --pages --output vectors.npz"
+EPILOG = "[bold]Example:[/bold] vlm2vec encode photo.jpg clip.mp4 report.pdf --pages -o vectors.npz"
 
 _SHOWN = 20  # files without a vector that are listed
 

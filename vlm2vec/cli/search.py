@@ -17,7 +17,7 @@ from vlm2vec.cli.ranking import Ranked, embed, rank
 from vlm2vec.cli.report import err, print_broken, print_ranking, print_unknown
 from vlm2vec.media.limits import Limits
 
-EPILOG = '[bold]Example:[/bold] vlm2vec search "a red circle moving left" holiday --top 5 --html found.html'
+EPILOG = '[bold]Example:[/bold] vlm2vec search "a red circle moving left" holiday --html found.html'
 
 
 @with_limits

@@ -69,9 +69,7 @@ def serve(
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A site whose pages may call it, such as https://search.example.com; several times."
-        ),
+        typer.Option(help="A site whose pages may call it, such as https://example.com; several times."),
     ] = None,
     max_request_mb: Annotated[
         int, typer.Option(min=1, help="Largest request, in MiB.")

@@ -7,13 +7,17 @@ import logging
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import transformers
 from tqdm import tqdm
 
 from vlm2vec.errors import VLM2VecWarning
-from vlm2vec.notices import between_bars, quiet_import, warn
+from vlm2vec.notices import between_bars, quiet_import, warn, without_bars_of_transformers
 
 
 def terminal(patch: pytest.MonkeyPatch) -> io.StringIO:
@@ -130,3 +134,53 @@ def test_optional_kernels_of_others_are_no_news(
     assert [record.getMessage() for record in caplog.records] == ["the library is damaged"]
     logging.getLogger("bitsandbytes.backends.cpu.ops").warning("kernels from kernels-community")
     assert len(caplog.records) == 2  # the filter is gone
+
+
+def has_a_bar() -> bool:
+    """Whether transformers shows a bar in this thread."""
+    return not transformers.utils.logging.tqdm(total=1, file=io.StringIO()).disable
+
+
+def in_another_thread(work: Callable[[], bool]) -> bool:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result(timeout=10)
+
+
+def test_transformers_has_no_bars_inside_the_block_and_in_its_thread() -> None:
+    with without_bars_of_transformers():
+        assert not has_a_bar()
+        with without_bars_of_transformers():
+            assert not has_a_bar()
+        assert not has_a_bar()
+        assert in_another_thread(has_a_bar)
+    assert has_a_bar()
+
+
+def test_blocks_of_two_threads_leave_the_hook_that_was_there() -> None:
+    made = []
+
+    def others(factory: Any, args: Any, options: Any) -> Any:
+        made.append(options)
+        return factory(*args, **options)
+
+    set_hook = transformers.utils.logging.set_tqdm_hook
+    before = set_hook(others)
+    try:
+        first_is_in, second_is_in = threading.Event(), threading.Event()
+
+        def first() -> bool:
+            with without_bars_of_transformers():
+                first_is_in.set()
+                second_is_in.wait(10)
+            return has_a_bar()
+
+        with ThreadPoolExecutor(1) as pool:
+            ended_first = pool.submit(first)
+            first_is_in.wait(10)
+            with without_bars_of_transformers():
+                second_is_in.set()
+                assert ended_first.result(timeout=10)
+                assert not has_a_bar()
+    finally:
+        assert set_hook(before) is others
+    assert [options.get("disable", False) for options in made] == [False, True]

@@ -52,6 +52,7 @@ from vlm2vec.load_settings import dtype_of, pixel_budget_of
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import PixelRules
 from vlm2vec.media.tiles import Tiling
+from vlm2vec.notices import without_bars_in_logs
 from vlm2vec.profiles import Profile
 from vlm2vec.profiles.chat_template import chat_template
 
@@ -396,7 +397,8 @@ class InputModule(Transformer):  # type: ignore[misc]
             save_adapter(self.model, folder)
             name_embedded_base(folder)
         else:
-            self.model.save_pretrained(folder)
+            with without_bars_in_logs():
+                self.model.save_pretrained(folder)
             remove_adapter_files(folder)
         self.tokenizer.save_pretrained(folder)
         self.profile.save(folder)

@@ -393,8 +393,8 @@ def test_an_adapter_that_is_its_own_base_is_an_error(golden: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("is_terminal", [False, True])
 @pytest.mark.parametrize("downloads_have_bars", [False, True])
-def test_the_bar_of_loading_is_for_terminals_and_settings_stay(
-    is_terminal: bool, downloads_have_bars: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_bars_of_loading_and_saving_are_for_terminals_and_settings_stay(
+    is_terminal: bool, downloads_have_bars: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stream(io.StringIO):
         def isatty(self) -> bool:
@@ -402,11 +402,11 @@ def test_the_bar_of_loading_is_for_terminals_and_settings_stay(
 
     stream = Stream()
     monkeypatch.setattr(sys, "stderr", stream)
-    transformers.utils.logging.enable_progress_bar()  # a command that another test called turns it off
     (enable_progress_bars if downloads_have_bars else disable_progress_bars)()
     try:
-        VLM2Vec(device="cpu")
+        VLM2Vec(device="cpu").save_pretrained(str(tmp_path / "saved"))
         assert ("Loading weights" in stream.getvalue()) == is_terminal
+        assert ("Writing model shards" in stream.getvalue()) == is_terminal
         assert transformers.utils.logging.is_progress_bar_enabled()
         assert are_progress_bars_disabled() != downloads_have_bars
     finally:

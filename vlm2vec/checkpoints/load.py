@@ -10,16 +10,13 @@ import json
 import logging
 import math
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.constants import HF_HUB_DISABLE_PROGRESS_BARS
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import (
@@ -44,7 +41,7 @@ from vlm2vec.checkpoints.repository import not_there
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import CheckpointError
 from vlm2vec.json_file import read_json
-from vlm2vec.notices import without_bars_of_transformers
+from vlm2vec.notices import without_bars_in_logs, without_news
 from vlm2vec.profiles import Profile
 
 __all__ = [
@@ -434,7 +431,8 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     stock = layout if isinstance(layout, StockLayout) else None
     renamed = {"key_mapping": _NEWER_NAMES if stock is None else _other_names(folder, stock)}
     try:
-        with _no_bar_in_logs(), _no_report_of_keys():
+        # Of the keys that differ, which it reports in a table, `require_complete` knows which matter.
+        with without_bars_in_logs(), without_news("transformers.modeling_utils", "LOAD REPORT"):
             network, report = classes_of(config).model_class.from_pretrained(
                 folder, config=config, dtype=dtype, output_loading_info=True, **renamed
             )
@@ -455,29 +453,6 @@ def _load_weights(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) ->
     if stock is None:
         use_packed_attention(network.config)
     return network
-
-
-@contextmanager
-def _no_bar_in_logs() -> Iterator[None]:
-    """Without transformers' bar where it would land in a file or a pipe; downloads have bars of their own."""
-    wanted = HF_HUB_DISABLE_PROGRESS_BARS is False  # by the environment, which has the last word
-    with nullcontext() if sys.stderr.isatty() or wanted else without_bars_of_transformers():
-        yield
-
-
-@contextmanager
-def _no_report_of_keys() -> Iterator[None]:
-    """Without transformers' table of keys that differ: of those, `require_complete` knows which matter."""
-    its_logger = logging.getLogger("transformers.modeling_utils")
-
-    def is_no_report(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    its_logger.addFilter(is_no_report)
-    try:
-        yield
-    finally:
-        its_logger.removeFilter(is_no_report)
 
 
 def _is_not_needed(key: str, layout: StockLayout | None) -> bool:

@@ -11,6 +11,7 @@ import typer
 
 from vlm2vec.cli.report import err
 from vlm2vec.media.limits import Limits
+from vlm2vec.notices import without_bars_of_transformers
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
@@ -80,10 +81,5 @@ def load_multi_vector(model: str, device: str | None = None) -> MultiVectorEncod
 @contextmanager
 def loading() -> Iterator[None]:
     """Loading without the bars of transformers; those of downloads stay."""
-    with err.status("Loading the model"):
-        import transformers.utils.logging
-        from huggingface_hub.utils.tqdm import enable_progress_bars
-
-        transformers.utils.logging.disable_progress_bar()
-        enable_progress_bars()
+    with err.status("Loading the model"), without_bars_of_transformers():
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from vlm2vec.errors import IndexMismatchError, VLM2VecError
 from vlm2vec.index.settings import IndexSettings
 from vlm2vec.inputs.parts import Input, Text
 from vlm2vec.media.limits import Limits
+from vlm2vec.notices import without_bars_of_transformers
 from vlm2vec.profiles import Profile
 from vlm2vec.vectors_identity import VectorsIdentity
 from vlm2vec.vectors_version import VECTORS_VERSION
@@ -109,7 +109,7 @@ class Encoder:
                     name, profile = own["name"], profile or own["profile"]
                     if identity.revision is not None and not Path(name or "").is_dir():
                         options["revision"] = identity.revision
-            with _without_bars():
+            with without_bars_of_transformers():  # which would stand in that of the index
                 self._model = VLM2Vec(EMBEDDED_MODEL if name is None else name, profile=profile, **options)
         model: VLM2Vec = self._model
         return model
@@ -240,22 +240,6 @@ class Encoder:
             profile=identity.profile if profile is None else profile.as_dict(),
             versions={name: VECTORS_VERSION.get(name, 0) for name in identity.versions},
         )
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Loading without the bars of transformers, which would stand in that of the index."""
-    from huggingface_hub.utils.tqdm import enable_progress_bars
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    enable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _called(model: str | Path) -> str:

@@ -194,6 +194,12 @@ class HookedSentenceTransformer(SentenceTransformer):  # type: ignore[misc]
             model_card = model_card.replace(f'("{stale}"', f'("{name}"')
         return model_card
 
+    def activation_checkpointing_enable(self, *args: Any, **kwargs: Any) -> None:
+        """As sentence-transformers under its older name, of which transformers' newest trainer warns."""
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
+                module.activation_checkpointing_enable(*args, **kwargs)
+
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Save under stock class names, so that plain `SentenceTransformer(path)` opens the folder."""
         super().save(path, *args, **kwargs)

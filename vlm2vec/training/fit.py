@@ -222,7 +222,7 @@ def _go_to(checkpoint: Path, batches: RowBatches, chosen: FitSettings, sample: M
 
 
 def _say_how_to_go_on(trainer: ContrastiveTrainer, checkpoint: Path | None) -> None:
-    hint = "there is no checkpoint" if checkpoint is None else f"resume=True goes on from {checkpoint.name}"
+    hint = "there is no checkpoint" if checkpoint is None else f"resume goes on from {checkpoint.name}"
     with between_bars():
         logger.warning("Stopped at step %d; %s.", trainer.state.global_step, hint)
 

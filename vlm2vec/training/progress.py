@@ -48,7 +48,8 @@ def evaluations(history: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, dic
 class TrainingProgress(TrainerCallback):  # type: ignore[misc]
     """Says how far training is, in place of transformers' own bar and of what it prints.
 
-    Lines go to the log where that is at INFO, and to standard error elsewhere, with the time of day.
+    Lines go to the log where a handler takes them at INFO, and to standard error elsewhere, with the time of
+    day.
 
     Args:
         rows_per_step: Rows of a batch, over all processes.
@@ -67,7 +68,7 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         self._lines = show is not False
         self._bar: Any = None
         self._news: dict[str, float] = {}
-        self._highest = -math.inf
+        self._highest: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -100,7 +101,7 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         if scores := scores_of(entry):
-            self._say(f"{_step(state)}: {self._described(scores)}")
+            self._say(f"{_step(state)}: {self._described(scores, state)}")
         if "loss" not in entry:
             return
         self._news = {"loss": entry["loss"], "rate": entry.get("learning_rate", math.nan)}
@@ -138,12 +139,16 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
     def _parts(self) -> list[str]:
         return [f"loss {self._news['loss']:.3g}", f"rate {self._news['rate']:.2g}"]
 
-    def _described(self, scores: Mapping[str, float]) -> str:
+    def _described(self, scores: Mapping[str, float], state: TrainerState) -> str:
         wanted = self.best or getattr(self.evaluator, "primary_metric", None)  # known once it was called
         main = str(wanted) if wanted in scores else next(iter(scores))
         names = [main, *(name for name in scores if name != main)][:_SHOWN_SCORES]
         prefix = "cosine_" if all(name.startswith("cosine_") for name in names) else ""
         parts = [f"{name.removeprefix(prefix)} {scores[name]:.4f}" for name in names]
+        if self._highest is None:  # what a run that goes on had scored before
+            history = evaluations(state.log_history)
+            earlier = [old[main] for step, old in history if step < state.global_step and main in old]
+            self._highest = max(earlier, default=-math.inf)
         if scores[main] > self._highest:
             self._highest = scores[main]
             parts.append("best so far")
@@ -153,7 +158,7 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         if not self._lines:
             return
         with between_bars():
-            if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
+            if _is_heard():
                 logger.info(line)
             elif self._bar is not None:
                 sys.stderr.write(f"{line}\n")
@@ -163,4 +168,15 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
 
 
 def _step(state: TrainerState) -> str:
-    return f"step {state.global_step:,} of {state.max_steps:,}"
+    last = f"{state.max_steps:,}"
+    return f"step {state.global_step:{len(last)},} of {last}"  # scores stand below one another
+
+
+def _is_heard() -> bool:
+    """Whether there is a handler that takes what is logged here at INFO."""
+    each: logging.Logger | None = logger if logger.isEnabledFor(logging.INFO) else None
+    while each is not None:
+        if any(handler.level <= logging.INFO for handler in each.handlers):
+            return True
+        each = each.parent if each.propagate else None
+    return False

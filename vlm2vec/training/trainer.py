@@ -26,6 +26,7 @@ from vlm2vec.checkpoints.adapter import active_adapters, has_adapter, load_adapt
 from vlm2vec.compat import HookedTrainer, OneDeviceArguments
 from vlm2vec.errors import CheckpointError, InputError, TrainingError, VLM2VecError
 from vlm2vec.model_card import TrainingRun
+from vlm2vec.notices import without_news
 from vlm2vec.training.batches import RowBatch, RowBatches
 from vlm2vec.training.loss.chunk_budget import Overflow
 from vlm2vec.training.loss.grad_cache import GradCacheLoss
@@ -118,7 +119,7 @@ class ContrastiveTrainer(HookedTrainer):
         # Before the optimizer has states: a resumed run plans as the straight one.
         self.loss.plan(checkpointing=getattr(self.args, _CHECKPOINTING))
         try:
-            with as_current(self.args.device):
+            with as_current(self.args.device), without_news("transformers.trainer_utils", *_NO_NEWS):
                 return super().train(resume_from_checkpoint, **options)
         finally:
             self._update_card()
@@ -279,6 +280,10 @@ _CHECKPOINTING = next(
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if name in {setting.name for setting in fields(SentenceTransformerTrainingArguments)}
 )
+
+# Where a run goes on for more steps, how often it saves and evaluates follows from them; checkpoints that are
+# written within a second are in order by their numbers.
+_NO_NEWS = ("The following arguments do not match the ones in", "mtime may not be reliable")
 
 # Batches, their number and their order are the sampler's, which counts them to resume.
 _DECIDED = (

@@ -89,7 +89,7 @@ def test_broken_files_are_rows_of_nan_and_tried_again_if_asked(run: Run) -> None
     assert "0 encoded" in again
     assert "2 have no vector, 2 since an earlier run: --retry-failed tries them again" in again
     printed = run(*files, "-o", "v/", "--retry-failed")[1]
-    assert "1 have no vector" in printed
+    assert "1 has no vector" in printed
     assert "earlier" not in printed
     lines = [json.loads(line) for line in Path("v/shard-000000.jsonl").read_text().splitlines()]
     assert [line["error_type"] for line in lines] == [None, None, "MediaError"]

@@ -72,7 +72,7 @@ def _devices(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         yield each["device"], f"{each['name']}{why}"
         if "cores" in each:
-            about = f"{each['cores']} cores, {each['threads']} threads, "
+            about = f"{_count(each['cores'], 'core')}, {_count(each['threads'], 'thread')}, "
         else:
             about = f"capability {each['capability']}, " if "capability" in each else ""
         yield "", about + _memory(each)
@@ -97,6 +97,10 @@ def _files(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         offline = ", offline" if hub["offline"] else ""
         free = "" if hub["free_gib"] is None else f", {hub['free_gib']:,} GiB free"
         yield "downloads", f"{hub['cache']}{free}{offline}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _memory(device: Mapping[str, Any]) -> str:

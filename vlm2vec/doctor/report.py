@@ -125,7 +125,8 @@ def _of_pdfs(found: dict[str, Any]) -> Iterator[Problem]:
             is_serious=False,
         )
     if lacking := [script for script, is_drawn in found.get("fonts", {}).items() if not is_drawn]:
-        what = f"{' and '.join(lacking)} text of PDFs that name a font and do not contain it is not drawn"
+        scripts = ", ".join([*lacking[:-2], " and ".join(lacking[-2:])])
+        what = f"{scripts} text of PDFs that name a font and do not contain it is not drawn"
         yield Problem(what, _INSTALL_FONTS, is_serious=False)
 
 

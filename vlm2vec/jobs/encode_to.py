@@ -63,7 +63,7 @@ class EncodingReport:
 
     def __str__(self) -> str:
         kept = f"; {self.kept:,} were there" if self.kept else ""
-        failed = f"; {self.failed:,} have no vector" if self.failed else ""
+        failed = f"; {self.failed:,} {'has' if self.failed == 1 else 'have'} no vector" if self.failed else ""
         if self.failed_before:
             failed += f", {self.failed_before:,} since an earlier run: retry_failed=True tries them again"
         took = duration(self.seconds)

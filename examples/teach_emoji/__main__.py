@@ -8,7 +8,6 @@ It takes 20 minutes on two cores, npm to bring the drawings, and `pip install re
 from __future__ import annotations
 
 import argparse
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +32,10 @@ def only_hits(result: TrainingResult) -> TrainingResult:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder for the model, the curve and pictures"
-    )
-    parser.add_argument(
-        "--packages", type=Path, default=Path("emoji-packages"), help="folder for the drawings"
-    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--packages", type=Path, default=Path("emoji-packages"), help="of drawings")
     parser.add_argument("--steps", type=int, default=SETTINGS["max_steps"])
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     concepts = read_concepts(options.packages)
     asked = asked_for(concepts)
@@ -51,13 +45,14 @@ def main() -> None:
         VariedRows(concepts),
         eval={vendor: plain_rows(asked, vendor) for vendor in (TRAINED[0], HELD_OUT)},
         output_dir=options.output,
+        resume=True,  # where an earlier run was stopped
         **{**SETTINGS, "max_steps": options.steps},
     )
     print(result)
     print(scores_table(before, scores(model, asked), len(asked)))
-    only_hits(result).plot(options.output / "curve.svg")
     for vendor in (TRAINED[0], HELD_OUT):
         contact_sheet(model, asked, vendor).save(options.output / f"{vendor}.png")
+    only_hits(result).plot(options.output / "curve.svg")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What settings do: the training of `teach.py`, shorter, with one thing changed at a time.
+"""What settings do: the training of the tutorial, shorter, with one thing changed at a time.
 
 PYTHONPATH=examples python -m teach_emoji.compare_settings --steps 600
 """
@@ -52,40 +52,39 @@ def by_kind(concepts: Sequence[Concept]) -> dict[str, VariedRows]:
     return {kind: VariedRows([concept for concept in concepts if concept.kind == kind]) for kind in kinds}
 
 
+def line(name: str, model: VLM2Vec, asked: Sequence[Concept], rows: Any, settings: dict[str, Any]) -> str:
+    """A line of the table: what a training came to."""
+    started = time.process_time()
+    model.fit(rows, **settings)
+    minutes = (time.process_time() - started) / 60
+    found = scores(model, asked)
+    trained = sum(found[vendor][0] for vendor in TRAINED) / len(TRAINED)
+    unseen = (cell(share, len(asked)) for share in found[HELD_OUT])
+    return f"| {name} | {minutes:.1f} | {100 * trained:.1f} | {' | '.join(unseen)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--packages", type=Path, default=Path("emoji-packages"), help="folder for the drawings"
-    )
+    parser.add_argument("--packages", type=Path, default=Path("emoji-packages"), help="of drawings")
     parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     concepts, steps, batch = read_concepts(options.packages), options.steps, SETTINGS["batch_size"]
-    asked, rows = asked_for(concepts), VariedRows(concepts)
+    asked, rows, settings = asked_for(concepts), VariedRows(concepts), {**SETTINGS, "max_steps": steps}
 
-    first = VLM2Vec()
-    variants: dict[str, tuple[Any, dict[str, Any]]] = {
-        f"{steps} steps of {batch} rows": (rows, {}),
-        "twice the steps": (rows, {"max_steps": 2 * steps}),
-        "batches four times as large, a quarter of the steps": (
-            rows,
-            {"max_steps": steps // 4, "batch_size": 4 * batch, "sub_batch_size": 4 * batch},
-        ),
-        "sub-batches of one kind": (by_kind(concepts), {"sub_batch_size": batch // 4}),
-        "vision tower frozen": (rows, {"freeze_vision": True}),
-        "a hard negative in each row": (None, {}),
-    }
     print("| training | minutes of a core | Hit@1, trained vendors | Hit@1, unseen | Hit@5, unseen |")
     print("|---|---:|---:|---:|---:|")
-    for name, (varied, changed) in variants.items():
-        model = VLM2Vec() if varied is not rows or changed else first
-        source = with_negatives(first, concepts) if varied is None else varied
-        started = time.process_time()
-        model.fit(source, **{**SETTINGS, "max_steps": steps, **changed})
-        spent = (time.process_time() - started) / 60
-        found = scores(model, asked)
-        trained = sum(found[vendor][0] for vendor in TRAINED) / len(TRAINED)
-        cells = (cell(share, len(asked)) for share in (trained, *found[HELD_OUT]))
-        print(f"| {name} | {spent:.1f} | {' | '.join(cells)} |", flush=True)
+    first = VLM2Vec()
+    print(line(f"{steps} steps of {batch} rows", first, asked, rows, settings), flush=True)
+    larger = {"max_steps": max(1, steps // 4), "batch_size": 4 * batch}
+    changes: dict[str, tuple[Any, dict[str, Any]]] = {
+        "twice the steps": (rows, {"max_steps": 2 * steps}),
+        "batches four times as large, a quarter of the steps": (rows, larger),
+        "sub-batches of one kind": (by_kind(concepts), {"sub_batch_size": batch // 4}),
+        "vision tower frozen": (rows, {"freeze_vision": True}),
+        "a hard negative in each row": (with_negatives(first, concepts), {}),
+    }
+    for name, (changed_rows, changed) in changes.items():
+        print(line(name, VLM2Vec(), asked, changed_rows, {**settings, **changed}), flush=True)
 
 
 if __name__ == "__main__":

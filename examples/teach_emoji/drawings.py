@@ -128,7 +128,8 @@ def _package(folder: Path, name: str) -> Path:
         if npm is None:
             raise SystemExit(f"npm, which comes with Node.js, is needed to download {PACKAGES[name]}.")
         folder.mkdir(parents=True, exist_ok=True)
-        command = [npm, "pack", "--silent", PACKAGES[name]]
+        print(f"downloading {PACKAGES[name]}")
+        command = [npm, "pack", "--loglevel=error", PACKAGES[name]]
         packed = folder / subprocess.check_output(command, cwd=folder, text=True).strip()  # noqa: S603
         partial = folder / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)

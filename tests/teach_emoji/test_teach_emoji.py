@@ -15,11 +15,11 @@ import PIL.Image
 import pytest
 
 import teach_emoji.__main__
-from teach_emoji import compare_settings
+from teach_emoji import compare_settings, measure
 from teach_emoji.drawings import HELD_OUT, PACKAGES, TRAINED, draw, on_paper, read_concepts
-from teach_emoji.measure import asked_for, scores_table
+from teach_emoji.measure import asked_for, scores, scores_table
 from teach_emoji.pictures import contact_sheet
-from teach_emoji.rows import VariedRows, plain_rows
+from teach_emoji.rows import VariedRows, drawn, plain_rows, vary
 from vlm2vec import VLM2Vec
 
 pytest.importorskip("resvg_py")
@@ -40,20 +40,27 @@ LEFT_OUT = {
 }
 
 
-def body(colour: str) -> str:
-    return f'<circle cx="8" cy="8" r="6" fill="{colour}"/>'
+RADII = {vendor: radius for radius, vendor in enumerate((*TRAINED, HELD_OUT), start=2)}
+
+
+def body(colour: str, vendor: str) -> str:
+    """Each vendor draws in a size of its own."""
+    return f'<circle cx="8" cy="8" r="{RADII[vendor]}" fill="{colour}"/>'
 
 
 def write_packages(folder: Path) -> None:
     for vendor in (*TRAINED, HELD_OUT):
         package = folder / vendor / "package"
         package.mkdir(parents=True)
-        drawn = {name.replace(" ", "-"): {"body": body(COLOURS[code])} for code, name in HEART_NAMES.items()}
+        drawn = {
+            name.replace(" ", "-"): {"body": body(COLOURS[code], vendor)}
+            for code, name in HEART_NAMES.items()
+        }
         names = {code: name.replace(" ", "-") for code, name in HEART_NAMES.items()}
         for code, name in LEFT_OUT.items():
             if vendor == HELD_OUT and name == "orange heart":
                 continue
-            names[code], drawn[name] = name, {"body": body("orange")}
+            names[code], drawn[name] = name, {"body": body("orange", vendor)}
         names["2764-fe0f"] = names.pop("2764")  # as some packages write it
         aliases = {"blue-heart": {"parent": "heart-in-blue"}}
         drawn["heart-in-blue"] = drawn.pop("blue-heart")
@@ -84,6 +91,7 @@ def test_concepts_are_what_all_vendors_drew(packages: Path) -> None:
     red = next(concept for concept in concepts if concept.name == "red heart")
     assert (red.characters, red.keywords) == ("\u2764", ("red", "heart"))
     assert sorted(red.drawings) == sorted((*TRAINED, HELD_OUT))
+    assert all(f'r="{radius}"' in red.drawings[vendor] for vendor, radius in RADII.items())
     assert Counter(concept.kind for concept in concepts) == {"Symbols": 3, "Smileys & Emotion": 3}
 
 
@@ -99,6 +107,7 @@ def test_a_drawing_is_drawn_as_it_says(packages: Path) -> None:
 def test_rows_stay_the_same_and_vary_each_drawing(packages: Path) -> None:
     rows = VariedRows(read_concepts(packages), variations=3)
     pairs = len(COLOURS) * len(TRAINED)
+    assert {vendor for _, vendor in rows.pairs} == set(TRAINED)
     assert len(rows) == 3 * pairs
     assert rows[4]["query"] == rows[4 + pairs]["query"]
     first, again, varied = (np.asarray(rows[number]["document"]) for number in (4, 4, 4 + pairs))
@@ -160,13 +169,16 @@ def test_the_tutorial_runs(
         sys, "argv", ["teach_emoji", "--packages", str(packages), "--output", str(output), "--steps", "2"]
     )
     monkeypatch.setitem(teach_emoji.__main__.SETTINGS, "batch_size", 8)
-    monkeypatch.setitem(teach_emoji.__main__.SETTINGS, "sub_batch_size", 8)
     teach_emoji.__main__.main()
     printed = capsys.readouterr().out
     assert "2 steps, 16 rows in " in printed
     assert len(re.findall(r"\| \d+\.\d \(\d+\.\d to \d+\.\d\)", printed)) == 4 * len((*TRAINED, HELD_OUT))
     assert {"curve.svg", f"{TRAINED[0]}.png", f"{HELD_OUT}.png"} <= {path.name for path in output.iterdir()}
+    curve = (output / "curve.svg").read_text(encoding="utf-8")
+    assert [f"<!-- {name} -->" in curve for name in (TRAINED[0], HELD_OUT, TRAINED[1])] == [True, True, False]
     assert VLM2Vec(output).encode("red heart").shape == (224,)
+    teach_emoji.__main__.main()  # again: it goes on from the end
+    assert "0 of the steps" in capsys.readouterr().out
 
 
 def test_a_hard_negative_is_another_drawing_of_the_same_vendor(packages: Path, embedded: VLM2Vec) -> None:
@@ -174,8 +186,24 @@ def test_a_hard_negative_is_another_drawing_of_the_same_vendor(packages: Path, e
     rows = compare_settings.with_negatives(embedded, concepts)
     assert len(rows.mistaken) == len(concepts)
     assert all(other.name != name for name, other in rows.mistaken.items())
+    concept, vendor = rows.pairs[0]
     (negative,) = rows[0]["negatives"]
-    assert (np.asarray(negative) != np.asarray(rows[0]["document"])).any()
+    expected = vary(drawn(rows.mistaken[concept.name].drawings[vendor]), np.random.default_rng((0, 1)))
+    assert vendor in TRAINED
+    assert (np.asarray(negative) == np.asarray(expected)).all()
+
+
+def test_scores_are_of_each_vendors_own_drawings(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    concepts = read_concepts(packages)
+    monkeypatch.setattr(measure, "row_evaluator", lambda rows: lambda model: model(rows))
+
+    def share_of_ink(rows: list[dict[str, Any]]) -> dict[str, float]:
+        ink = np.mean([(np.asarray(row["document"]) != 255).any(axis=-1).mean() for row in rows])
+        return {"cosine_accuracy@1": float(ink), "cosine_accuracy@5": 1.0}
+
+    found = scores(share_of_ink, concepts)  # type: ignore[arg-type]
+    for vendor, radius in RADII.items():
+        assert found[vendor][0] == pytest.approx(np.pi * radius**2 / 16**2, rel=0.15)
 
 
 def test_sources_by_kind_are_all_rows(packages: Path) -> None:

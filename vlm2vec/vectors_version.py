@@ -29,8 +29,8 @@ VECTORS_VERSION: Mapping[str, int] = MappingProxyType(
 )
 """A whole number for each network and each reader.
 
-It is raised with each entry of CHANGELOG.md after 0.2.0 that says *embeddings change*, for the network or the readers
-that the entry is about: vectors that were stored under another number have to be computed again.
+It is raised with each entry of CHANGELOG.md after 0.2.0 that says *embeddings change*, for the network or
+the readers that the entry is about: vectors that were stored under another number have to be computed again.
 `tests/test_vectors_version.py` compares with vectors stored under each number, and fails where one should
 have been raised.
 """

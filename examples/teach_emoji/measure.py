@@ -31,11 +31,11 @@ def scores(model: VLM2Vec, concepts: Sequence[Concept]) -> Scores:
 
 
 def scores_table(before: Scores, after: Scores, count: int) -> str:
-    """In Markdown, with Wilson's 95 % intervals of `count` names."""
-    lines = ["| drawn by | Hit@1 before | after | Hit@5 before | after |", "|---|---:|---:|---:|---:|"]
+    """Before and after in Markdown, per cent, with Wilson's 95 % intervals of `count` names."""
+    lines = ["| drawn by | Hit@1 | Hit@5 |", "|---|---|---|"]
     for vendor in VENDORS:
         pairs = zip(before[vendor], after[vendor], strict=True)
-        cells = " | ".join(cell(share, count) for pair in pairs for share in pair)
+        cells = " | ".join(f"{100 * old:.1f} → {cell(new, count)}" for old, new in pairs)
         lines.append(f"| {vendor}{', never seen' if vendor == HELD_OUT else ''} | {cells} |")
     return "\n".join(lines)
 

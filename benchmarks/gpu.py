@@ -354,6 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             "sentence-transformers is older than 6.2, and would encode past this package's engine"
         )
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("torch finds no CUDA device; --quick --device cpu tries the code without one")
     sizes = {name: options.size or ("tiny" if options.quick else size) for name, (_, size) in MODELS.items()}
     rate = matrix_rate(options.device, 256 if options.quick else 8192, DTYPE)
     about = {

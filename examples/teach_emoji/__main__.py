@@ -21,7 +21,7 @@ from vlm2vec.training import TrainingResult
 
 
 def only_hits(result: TrainingResult) -> TrainingResult:
-    """The result with Hit@1 of each vendor as its only scores, for a curve that one can read."""
+    """The result with Hit@1 of each vendor as its only scores, to be read at a glance."""
     ending = "_cosine_accuracy@1"
     kept = [
         (step, {name.removesuffix(ending): share for name, share in named.items() if name.endswith(ending)})
@@ -48,11 +48,12 @@ def main() -> None:
         resume=True,  # where an earlier run was stopped
         **{**SETTINGS, "max_steps": options.steps},
     )
+    result = only_hits(result)
     print(result)
     print(scores_table(before, scores(model, asked), len(asked)))
     for vendor in (TRAINED[0], HELD_OUT):
         contact_sheet(model, asked, vendor).save(options.output / f"{vendor}.png")
-    only_hits(result).plot(options.output / "curve.svg")
+    result.plot(options.output / "curve.svg")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from torch.autograd.profiler_util import EventList, FunctionEvent
 from torch.profiler import ProfilerActivity
 from transformers import AutoConfig, AutoModel
 
+from vlm2vec.blocks import fused
+
 ROOT = Path(__file__).parent.parent
 TINY_QWEN3_VL = Path(__file__).parent / "data" / "golden_qwen3_vl" / "tiny_qwen3vl"
 sys.path.append(str(ROOT / "benchmarks"))
@@ -229,6 +231,12 @@ def test_growth_is_drawn(tmp_path: Path) -> None:
     file.write_text(json.dumps(measured), encoding="utf-8")
     plots.main([str(file), "--folder", str(tmp_path)])
     assert "a processor, 2 threads, model tiny" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def fused_kernels_are_not_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Triton is installed for other tests, a benchmark of them on a CPU would take ten minutes."""
+    monkeypatch.setattr(fused, "_REFUSED", {torch.device("cpu"): "interpreted, they are too slow"})
 
 
 FIRST = ("--models", next(iter(gpu.MODELS)))

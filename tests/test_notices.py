@@ -7,13 +7,14 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import transformers
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tqdm import tqdm
 
 from vlm2vec.errors import VLM2VecWarning
@@ -136,6 +137,19 @@ def test_optional_kernels_of_others_are_no_news(
     assert len(caplog.records) == 2  # the filter is gone
 
 
+@pytest.fixture
+def bars_of_transformers() -> Iterator[None]:
+    """On, whatever another test left."""
+    logging_of_transformers = transformers.utils.logging
+    before = logging_of_transformers.is_progress_bar_enabled()
+    downloads_are_without = are_progress_bars_disabled()
+    logging_of_transformers.enable_progress_bar()
+    yield
+    if not before:
+        logging_of_transformers.disable_progress_bar()
+    (disable_progress_bars if downloads_are_without else enable_progress_bars)()
+
+
 def has_a_bar() -> bool:
     """Whether transformers shows a bar in this thread."""
     return not transformers.utils.logging.tqdm(total=1, file=io.StringIO()).disable
@@ -146,7 +160,7 @@ def in_another_thread(work: Callable[[], bool]) -> bool:
         return pool.submit(work).result(timeout=10)
 
 
-def test_transformers_has_no_bars_inside_the_block_and_in_its_thread() -> None:
+def test_transformers_has_no_bars_inside_the_block_and_in_its_thread(bars_of_transformers: None) -> None:
     with without_bars_of_transformers():
         assert not has_a_bar()
         with without_bars_of_transformers():
@@ -156,7 +170,7 @@ def test_transformers_has_no_bars_inside_the_block_and_in_its_thread() -> None:
     assert has_a_bar()
 
 
-def test_blocks_of_two_threads_leave_the_hook_that_was_there() -> None:
+def test_blocks_of_two_threads_leave_the_hook_that_was_there(bars_of_transformers: None) -> None:
     made = []
 
     def others(factory: Any, args: Any, options: Any) -> Any:

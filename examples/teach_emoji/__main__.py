@@ -8,26 +8,15 @@ It takes 20 minutes on two cores, npm to bring the drawings, and `pip install re
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
+from embedded_model.training import first_hits
 from teach_emoji.drawings import HELD_OUT, TRAINED, read_concepts
 from teach_emoji.measure import asked_for, scores, scores_table
 from teach_emoji.pictures import contact_sheet
 from teach_emoji.rows import VariedRows, plain_rows
 from teach_emoji.settings import SETTINGS
 from vlm2vec import VLM2Vec
-from vlm2vec.training import TrainingResult
-
-
-def only_hits(result: TrainingResult) -> TrainingResult:
-    """The result with Hit@1 of each vendor as its only scores, to be read at a glance."""
-    ending = "_cosine_accuracy@1"
-    kept = [
-        (step, {name.removesuffix(ending): share for name, share in named.items() if name.endswith(ending)})
-        for step, named in result.scores
-    ]
-    return replace(result, scores=tuple(kept))
 
 
 def main() -> None:
@@ -48,7 +37,7 @@ def main() -> None:
         resume=True,  # where an earlier run was stopped
         **{**SETTINGS, "max_steps": options.steps},
     )
-    result = only_hits(result)
+    result = first_hits(result)
     print(result)
     print(scores_table(before, scores(model, asked), len(asked)))
     for vendor in (TRAINED[0], HELD_OUT):

@@ -197,3 +197,10 @@ def test_published_scores_are_compared(run: Run) -> None:
     assert "VLM2Vec-V2.0, ScienceQA: 38.5 in Table 6, 38.20 in v2.0.0" in disagreements
     assert all(name in disagreements for name in mmeb.published_names())
     assert run("compare", "GME-2B")[0] == 1
+
+
+def test_what_is_neither_a_folder_nor_published_is_called_both(run: Run) -> None:
+    code, _, told = run("compare", "GME-2B", "results/v2")
+    assert code == 1
+    told = " ".join(told.split())
+    assert "there is no folder results/v2, and no scores were published for 'results/v2'." in told

@@ -60,6 +60,20 @@ def test_what_is_said_of_a_damaged_tiff_is_short_and_printable(bits):
     assert len(said) < 300
 
 
+@pytest.mark.parametrize("layout", ["raw", "tiff_lzw"])
+def test_a_tiff_that_is_cut_off_is_not_called_one_of_other_samples(layout):
+    """Its header stands at its end, and tags that are missing have values by default."""
+    data = image_bytes(random_picture(), "TIFF", compression=layout)
+    said = []
+    for length in range(len(data) - 200, len(data)):
+        try:
+            load_image(Source.from_bytes(data[:length]))
+        except MediaError as error:
+            said.append(str(error))
+    assert len(said) > 150  # the last bytes are of no tag that matters
+    assert all("cannot be read" in text for text in said)
+
+
 def test_a_compression_that_is_a_text_is_damage():
     data = bytearray(colours(compression=7))
     place = data.find(struct.pack("<HHI", 259, 3, 1))

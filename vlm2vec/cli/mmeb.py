@@ -253,6 +253,10 @@ def _scores(given: str) -> tuple[Any, str, str | None, list[Task]]:
     from vlm2vec import mmeb
 
     if not Path(given).is_dir():
+        try:
+            mmeb.published(given)
+        except InputError as error:
+            raise InputError(f"there is no folder {given}, and {error.cause}", fix=error.fix) from None
         return given, given, None, mmeb.list_tasks()
     results: Results = mmeb.Results.load(given)
     return results.scores, results.model, results.data_version, results.benchmark

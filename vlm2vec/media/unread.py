@@ -63,9 +63,9 @@ def _tiff_kind(file: BinaryIO) -> str | None:
     tags: Any = ImageFileDirectory_v2(head)
     file.seek(tags.next)
     tags.load(file)
-    if _WIDTH not in tags or _HEIGHT not in tags:
-        return None
-    bits = tags.get(_BITS, (1,))
+    if any(tag not in tags for tag in (_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC)):
+        return None  # most often it is cut off
+    bits = tags[_BITS]
     if len(bits) > _MOST_SAMPLES or not all(isinstance(size, int) for size in bits):
         return None  # it is damaged
     formats = set(tags.get(_SAMPLE_FORMAT, (1,)))

@@ -93,7 +93,6 @@ class Worker:
         # Loading a model for the first time is not the case's.
         first = name not in self._started
         self._started.add(name)
-        spent = self.cpu_seconds
         process.stdin.write(f"{name} {folder}\n")
         process.stdin.flush()
         over = self._wait(process, READERS[name].seconds * _MAX_CPU + (_START_SECONDS if first else 0))
@@ -101,11 +100,11 @@ class Worker:
         if line:
             answer: dict[str, Any] = json.loads(line)
             return answer
+        self._spent = self.cpu_seconds  # of one that is dead, too, until it is waited for
         if over:
-            spent = self.cpu_seconds
             process.send_signal(signal.SIGABRT)  # says where it is
         code = process.wait()
-        self._process, self._spent = None, spent
+        self._process = None
         log = self._log.read_text(encoding="utf-8", errors="replace")
         log = log.partition("Extension modules:")[0][-6000:]
         where = next((part.strip() for part in log.split("\n") if f"{os.sep}vlm2vec{os.sep}" in part), "")
@@ -146,10 +145,12 @@ class Worker:
     @staticmethod
     def _wait(process: subprocess.Popen[str], seconds: float) -> str | None:
         """Waits for an answer or the end; else "time" or "hang", by its CPU time and by the clock."""
-        before, waited = _cpu_seconds(process.pid), 0.0
+        before: float | None = None
+        waited = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
             while not selector.select(timeout=_LOOK_SECONDS):
+                before = _cpu_seconds(process.pid) if before is None else before  # most are answered by now
                 if _cpu_seconds(process.pid) - before > seconds:
                     return "time"
                 waited += _LOOK_SECONDS  # not the clock's: a run may be stopped for a while
@@ -215,11 +216,14 @@ def fuzz(
         What came of it, also if it was stopped by Ctrl-C.
     """
     report, kept, start, spent = Report(), Counter[str](), time.monotonic(), worker.cpu_seconds
+    looked = start
     sound = len(READERS[name].seeds()) if cases is not None else 0
     try:
         for index, case in cases_of(name, seed):
-            report.seconds = time.monotonic() - start
-            report.cpu_seconds = worker.cpu_seconds - spent
+            now = time.monotonic()
+            report.seconds = now - start
+            if now - looked > _LOOK_SECONDS:
+                report.cpu_seconds, looked = worker.cpu_seconds - spent, now
             if minutes is not None and report.seconds > 60 * minutes:
                 break
             if cpu_minutes is not None and report.cpu_seconds > 60 * cpu_minutes:
@@ -242,6 +246,7 @@ def fuzz(
                 report.findings[folder] = f"{answer['finding']}: {answer['key']}"
     except KeyboardInterrupt:
         report.is_stopped = True
+    report.cpu_seconds = worker.cpu_seconds - spent
     return report
 
 

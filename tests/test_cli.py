@@ -164,7 +164,10 @@ print("all are answered")
         flat(done.stderr)
     )
     assert any("there is no profile 'vlm2vec'. Did you mean \"vlm2vec-v2\"?" in line for line in said)
-    assert any("there is no folder foo, and no scores were published for 'foo'. There are Col" in line for line in said)
+    assert any(
+        "there is no folder foo, and no scores were published for 'foo'. There are Col" in line
+        for line in said
+    )
     assert sum("some/body: there is no folder of this name, and the hub" in line for line in said) == 2
 
 

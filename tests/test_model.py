@@ -64,9 +64,9 @@ def test_outputs_keep_their_meaning(tiny: VLM2Vec) -> None:
     rows = tiny.encode(TEXTS, convert_to_numpy=False)
     assert [row.shape for row in rows] == [(64,)] * 3
     assert tiny.encode(TEXTS, precision="ubinary").shape == (3, 8)
-    with pytest.raises(errors.InputError, match="truncate_dim is 65, and vectors of this model have 64 comp"):
+    with pytest.raises(errors.InputError, match="truncate_dim is int 65, and vectors of this model have 64"):
         tiny.encode(TEXTS, truncate_dim=65)
-    with pytest.raises(errors.InputError, match="truncate_dim is 65"):
+    with pytest.raises(errors.InputError, match="truncate_dim is int 65"):
         tiny.encode_stream(TEXTS, truncate_dim=65)
     for encode in (tiny.encode, tiny.encode_stream):
         with pytest.raises(errors.InputError, match="truncate_dim is text"):

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 
-from vlm2vec.describe import describe_value, shorten
+from vlm2vec.describe import describe_value, literal, shorten
 from vlm2vec.errors import InputError, VLM2VecError
 
-__all__ = ["close_match", "did_you_mean", "is_number", "is_whole", "possible_path", "whole_number"]
+__all__ = [
+    "close_match",
+    "did_you_mean",
+    "is_finite",
+    "is_number",
+    "is_rate",
+    "is_whole",
+    "one_of",
+    "possible_path",
+    "whole_number",
+]
+
+_RATES = 1e-9, 1e12  # a second: one in thirty years, and what no camera takes
 
 
 def is_whole(value: object, minimum: int | None = None) -> bool:
@@ -34,6 +47,46 @@ def is_number(value: object) -> bool:
         (True, True, False, False)
     """
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> bool:
+    """Whether it is a real number that a float can hold, neither NaN nor infinite.
+
+    Example:
+        >>> is_finite(2), is_finite(float("nan")), is_finite(10**400), is_finite("2")
+        (True, False, False, False)
+    """
+    try:
+        return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
+
+
+def is_rate(value: object) -> bool:
+    """Whether it may be a number of frames a second: with others, times are no longer numbers.
+
+    Example:
+        >>> is_rate(0.5), is_rate(0), is_rate(1e-320)
+        (True, False, False)
+    """
+    return is_finite(value) and _RATES[0] <= value <= _RATES[1]  # type: ignore[operator]
+
+
+def one_of(name: str, value: object, words: Iterable[str], *, or_else: str = "") -> None:
+    """Raise an `InputError` unless the value is one of some words; `or_else` says what it may be as well.
+
+    Example:
+        >>> one_of("gain", "linear", ["linear", "exponential"])
+        >>> one_of("gain", 2, ["linear", "exponential"])
+        Traceback (most recent call last):
+        vlm2vec.errors.InputError: gain is 2. Pass one of linear, exponential.
+    """
+    words = list(words)
+    if not isinstance(value, str) or value not in words:  # `in` compares an array by its elements
+        raise InputError(
+            f"{name} is {literal(value)}",
+            fix=f"Pass one of {', '.join([*words, *filter(None, [or_else])])}.",
+        )
 
 
 def whole_number(name: str, value: object, *, minimum: int = 1) -> int:

@@ -6,15 +6,19 @@ of the command line waits for neither.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-__all__ = ["MAX_LENGTH", "without_base64", "shorten", "quote", "describe_value", "describe_media"]
+__all__ = ["MAX_LENGTH", "without_base64", "shorten", "quote", "describe_value", "describe_media", "literal"]
 
 MAX_LENGTH = 60
+
+_MOST_SHOWN = 10**18  # an int; of one with thousands of digits Python refuses to write any
+_DIGITS_A_BIT = math.log10(2)
 
 _RUN = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 _REPEATED = re.compile(r"(.)\1+")
@@ -80,6 +84,19 @@ def describe_value(value: object) -> str:
     return shorten(_describe(value))
 
 
+def literal(value: object) -> str:
+    """What a caller passed as it is written in code, in at most 60 characters.
+
+    Example:
+        >>> literal("gpu")
+        "'gpu'"
+    """
+    try:
+        return shorten(repr(value))
+    except ValueError:  # an int of thousands of digits
+        return describe_value(value)
+
+
 def describe_media(value: object) -> str:
     """What a caller passed where a string is a path or a data-URI.
 
@@ -122,7 +139,9 @@ def _describe(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}"
     if value is None or isinstance(value, bool):
         return repr(value)
-    if _is_small_number(value):
+    if isinstance(value, int) and abs(value) >= _MOST_SHOWN:
+        return f"{type(value).__name__} of about {int(value.bit_length() * _DIGITS_A_BIT) + 1} digits"
+    if isinstance(value, (int, float, complex, np.number)):
         return f"{type(value).__name__} {value}"
     if type(value).__module__.startswith("vlm2vec.") and not hasattr(value, "named_modules"):
         return repr(value)  # not of a network, which lists its layers
@@ -133,10 +152,3 @@ def _tail(path: str) -> str:
     """The end of a path, where the file's name is."""
     path = without_base64(path)
     return path if len(path) <= MAX_LENGTH else f"...{path[3 - MAX_LENGTH :]}"
-
-
-def _is_small_number(value: object) -> bool:
-    import numpy as np
-
-    # str() of an int with thousands of digits raises.
-    return isinstance(value, (float, complex, np.number)) or (isinstance(value, int) and abs(value) < 10**18)

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from vlm2vec.arguments import did_you_mean, whole_number
-from vlm2vec.describe import shorten
+from vlm2vec.describe import describe_value, literal
 from vlm2vec.errors import InputError
 
 __all__ = ["check_load_settings", "device_of", "dtype_of", "pixel_budget_of", "without_placement"]
@@ -66,7 +66,7 @@ def device_of(model_kwargs: Mapping[str, Any] | None, device: str | None) -> str
         return device
     if isinstance(asked, Mapping) or asked in ("balanced", "balanced_low_0", "sequential"):
         raise InputError(
-            f"device_map is {shorten(repr(asked))}, and a model is on one device here",
+            f"device_map is {literal(asked)}, and a model is on one device here",
             fix='Pass one, such as "cuda:0". encode(inputs, device=["cuda:0", "cuda:1"]) has a copy on each.',
         )
     named = f"cuda:{asked}" if isinstance(asked, int) else str(asked)
@@ -119,7 +119,7 @@ def dtype_of(model_kwargs: Mapping[str, Any] | None) -> torch.dtype | None:
         return None
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise InputError(
-            f"dtype is {shorten(repr(dtype))}, which is no type of weights",
+            f"dtype is {literal(dtype)}, which is no type of weights",
             fix='Pass "float32", "bfloat16" or "float16".',
         )
     return dtype
@@ -143,5 +143,6 @@ def check_load_settings(settings: Mapping[str, Any]) -> None:
         )
     if (backend := settings.get("backend", "torch")) != "torch":
         raise InputError(
-            f"backend is {backend!r}", fix="Leave it out: the packed forward runs in torch alone."
+            f"backend is {describe_value(backend)}",
+            fix="Leave it out: the packed forward runs in torch alone.",
         )

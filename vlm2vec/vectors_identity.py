@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from vlm2vec.describe import shorten
+from vlm2vec.describe import literal
 from vlm2vec.errors import VectorsMismatchError
 from vlm2vec.sameness import differences, digest_of, weights_digest
 from vlm2vec.vectors_version import versions_of
@@ -191,7 +191,7 @@ def _in_words(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
 def _value(values: Any, name: str) -> str:
     for part in name.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
-    return "not set" if values is None else shorten(repr(values))
+    return "not set" if values is None else literal(values)
 
 
 def _config_of(module: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ BAD = {
     "nan": (float("nan"), "NaN is a missing value"),
     "numpy nan": (np.float32("nan"), "NaN is a missing value"),
     "int": (3, "int 3 is not an input"),
-    "huge int": (10**6000, "int is not an input"),
+    "huge int": (10**6000, "int of about 6001 digits is not an input"),
     "float": (2.5, "float 2.5 is not an input"),
     "bool": (True, "True is not an input"),
     "complex": (1j, "complex 1j is not an input"),

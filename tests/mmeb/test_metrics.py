@@ -200,7 +200,7 @@ def test_unknown_settings_are_errors():
     with pytest.raises(InputError, match="gain is 'log'"):
         ndcg_at_k(["a"], ["a"], 5, gain="log")
     for name in ("hit", "precision", "recall", "f1", "map", "mrr", "ndcg"):
-        with pytest.raises(InputError, match="k is 0"):
+        with pytest.raises(InputError, match="k is int 0"):
             getattr(metrics, f"{name}_at_k")(["a"], ["a"], 0)
 
 

@@ -191,5 +191,5 @@ def test_a_pool_that_points_outside_is_an_error_with_its_query(pool):
 def test_other_wrong_settings_are_errors():
     with pytest.raises(InputError, match="2 queries have 1 pools"):
         rank(np.ones((2, 3)), np.ones((4, 3)), [[0]])
-    with pytest.raises(InputError, match="k is 0"):
+    with pytest.raises(InputError, match="k is int 0"):
         rank(np.ones((2, 3)), np.ones((4, 3)), k=0)

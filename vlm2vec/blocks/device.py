@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlm2vec.describe import shorten
+from vlm2vec.describe import literal
 from vlm2vec.errors import InputError
 from vlm2vec.fork import has_forked
 
@@ -44,9 +44,9 @@ def check_device(name: str | torch.device) -> None:
     """
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"there is no device {shorten(repr(name))}",
+            f"there is no device {literal(name)}",
             fix='Pass "cpu", or "cuda", "cuda:1" or "mps" where there is such a device.',
         ) from error
     if device.type == "cuda":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vlm2vec.arguments import close_match, whole_number
-from vlm2vec.describe import describe_value, shorten
+from vlm2vec.describe import describe_value, literal
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.text import check_text
 from vlm2vec.profiles import Profile
@@ -101,7 +101,7 @@ def check_settings(
     elif prompt_name is not None and not _is_one_of(prompt_name, prompts or {}):
         known = f"Pass one of {', '.join(prompts)}" if prompts else "This model has none: leave it out"
         raise InputError(
-            f"there is no prompt {shorten(repr(prompt_name))}",
+            f"there is no prompt {literal(prompt_name)}",
             fix=f"{known}, or say it in full with prompt= or instruction=.",
         )
     numbers = {
@@ -152,8 +152,9 @@ def _is_one_of(value: object, words: Collection[str]) -> bool:
 def check_truncation(truncate_dim: int | None, width: int) -> None:
     """Refuse to keep more components than vectors have."""
     if truncate_dim is not None and truncate_dim > width:
+        shown = describe_value(truncate_dim)
         raise InputError(
-            f"truncate_dim is {truncate_dim}, and vectors of this model have {width} components",
+            f"truncate_dim is {shown}, and vectors of this model have {width} components",
             fix=f"Pass at most {width}, or leave it out.",
         )
 

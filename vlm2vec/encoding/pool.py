@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 
 __all__ = ["in_pool"]
@@ -34,6 +35,10 @@ def in_pool(model: Any, pool: dict[str, Any] | None) -> Iterator[None]:
         finally:
             model.to(home)
         return
+    if not isinstance(pool, dict):
+        raise InputError(
+            f"pool is {describe_value(pool)}", fix="Pass what start_multi_process_pool has returned."
+        )
     with pool.setdefault("lock", threading.Lock()):
         if not all(map(_is_open, pool["processes"])) or not pool["processes"]:
             raise InputError("the pool has been stopped", fix="Start another with start_multi_process_pool.")

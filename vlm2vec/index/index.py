@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vlm2vec.arguments import possible_path, whole_number
+from vlm2vec.describe import describe_value
 from vlm2vec.errors import IndexStoreError, InputError, VLM2VecError
 from vlm2vec.index import ann, exchange
 from vlm2vec.index.added import added_row, check_beside, listed, parsed
@@ -370,6 +371,8 @@ class Index:
         whole_number("k", k)
         if per_file is not None:
             whole_number("per_file", per_file)
+        if not isinstance(where, str | None):
+            raise InputError(f"where is {describe_value(where)}", fix="Pass a condition as a string.")
 
         def found() -> list[Hit]:
             self._check(self._required())

@@ -123,7 +123,7 @@ def find(
     if not total:
         return []
     exact = total < EXACT_ROWS if exact is None else exact
-    wanted = k if per_file is None else min(total, 4 * k)
+    wanted = min(total, k if per_file is None else 4 * k)
     while True:
         found = _nearest(rows, query, wanted, where, exact=exact, probes=probes)
         hits = [_hit(values, roots, rows.metadata_columns) for values in found]
@@ -205,7 +205,14 @@ def first_rows(rows: Rows, count: int, roots: Mapping[int, Path]) -> list[Hit]:
     """
     names = [column for column in rows.schema.names if column not in ("vector", "file", "modified")]
     begins = "(page IS NULL OR page = 1) AND (start IS NULL OR start = 0)"
-    found = rows.table.search().where(begins).select(names).limit(4 * count).to_arrow().to_pylist()
+    found = (
+        rows.table.search()
+        .where(begins)
+        .select(names)
+        .limit(4 * min(len(rows), count))
+        .to_arrow()
+        .to_pylist()
+    )
     hits = [_hit({**values, "_distance": math.nan}, roots, rows.metadata_columns) for values in found]
     return _of_each_file(hits, 1)[:count]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from vlm2vec.arguments import is_number, whole_number
+from vlm2vec.arguments import is_finite, one_of, whole_number
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 
@@ -42,9 +42,8 @@ class IndexSettings:
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.storage not in ("float32", "float16"):
-            raise InputError(f"storage is {describe_value(self.storage)}", fix='Pass "float32" or "float16".')
-        if not is_number(self.segment_seconds) or not 0 < self.segment_seconds < float("inf"):
+        one_of("storage", self.storage, ("float32", "float16"))
+        if not (is_finite(self.segment_seconds) and self.segment_seconds > 0):
             raise InputError(
                 f"segment_seconds is {describe_value(self.segment_seconds)}", fix="Pass a number of seconds."
             )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from vlm2vec.arguments import is_whole
+from vlm2vec.arguments import is_finite, is_rate, is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 
@@ -75,6 +71,13 @@ def _positive(name: str, value: Any) -> float:
     return seconds
 
 
+def _rate(name: str, value: Any) -> float:
+    rate = _positive(name, value)
+    if not is_rate(rate):
+        raise InputError(f"{name} is {rate:g}", fix="Pass frames a second, from 1e-9 to 1e12.")
+    return rate
+
+
 def _not_negative(name: str, value: Any) -> float:
     seconds = _number(name, value)
     if seconds < 0:
@@ -83,19 +86,12 @@ def _not_negative(name: str, value: Any) -> float:
 
 
 def _number(name: str, value: Any) -> float:
-    real = isinstance(value, (numbers.Real, np.number)) and not isinstance(
-        value, (bool, complex, np.complexfloating)
-    )
-    try:
-        number = float(value) if real else math.nan
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
+    if not is_finite(value):
         raise InputError(
             f"{name} is {describe_value(value)}, not a finite number",
             fix=f"Pass a number, such as {name}=1.5.",
         )
-    return number
+    return float(value)
 
 
 def _password(name: str, value: Any) -> str:
@@ -109,9 +105,9 @@ OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "pages": _pages,
     "password": _password,
     "num_frames": _count,
-    "fps": _positive,
+    "fps": _rate,
     "start": _not_negative,
     "end": _positive,
-    "frame_rate": _positive,
+    "frame_rate": _rate,
     "max_pixels": _count,
 }

@@ -48,7 +48,8 @@ class Part:
             return cls()
         whole = isinstance(given, tuple | list) and len(given) == 2 and all(is_whole(n, 1) for n in given)
         if not whole or given[0] > given[1]:
-            shown = tuple(given) if isinstance(given, tuple | list) else describe_value(given)
+            values = given if isinstance(given, tuple | list) else [given]
+            shown = " and ".join(map(describe_value, values[:3]))
             raise InputError(f"part is {shown}", fix="Pass two numbers such as (1, 4), the first of four.")
         return cls(int(given[0]), int(given[1]))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from vlm2vec.arguments import is_number, is_whole
+from vlm2vec.arguments import is_finite, is_number, is_whole
+from vlm2vec.describe import literal
 from vlm2vec.errors import InputError
 
 __all__ = ["Limits"]
@@ -40,7 +42,8 @@ class Limits:
     reader_memory: int = 2 * 2**30
 
     def __post_init__(self) -> None:
-        if not (is_number(self.decode_seconds) and self.decode_seconds > 0):  # nor NaN
+        seconds = self.decode_seconds
+        if not (is_number(seconds) and seconds > 0 and (is_finite(seconds) or seconds == math.inf)):
             self._refuse("decode_seconds", "a number of seconds above 0")
         if self.readers is not None and not is_whole(self.readers, 0):
             self._refuse("readers", "a whole number, 0 or more, or None")
@@ -49,4 +52,4 @@ class Limits:
                 self._refuse(name, "a whole number above 0")
 
     def _refuse(self, name: str, what: str) -> None:
-        raise InputError(f"{name} is {getattr(self, name)!r}", fix=f"Let Limits.{name} be {what}.")
+        raise InputError(f"{name} is {literal(getattr(self, name))}", fix=f"Let Limits.{name} be {what}.")

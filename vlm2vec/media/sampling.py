@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from vlm2vec.arguments import is_number, whole_number
+from vlm2vec.arguments import is_finite, is_rate, whole_number
+from vlm2vec.describe import literal
 from vlm2vec.errors import InputError
 
 __all__ = ["Sampling", "SamplingRule", "uniform_indices"]
@@ -89,11 +90,11 @@ class Sampling:
         if self.num_frames is not None:
             whole_number("num_frames", self.num_frames)
         whole_number("min_frames", self.min_frames)
-        if self.fps is not None and not (_is_finite(self.fps) and self.fps > 0):
-            raise InputError(f"fps is {self.fps!r}", fix="Pass a positive number.")
+        if self.fps is not None and not is_rate(self.fps):
+            raise InputError(f"fps is {literal(self.fps)}", fix="Pass frames a second, from 1e-9 to 1e12.")
         for name, value in (("start", self.start), ("end", self.end)):
-            if value is not None and not (_is_finite(value) and value >= 0):
-                raise InputError(f"{name} is {value!r}", fix="Pass a time in seconds, at least 0.")
+            if value is not None and not (is_finite(value) and value >= 0):
+                raise InputError(f"{name} is {literal(value)}", fix="Pass a time in seconds, at least 0.")
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise InputError(
                 f"start is {self.start:g} s and end is {self.end:g} s", fix="Let end be after start."
@@ -175,7 +176,3 @@ def _every(times: Sequence[float], chosen: list[int], fps: float, *, start: floa
             taken.append(i)
             next_tick = tick + 1
     return taken or chosen[:1]
-
-
-def _is_finite(value: object) -> bool:
-    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]

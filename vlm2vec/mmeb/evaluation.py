@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from vlm2vec.arguments import possible_path
+from vlm2vec.arguments import one_of, possible_path
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.encoders import encoder_of
 from vlm2vec.mmeb.loaders import DataFolder
@@ -78,9 +78,10 @@ def evaluate(
         StaleResultError: `output_dir` holds a result that is not of this run.
         VLM2VecError: Data are missing, or a sample cannot be embedded; it is named.
     """
-    _check("compat", compat, (None, "v2.0"))
-    _check("on_error", on_error, ("raise", "score"))
-    _check("on_stale", on_stale, ("raise", "recompute"))
+    if compat is not None:
+        one_of("compat", compat, ["v2.0"], or_else="or None for correct scores")
+    one_of("on_error", on_error, ("raise", "score"))
+    one_of("on_stale", on_stale, ("raise", "recompute"))
     chosen = list_tasks(tasks)
     if not chosen:
         raise InputError("no task is chosen", fix='Pass "all", "mini", a modality or names of tasks.')
@@ -117,8 +118,3 @@ def evaluate(
         )
         results = tuple(run.results(chosen, show=show))
     return Results(encoder.name, results)
-
-
-def _check(name: str, value: Any, known: Sequence[Any]) -> None:
-    if value not in known:
-        raise InputError(f"{name} is {value!r}", fix=f"Pass one of {', '.join(map(repr, known))}.")

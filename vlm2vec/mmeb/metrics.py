@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
+from vlm2vec.arguments import one_of, whole_number
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.samples import Key
 
@@ -193,8 +194,8 @@ def query_scores(
         >>> scores["hit@1"], scores["mrr@5"], round(scores["ndcg_linear@5"], 3)
         (0.0, 0.5, 0.648)
     """
-    if compat not in {None, "v2.0"}:
-        raise InputError(f"compat is {compat!r}", fix='Pass "v2.0", or None for correct scores.')
+    if compat is not None:
+        one_of("compat", compat, ["v2.0"], or_else="or None for correct scores")
     in_order = _listed(labels)
     keys = set(in_order)
     if len(grades) and len({len(grades), len(in_order), len(keys)}) > 1:
@@ -240,8 +241,7 @@ def mean_scores(per_query: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 def _hits(ranking: Sequence[Key], relevant: Collection[Key], k: int, *, repeats: bool = False) -> list[bool]:
     """Whether each of the first `k` ranks holds a right candidate, each candidate once unless `repeats`."""
-    if k < 1:
-        raise InputError(f"k is {k}", fix="Pass at least 1.")
+    whole_number("k", k)
     hits, seen = [], set()
     for key in ranking[:k]:
         hits.append(key in relevant and (repeats or key not in seen))
@@ -250,8 +250,7 @@ def _hits(ranking: Sequence[Key], relevant: Collection[Key], k: int, *, repeats:
 
 
 def _discounted(grades: Sequence[float], gain: Gain) -> float:
-    if gain not in ("linear", "exponential"):
-        raise InputError(f"gain is {gain!r}", fix='Pass "linear" or "exponential".')
+    one_of("gain", gain, ("linear", "exponential"))
     gains = grades if gain == "linear" else [2.0**grade - 1 for grade in grades]
     return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
 

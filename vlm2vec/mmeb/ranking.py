@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vlm2vec.arguments import whole_number
 from vlm2vec.errors import InputError
 from vlm2vec.mmeb.metrics import Compat
 from vlm2vec.mmeb.samples import Key, TaskData
@@ -116,8 +117,7 @@ def rank(
         >>> rank(np.eye(2), np.eye(2), pools=[[1, 0], [0]])
         [array([0, 1]), array([0])]
     """
-    if k < 1:
-        raise InputError(f"k is {k}", fix="Pass at least 1.")
+    whole_number("k", k)
     queries, candidates = _in_float32(query_vectors), _in_float32(candidate_vectors)
     if len(queries) and len(candidates) and _dim(queries) != _dim(candidates):
         raise InputError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm2vec.arguments import is_number, is_whole
+from vlm2vec.arguments import is_finite, is_whole
 from vlm2vec.atomic_write import write_text
 from vlm2vec.errors import VLM2VecError
 from vlm2vec.json_file import read_json
@@ -152,15 +151,11 @@ def _is_whole(result: TaskResult) -> bool:
     compat = result.made_of["compat"]
     return (
         all(isinstance(text, str) for text in texts)
-        and all(_is_finite(score) for score in (*result.scores.values(), *result.per_query))
+        and all(is_finite(score) for score in (*result.scores.values(), *result.per_query))
         and all(isinstance(key, str | int) for keys in result.top for key in keys)
         and all(is_whole(count, 0) for count in (result.candidates, result.expected_queries))
-        and _is_finite(result.seconds)
+        and is_finite(result.seconds)
         and 0 <= result.scores[result.metric] <= 1
         and "model" in result.made_of
         and (compat is None or isinstance(compat, str))
     )
-
-
-def _is_finite(value: object) -> bool:
-    return is_number(value) and math.isfinite(float(value))  # type: ignore[arg-type]

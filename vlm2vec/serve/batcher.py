@@ -32,6 +32,7 @@ import torch
 from sentence_transformers.util import truncate_embeddings
 
 from vlm2vec.arguments import whole_number
+from vlm2vec.describe import describe_value
 from vlm2vec.encoding.plan import Failed, Planned
 from vlm2vec.encoding.prompt import with_default_instruction, with_role
 from vlm2vec.errors import InputError, VLM2VecError
@@ -192,8 +193,9 @@ class Batcher:
         """
         dimensions = asked.dimensions
         if dimensions is not None and whole_number("dimensions", dimensions) > self._width:
+            shown = describe_value(dimensions)
             raise InputError(
-                f"dimensions is {dimensions}, and vectors of this model have {self._width} components",
+                f"dimensions is {shown}, and vectors of this model have {self._width} components",
                 fix=f"Ask for at most {self._width}, or leave it out.",
             )
         request = self._admitted(asked)

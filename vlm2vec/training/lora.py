@@ -17,7 +17,7 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from vlm2vec.arguments import is_whole
+from vlm2vec.arguments import is_number, is_whole
 from vlm2vec.checkpoints import adapter
 from vlm2vec.checkpoints.adapter import has_adapter
 from vlm2vec.checkpoints.folder import ADAPTER_CONFIG
@@ -76,8 +76,11 @@ class LoRA:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        if isinstance(self.target_modules, str):
-            raise InputError("lora's target_modules is a text", fix='Pass a list: ["q_proj", "v_proj"].')
+        if not isinstance(self.target_modules, list | tuple | set | frozenset):
+            raise InputError(
+                f"lora's target_modules is {describe_value(self.target_modules)}",
+                fix='Pass a list: ["q_proj", "v_proj"].',
+            )
         object.__setattr__(self, "target_modules", tuple(self.target_modules))
         for name in ("r", "alpha"):
             value = getattr(self, name)
@@ -85,8 +88,10 @@ class LoRA:
                 raise InputError(
                     f"lora's {name} is {describe_value(value)}", fix="Pass a positive whole number."
                 )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"lora's dropout is {self.dropout}", fix="Pass a number from 0 up to 1.")
+        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
+            raise InputError(
+                f"lora's dropout is {describe_value(self.dropout)}", fix="Pass a number from 0 up to 1."
+            )
         if not self.target_modules or not all(isinstance(name, str) for name in self.target_modules):
             raise InputError(
                 "lora has no target_modules", fix='Name linear layers, as in ["q_proj", "v_proj"].'

@@ -14,8 +14,8 @@ import torch
 from sentence_transformers.util import dot_score, semantic_search
 from tqdm import tqdm
 
-from vlm2vec.arguments import whole_number
-from vlm2vec.describe import describe_value
+from vlm2vec.arguments import is_number, one_of, whole_number
+from vlm2vec.describe import describe_value, literal
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parse import is_single
 from vlm2vec.training.data.mixture import Mixture
@@ -225,12 +225,9 @@ class _Choice:
             )
         for name in ("absolute_margin", "relative_margin"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
-                raise InputError(f"{name} is {value!r}", fix="Pass a number from 0 to 1, or None.")
-        if self.sampling_strategy not in ("top", "random"):
-            raise InputError(
-                f"sampling_strategy is {self.sampling_strategy!r}", fix='Pass "top" or "random".'
-            )
+            if value is not None and not (is_number(value) and 0 <= value <= 1):
+                raise InputError(f"{name} is {literal(value)}", fix="Pass a number from 0 to 1, or None.")
+        one_of("sampling_strategy", self.sampling_strategy, ("top", "random"))
 
     @property
     def searched(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from vlm2vec.arguments import is_number, whole_number
+from vlm2vec.arguments import is_finite, one_of, whole_number
 from vlm2vec.blocks.device import LARGE
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
@@ -127,10 +127,10 @@ class FitSettings:
         self._check_whole("save_total_limit", minimum=2)
         for name in ("epochs", "learning_rate", "max_grad_norm"):
             value = getattr(self, name)
-            if value is not None and not (is_number(value) and 0 < value < math.inf):
+            if value is not None and not (is_finite(value) and value > 0):
                 raise self._wrong(name, "Pass a number above 0.")
         for name in ("warmup_steps", "weight_decay"):
-            if not (is_number(getattr(self, name)) and 0 <= getattr(self, name) < math.inf):
+            if not (is_finite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise self._wrong(name, "Pass a number of at least 0.")
         for name in _SWITCHES:
             # A text such as "no" would count as true.
@@ -142,8 +142,7 @@ class FitSettings:
             raise self._wrong("training_arguments", "Pass a dict of them.")
         if self.max_steps is not None and self.epochs is not None:
             raise InputError("both max_steps and epochs are given", fix="Pass one of them.")
-        if self.on_error not in ("raise", "skip"):
-            raise self._wrong("on_error", 'Pass "raise" or "skip".')
+        one_of("on_error", self.on_error, ("raise", "skip"))
         object.__setattr__(self, "matryoshka_dims", tuple(self.matryoshka_dims))
         if self.lora is not None and not isinstance(self.lora, bool):
             object.__setattr__(self, "lora", LoRA.of(self.lora))

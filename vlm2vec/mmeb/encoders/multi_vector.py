@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from vlm2vec.arguments import one_of
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
-from vlm2vec.errors import InputError, MediaError
+from vlm2vec.errors import MediaError
 from vlm2vec.mmeb.encoders.protocol import Role, Row, deciding
 from vlm2vec.mmeb.encoders.sentence_transformer import card_name, read_picture
 from vlm2vec.mmeb.samples import Content
@@ -50,8 +51,7 @@ class MultiVectorAdapter:
 
     def __post_init__(self) -> None:
         self.name = self.name or card_name(self.model)
-        if self.frames not in ("first", "middle", "all"):
-            raise InputError(f"frames is {self.frames!r}", fix="Pass one of first, middle, all.")
+        one_of("frames", self.frames, ("first", "middle", "all"))
 
     def identity(self) -> Mapping[str, Any]:
         """Weights, modules, processor, prompts, frames and settings."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vlm2vec.arguments import is_whole
+from vlm2vec.arguments import is_whole, one_of, whole_number
 from vlm2vec.describe import describe_value, shorten
 from vlm2vec.errors import InputError, MediaError
 from vlm2vec.mmeb.encoders.function import unit_length
@@ -84,20 +84,15 @@ class ServedModel:
     late_interaction: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        _check("shape", self.shape, tuple(SHAPES))
-        _check("instructions", self.instructions, ("both", "query", "none"))
+        one_of("shape", self.shape, SHAPES)
+        one_of("instructions", self.instructions, ("both", "query", "none"))
         places = SHAPES[self.shape].places
-        self._place = self.instruction_in or places[0]
-        _check(f"instruction_in of {self.shape}", self._place, places)
-        if self.frames not in ("all", "middle") and not is_whole(self.frames, minimum=1):
-            raise InputError(
-                f"frames is {self.frames!r}", fix="Pass one of all, middle, or a whole number of at least 1."
-            )
+        self._place = places[0] if self.instruction_in is None else self.instruction_in
+        one_of(f"instruction_in of {self.shape}", self._place, places)
+        if not is_whole(self.frames, minimum=1):
+            one_of("frames", self.frames, ("all", "middle"), or_else="or a whole number of at least 1")
         for what in ("batch_size", "threads"):
-            if not is_whole(getattr(self, what), minimum=1):
-                raise InputError(
-                    f"{what} is {getattr(self, what)!r}", fix="Pass a whole number of at least 1."
-                )
+            whole_number(what, getattr(self, what))
         self._client = Client(self.url, self.api_key, self.timeout, self.patience)
         self._dimensions: int | None = None
         self.model = self.model or self._only_model()
@@ -228,11 +223,6 @@ class ServedModel:
             )
         self._dimensions = dimensions
         return vectors
-
-
-def _check(name: str, value: Any, known: Sequence[Any]) -> None:
-    if value not in known:
-        raise InputError(f"{name} is {value!r}", fix=f"Pass one of {', '.join(map(repr, known))}.")
 
 
 def _parts_of_size(samples: Mapping[int, Sample]) -> Iterator[list[int]]:

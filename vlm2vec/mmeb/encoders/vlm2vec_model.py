@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vlm2vec import VLM2Vec
-from vlm2vec.arguments import is_whole
+from vlm2vec.arguments import is_whole, one_of
 from vlm2vec.encoding.prompt import IMAGE_TOKEN, VIDEO_TOKEN
 from vlm2vec.errors import InputError, VLM2VecError
 from vlm2vec.inputs.parts import Input
@@ -54,15 +54,13 @@ class VLM2VecEncoder:
     def __post_init__(self) -> None:
         self.name = self.name or Path(self.model[0].model.name_or_path or "vlm2vec").name
         known = FAMILIES.get(self.model.profile.name, Family())
-        self.prompts = self.prompts or ("original" if known.source else "profile")
+        if self.prompts is None:
+            self.prompts = "original" if known.source else "profile"
         if self.frames is None:
             self.frames = known.prompts.frames
-        if self.prompts not in ("original", "profile"):
-            raise InputError(f"prompts is {self.prompts!r}", fix="Pass one of original, profile.")
-        if self.frames not in ("all", "middle") and not is_whole(self.frames, minimum=1):
-            raise InputError(
-                f"frames is {self.frames!r}", fix="Pass one of all, middle, or a whole number of at least 1."
-            )
+        one_of("prompts", self.prompts, ("original", "profile"))
+        if not is_whole(self.frames, minimum=1):
+            one_of("frames", self.frames, ("all", "middle"), or_else="or a whole number of at least 1")
         if self.prompts == "original" and not known.source:
             raise InputError(
                 "it is not known how published scores of models with the profile "

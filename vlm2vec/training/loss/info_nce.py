@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from vlm2vec.arguments import is_whole
+from vlm2vec.arguments import is_finite, is_whole
+from vlm2vec.describe import literal
 from vlm2vec.errors import InputError
 
 __all__ = ["InfoNCE"]
@@ -53,13 +54,15 @@ class InfoNCE(nn.Module):
         matryoshka_dims: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not (isinstance(temperature, (int, float)) and 0 < temperature < math.inf):
-            raise InputError(f"temperature is {temperature!r}", fix="Pass a positive number.")
+        if not (is_finite(temperature) and temperature > 0):
+            raise InputError(f"temperature is {literal(temperature)}", fix="Pass a positive number.")
         for name, value in (("hardness", hardness), ("false_negative_margin", false_negative_margin)):
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
-                raise InputError(f"{name} is {value!r}", fix="Pass a number.")
+            if value is not None and not is_finite(value):
+                raise InputError(f"{name} is {literal(value)}", fix="Pass a number.")
         if not all(is_whole(dim, minimum=1) for dim in matryoshka_dims):
-            raise InputError(f"matryoshka_dims is {matryoshka_dims!r}", fix="Pass positive whole numbers.")
+            raise InputError(
+                f"matryoshka_dims is {literal(matryoshka_dims)}", fix="Pass positive whole numbers."
+            )
         log_temperature = torch.tensor(math.log(temperature))
         if learn_temperature:
             self.log_temperature: Tensor = nn.Parameter(log_temperature)

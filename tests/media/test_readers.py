@@ -21,6 +21,7 @@ from pdf_making import SHAPES, features, many_shadings, nested_forms, page_file,
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media import documents, pdf, reader_process, readers
+from vlm2vec.media import reader as reader_program
 from vlm2vec.media.deadline import Cancelled, cancellable
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import FrameRules, PixelRules
@@ -550,6 +551,13 @@ def test_the_system_holds_the_limits_of_the_last_request(own):
     assert soft("Max core file size") == "0"
     draw(PLAIN, limits=Limits(decode_seconds=float("inf"), reader_memory=2**70))
     assert soft("Max address space") == soft("Max cpu time") == "unlimited"
+
+
+@linux
+def test_memory_is_counted_in_bytes_where_proc_is_not_there(monkeypatch):
+    with_it = reader_program._Watch(None)._size()[1]
+    monkeypatch.setattr(reader_program, "_STATM", Path("/no/such/statm"))
+    assert 0.9 * with_it < reader_program._Watch(None)._size()[1]
 
 
 def test_a_request_survives_its_header():

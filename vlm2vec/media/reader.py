@@ -157,7 +157,7 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while True:
             self._busy.wait(_PARENT_EVERY)
-            if os.getppid() != self._parent and sys.platform != "win32":
+            if sys.platform != "win32" and os.getppid() != self._parent:
                 os._exit(0)
             with self._lock:
                 self._check()
@@ -193,7 +193,8 @@ class _Watch(threading.Thread):
             pages = os.pread(self._statm, 64, 0).split()
             return int(pages[0]) * _PAGE, int(pages[1]) * _PAGE
         if resource is not None:
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+            unit = 1 if sys.platform == "darwin" else 1024
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
             return most, most
         return 0, 0
 

@@ -526,12 +526,36 @@ def test_what_a_reader_says_is_not_believed(own, monkeypatch):
         ({"numbers": [9, 9, 3], "warnings": [], "is_last": False}, 10**12),
         ({"numbers": ["x"], "warnings": [], "is_last": False}, 0),
         ({"numbers": [], "warnings": [], "is_last": False, "error": {"class": "SystemExit"}}, 0),
+        ({"numbers": [], "warnings": [], "is_last": False}, 0),
+        ({"numbers": [float("inf")], "warnings": [], "is_last": False}, 0),
     ):
         monkeypatch.setattr(reader_process, "read_header", lambda _, reply=reply: reply)
         with pytest.raises(LimitError, match="ended twice"):
             draw(PLAIN)
         monkeypatch.undo()
     assert draw(PLAIN).shape == (280, 560, 3)
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers", "size", "expected"),
+    [
+        ("count", (7,), 0, True),
+        ("count", (0,), 0, False),
+        ("count", (2001,), 0, False),
+        ("count", (7,), 147, False),
+        ("count", (7, 7), 0, False),
+        ("size", (28, 56), 0, True),
+        ("size", (-28, -56), 0, False),
+        ("size", (10_000, 10_000), 0, False),
+        ("size", (28, 56), 4704, False),
+        ("picture", (28, 56, 3), 4704, True),
+        ("picture", (28, 56, 3), 0, False),
+        ("picture", (28, 56), 4704, False),
+        ("picture", (28, 57, 3), 4704, False),
+    ],
+)
+def test_an_answer_is_within_the_limits_and_to_what_was_asked(what, numbers, size, expected):
+    assert reader_process._is_answer(Request(what, Limits()), numbers, size) is expected
 
 
 @linux

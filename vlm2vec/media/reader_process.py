@@ -45,6 +45,11 @@ _SMALL = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
 }
+# What comes of pipes that are closed, and of a reply that makes no sense.
+_OF_DEATHS = (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(
+    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+)
 _NOT_FOR_READERS = ("PYTHONWARNINGS", "PYTHONINSPECT")
 
 
@@ -241,7 +246,7 @@ class ReaderProcess:
     def _death(self, error: BaseException) -> BaseException:
         """What those hear who wait: that it died, whose pipes are closed or whose reply makes no sense."""
         self._end()
-        if isinstance(error, (OSError, EOFError, ValueError, KeyError, TypeError)):
+        if isinstance(error, _OF_DEATHS):
             return ReaderDiedError(self._process.returncode)
         return error
 
@@ -272,15 +277,15 @@ class ReaderProcess:
         write_message(self._requests, header, body)
         reply, size = read_header(self._replies)
         numbers = tuple(map(int, reply["numbers"]))
+        error = error_from(reply["error"]) if "error" in reply else None
+        if error is None and not _is_answer(job.request, numbers, size):
+            raise ValueError("it is no answer to the request")
         picture = None
-        if size:
+        if error is None and size:
             height, width, _ = numbers
-            if height * width * 3 != size or size > 3 * job.request.limits.max_image_pixels:
-                raise ValueError("the picture has another shape")
             picture = np.empty((height, width, 3), np.uint8)
             read_into(self._replies, picture.data.cast("B"))
         warnings = tuple(str(text)[:_WARNING] for text in reply["warnings"][:_WARNINGS])
-        error = error_from(reply["error"]) if "error" in reply else None
         return Reply(numbers, picture, warnings, error, bool(reply["is_last"]))
 
     def _sent(self, document: SentFile) -> tuple[dict[str, Any], bytes]:
@@ -311,11 +316,6 @@ class ReaderProcess:
         self._requests.close()
         self._replies.close()
         self._held.clear()
-
-
-_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(
-    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-)
 
 
 def why_none_can_start() -> str | None:
@@ -361,6 +361,17 @@ def _current_folder() -> Path:
     with suppress(OSError):  # it may have been removed
         return Path.cwd()
     return Path()
+
+
+def _is_answer(request: Request, numbers: tuple[int, ...], size: int) -> bool:
+    """Whether it can be what was asked for: a reader that a file has taken over may say anything."""
+    if len(numbers) != {"count": 1, "size": 2, "picture": 3}[request.what] or min(numbers) < 1:
+        return False
+    if request.what == "count":
+        return numbers[0] <= request.limits.max_pdf_pages and not size
+    pixels = numbers[0] * numbers[1]
+    expected = 3 * pixels if request.what == "picture" else 0
+    return pixels <= request.limits.max_image_pixels and size == expected
 
 
 def _await_greeting(replies: IO[bytes]) -> None:

@@ -8,6 +8,7 @@ then, by a thread that watches it and by limits of the system, and only the file
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -45,6 +46,7 @@ _GATHERED = 1 / 8  # of the memory, after which a reader leaves its place to a n
 
 def main() -> None:
     """Serves requests until there are no more, or the process that sends them has ended."""
+    _reset_signals()
     requests, replies = _take_pipes()
     watch = _Watch(replies)
     watch.start()
@@ -227,6 +229,13 @@ def _too_large(request: Request) -> LimitError:
         f"{request.work} took more than {request.limits.reader_memory / 2**30:.3g} GiB of memory",
         fix="Raise Limits.reader_memory.",
     )
+
+
+def _reset_signals() -> None:
+    """Lets the system end this process, whatever its parent does about signals."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:

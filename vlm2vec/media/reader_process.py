@@ -147,7 +147,7 @@ class ReaderProcess:
         self._held: dict[int, bytes] = {}
         windows = sys.platform == "win32"
         self._process = subprocess.Popen(  # noqa: S603  # Python itself
-            [str(Path(sys.executable).absolute()), "-B", "-P", "-m", _MODULE],
+            _command(),
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -328,6 +328,13 @@ def why_none_can_start() -> str | None:
     if not ("python" in name or "pypy" in name):
         return f"sys.executable is {name[:60]!r}, which is no Python"
     return None
+
+
+def _command() -> list[str]:
+    """What starts a reader; names of files mean the same to it, however this process was started."""
+    no_user_site = ["-s"] if sys.flags.no_user_site else []
+    utf8 = ["-X", f"utf8={sys.flags.utf8_mode}"]
+    return [str(Path(sys.executable).absolute()), "-B", "-P", *no_user_site, *utf8, "-m", _MODULE]
 
 
 def _environment() -> Mapping[str, str]:

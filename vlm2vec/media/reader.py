@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 import pypdfium2.raw  # noqa: F401  # all that a request needs is there before the first
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError, VLM2VecWarning
+from vlm2vec.media.deadline import computed_too_long
 from vlm2vec.media.pdf import page_count, page_size_in_pixels, render_page
 from vlm2vec.media.reader_messages import (
     GREETING,
@@ -171,7 +172,7 @@ class _Watch(threading.Thread):
         if request is None:
             return
         if time.process_time() - self._begun > request.limits.decode_seconds:
-            self._stop(_too_long(request))
+            self._stop(computed_too_long(request.work, request.limits.decode_seconds))
         if self._grown() > self._room(request) * _NEARLY:
             self._stop(_too_large(request))
 
@@ -215,13 +216,6 @@ def _lower(kind: int, value: float) -> None:
     most = hard if hard != resource.RLIM_INFINITY else _ENDLESS
     with suppress(OSError, ValueError):
         resource.setrlimit(kind, (int(value) if value < most else hard, hard))
-
-
-def _too_long(request: Request) -> LimitError:
-    return LimitError(
-        f"{request.work} took longer than {request.limits.decode_seconds:g} s of the processor",
-        fix="Raise Limits.decode_seconds.",
-    )
 
 
 def _too_large(request: Request) -> LimitError:

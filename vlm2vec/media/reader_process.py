@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError
+from vlm2vec.media.deadline import computed_too_long
 from vlm2vec.media.reader_messages import (
     GREETING,
     Request,
@@ -95,12 +96,8 @@ class ReaderDiedError(Exception):
 
     def as_error(self, request: Request) -> VLM2VecError:
         """What it means for the file that it read."""
-        seconds, memory = request.limits.decode_seconds, request.limits.reader_memory / 2**30
         if self.is_over_time:
-            return LimitError(
-                f"{request.work} took longer than {seconds:g} s of the processor",
-                fix="Raise Limits.decode_seconds.",
-            )
+            return computed_too_long(request.work, request.limits.decode_seconds)
         if not self.is_crash:
             return LimitError(
                 f"{request.work}: the process that did it was ended twice ({self._name()})",
@@ -108,8 +105,8 @@ class ReaderDiedError(Exception):
             )
         return MediaError(
             f"{request.work}: PDFium crashed on this file ({self._name()})",
-            fix=f"Write the file again; if it needs more than {memory:.3g} GiB of memory, raise "
-            "Limits.reader_memory.",
+            fix="Write the file again; if it needs more than "
+            f"{request.limits.reader_memory / 2**30:.3g} GiB of memory, raise Limits.reader_memory.",
         )
 
     def _name(self) -> str:

@@ -498,6 +498,40 @@ def test_readers_that_die_at_their_start_are_not_started_for_ever(own, monkeypat
     assert starts.read_text().count("start") == readers._DEATHS_AT_START
 
 
+@posix
+def test_a_start_that_takes_very_long_turns_readers_off_for_one_file_alone(own, monkeypatch, tmp_path):
+    slow = tmp_path / "python-slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(documents, "_told", [])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(slow))
+        patch.setattr(readers, "_STARTING", 0.1)
+        with pytest.warns(VLM2VecWarning, match="nothing came in 0.1 s"):
+            draw(PLAIN)
+    assert not own.pids
+    assert draw(PLAIN).shape == (280, 560, 3)
+    assert len(own.pids) == 1
+
+
+@posix
+def test_a_process_that_was_stopped_for_an_hour_gets_its_page(own, monkeypatch):
+    """Such as by Ctrl-Z in a terminal, which its readers do not hear."""
+    right = draw(PLAIN)
+    (reader,) = own._all
+    os.kill(reader.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(draw, PLAIN)
+        until(lambda: reader.is_busy)
+        time.sleep(0.2)
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 3600)
+        time.sleep(0.2)
+        os.kill(reader.pid, signal.SIGCONT)
+        assert np.array_equal(drawn.result(), right)
+    assert own.pids == [reader.pid]
+
+
 def test_once_one_has_started_no_file_is_read_here(own, monkeypatch):
     draw(PLAIN)
     for reader in own._all:

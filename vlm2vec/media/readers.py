@@ -45,9 +45,14 @@ class _NotInTimeError(OSError):
 
 
 class Readers:
-    """The readers of this process. Any number of threads may ask."""
+    """The readers of this process. Any number of threads may ask.
+
+    Attributes:
+        why_none: Why none could be started when it was last tried, if there never was one.
+    """
 
     def __init__(self) -> None:
+        self.why_none: str | None = None
         self._changed = threading.Condition()
         self._idle: list[ReaderProcess] = []
         self._all: set[ReaderProcess] = set()
@@ -56,7 +61,7 @@ class Readers:
         self._waited = 0.0
         self._has_started = False
         self._deaths_at_start = 0
-        self._unusable: str | None = None
+        self._gave_up = False
         self._ended = False
 
     def ask(self, request: Request, source: Source) -> Reply:
@@ -106,8 +111,8 @@ class Readers:
         most = limits.readers or max(_LEAST, min(core_count(), _MOST))
         with self._changed:
             while True:
-                if self._unusable is not None:
-                    raise NoReadersError(self._unusable)
+                if self._gave_up:
+                    raise NoReadersError(self.why_none)
                 if (reader := self._best_idle(document)) is not None:
                     return reader
                 if self._places < most and (not self._places or self._waited >= _PATIENCE):
@@ -158,13 +163,13 @@ class Readers:
             raise MediaError(
                 f"the process that reads PDFs cannot be started again ({reason})", fix="Try again."
             )
-        if lasts:
-            self._unusable = reason
+        self.why_none, self._gave_up = reason, lasts
         raise NoReadersError(reason)
 
     def _lasts(self, error: OSError | RuntimeError | ReaderDiedError) -> bool:
         """Whether no reader will ever start. Files that are open, memory and threads come free again."""
-        if isinstance(error, ReaderDiedError):  # which may have lacked something too, and cannot say so
+        # It may have lacked something too, and cannot say so; or the machine is very busy.
+        if isinstance(error, (ReaderDiedError, _NotInTimeError)):
             self._deaths_at_start += 1
             return self._deaths_at_start >= _DEATHS_AT_START
         return isinstance(error, OSError) and error.errno not in _PASSING

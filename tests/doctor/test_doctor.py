@@ -16,6 +16,7 @@ import torch
 
 from vlm2vec import cli
 from vlm2vec.doctor import devices, examine, files, packages, report
+from vlm2vec.media import documents, readers
 
 CODECS = {"H.264", "H.265", "VP8", "VP9", "AV1", "MPEG-4", "MPEG-2", "ProRes", "Motion JPEG"}
 
@@ -45,6 +46,17 @@ def test_it_finds_packages_devices_codecs_and_how_pdfs_are_read(found: dict[str,
     assert all(found["images"].values())
     assert found["pdfs"]["readers"] >= 1
     assert not [problem for problem in found["problems"] if problem["is_serious"]]
+
+
+def test_where_no_reader_can_start_it_says_why_and_finds_the_same_fonts(
+    found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "_of_this_process", readers.Readers())
+    monkeypatch.setattr(documents, "_told", [])
+    monkeypatch.setattr(sys, "executable", "/no/such/python3")
+    without = files.pdfs()
+    assert without["fonts"] == found["pdfs"]["fonts"]
+    assert "No such file" in without["no_readers"]
 
 
 def test_the_screen_and_the_json_say_the_same(

@@ -170,11 +170,20 @@ def test_computing_of_other_threads_does_not_count(monkeypatch):
 def test_what_hangs_stops_by_the_clock(monkeypatch, seconds, most):
     clocks = Clocks(monkeypatch)
     deadline = Deadline(seconds, "working")
-    clocks.now = most
-    deadline.check()
+    for clocks.now in range(0, most + 1, 50):
+        deadline.check()
     clocks.now = most + 1
     with pytest.raises(LimitError, match=f"longer than {most} s, most of which it waited"):
         deadline.check()
+
+
+def test_a_process_that_was_stopped_for_an_hour_has_waited_for_nothing(monkeypatch):
+    clocks = Clocks(monkeypatch)
+    deadline = Deadline(2, "working")
+    clocks.now += 3600
+    deadline.check()
+    clocks.now += 10
+    deadline.check()
 
 
 def test_ffmpeg_decodes_in_the_thread_that_asks():

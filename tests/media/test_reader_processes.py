@@ -256,6 +256,66 @@ def test_a_reader_takes_the_package_and_the_modules_of_its_parent(files, tmp_pat
 
 
 @linux
+@pytest.mark.parametrize("flags", [["-I", "-S"], ["-E"], ["-s"]], ids=" ".join)
+def test_flags_of_its_parent_do_not_keep_a_reader_from_starting(flags, files):
+    code = f"import sys; sys.path[:0] = {sys.path!r}\n" + HEAD + "draw(plain)\n"
+    code += "print(Path(f'/proc/{readers().pids[0]}/cmdline').read_text().split(chr(0)))"
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", code, *files], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert ("'-s'" in done.stdout) == (flags != ["-E"])  # what is in the user's own folder stays out
+
+
+@linux
+def test_names_of_files_mean_the_same_to_a_reader_whatever_the_locale(files, tmp_path):
+    (tmp_path / "b\u00e4.pdf").write_bytes(PLAIN)
+    code = f"draw({str(tmp_path)!r} + '/b\\u00e4.pdf')\nassert len(readers().pids) == 1\n"
+    ascii_alone = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    assert run(code, files, "-X", "utf8", env=ascii_alone) == ""
+
+
+@linux
+def test_a_reader_hears_signals_that_its_parent_does_not(files):
+    code = """
+signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+draw(plain)
+status = Path(f"/proc/{readers().pids[0]}/status").read_text()
+masks = dict(line.split(":\\t") for line in status.splitlines() if line.startswith("Sig"))
+assert int(masks["SigBlk"], 16) == 0
+assert not int(masks["SigIgn"], 16) & 1 << signal.SIGXCPU - 1
+"""
+    assert run(code, files) == ""
+
+
+@linux
+def test_a_process_that_is_forked_while_a_reader_starts_does_not_keep_its_pipes(files):
+    code = """
+def pipes():
+    links = (os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return {os.readlink(link) for link in links if os.path.lexists(link)}
+before, made, both, real = pipes(), [], threading.Event(), os.pipe
+def slow():
+    made.append(real())
+    if len(made) == 2:
+        both.set()
+        time.sleep(0.3)
+    return made[-1]
+os.pipe = slow
+thread = threading.Thread(target=draw, args=(plain,))
+thread.start()
+assert both.wait(60)
+child = os.fork()
+if not child:
+    os._exit(len([pipe for pipe in pipes() - before if pipe.startswith("pipe:")]))
+thread.join()
+assert os.waitpid(child, 0)[1] == 0 and len(readers().pids) == 1
+"""
+    assert run(code, files, "-W", "ignore::DeprecationWarning") == ""
+
+
+@linux
 def test_it_writes_nothing_to_any_disk(files, tmp_path):
     tmp_path.chmod(0o555)
     code = """

@@ -21,6 +21,7 @@ from pdf_making import SHAPES, features, many_shadings, nested_forms, page_file,
 from vlm2vec import VLM2Vec
 from vlm2vec.errors import InputError, LimitError, MediaError, VLM2VecError, VLM2VecWarning
 from vlm2vec.media import documents, pdf, reader_process, readers
+from vlm2vec.media import reader as reader_program
 from vlm2vec.media.deadline import Cancelled, cancellable
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.pixels import FrameRules, PixelRules
@@ -497,6 +498,40 @@ def test_readers_that_die_at_their_start_are_not_started_for_ever(own, monkeypat
     assert starts.read_text().count("start") == readers._DEATHS_AT_START
 
 
+@posix
+def test_a_start_that_takes_very_long_turns_readers_off_for_one_file_alone(own, monkeypatch, tmp_path):
+    slow = tmp_path / "python-slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(documents, "_told", [])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(slow))
+        patch.setattr(readers, "_STARTING", 0.1)
+        with pytest.warns(VLM2VecWarning, match="nothing came in 0.1 s"):
+            draw(PLAIN)
+    assert not own.pids
+    assert draw(PLAIN).shape == (280, 560, 3)
+    assert len(own.pids) == 1
+
+
+@posix
+def test_a_process_that_was_stopped_for_an_hour_gets_its_page(own, monkeypatch):
+    """Such as by Ctrl-Z in a terminal, which its readers do not hear."""
+    right = draw(PLAIN)
+    (reader,) = own._all
+    os.kill(reader.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(draw, PLAIN)
+        until(lambda: reader.is_busy)
+        time.sleep(0.2)
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 3600)
+        time.sleep(0.2)
+        os.kill(reader.pid, signal.SIGCONT)
+        assert np.array_equal(drawn.result(), right)
+    assert own.pids == [reader.pid]
+
+
 def test_once_one_has_started_no_file_is_read_here(own, monkeypatch):
     draw(PLAIN)
     for reader in own._all:
@@ -525,12 +560,36 @@ def test_what_a_reader_says_is_not_believed(own, monkeypatch):
         ({"numbers": [9, 9, 3], "warnings": [], "is_last": False}, 10**12),
         ({"numbers": ["x"], "warnings": [], "is_last": False}, 0),
         ({"numbers": [], "warnings": [], "is_last": False, "error": {"class": "SystemExit"}}, 0),
+        ({"numbers": [], "warnings": [], "is_last": False}, 0),
+        ({"numbers": [float("inf")], "warnings": [], "is_last": False}, 0),
     ):
         monkeypatch.setattr(reader_process, "read_header", lambda _, reply=reply: reply)
         with pytest.raises(LimitError, match="ended twice"):
             draw(PLAIN)
         monkeypatch.undo()
     assert draw(PLAIN).shape == (280, 560, 3)
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers", "size", "expected"),
+    [
+        ("count", (7,), 0, True),
+        ("count", (0,), 0, False),
+        ("count", (2001,), 0, False),
+        ("count", (7,), 147, False),
+        ("count", (7, 7), 0, False),
+        ("size", (28, 56), 0, True),
+        ("size", (-28, -56), 0, False),
+        ("size", (10_000, 10_000), 0, False),
+        ("size", (28, 56), 4704, False),
+        ("picture", (28, 56, 3), 4704, True),
+        ("picture", (28, 56, 3), 0, False),
+        ("picture", (28, 56), 4704, False),
+        ("picture", (28, 57, 3), 4704, False),
+    ],
+)
+def test_an_answer_is_within_the_limits_and_to_what_was_asked(what, numbers, size, expected):
+    assert reader_process._is_answer(Request(what, Limits()), numbers, size) is expected
 
 
 @linux
@@ -550,6 +609,13 @@ def test_the_system_holds_the_limits_of_the_last_request(own):
     assert soft("Max core file size") == "0"
     draw(PLAIN, limits=Limits(decode_seconds=float("inf"), reader_memory=2**70))
     assert soft("Max address space") == soft("Max cpu time") == "unlimited"
+
+
+@linux
+def test_memory_is_counted_in_bytes_where_proc_is_not_there(monkeypatch):
+    with_it = reader_program._Watch(None)._size()[1]
+    monkeypatch.setattr(reader_program, "_STATM", Path("/no/such/statm"))
+    assert 0.9 * with_it < reader_program._Watch(None)._size()[1]
 
 
 def test_a_request_survives_its_header():

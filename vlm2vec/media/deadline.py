@@ -12,12 +12,23 @@ from contextlib import contextmanager
 
 from vlm2vec.errors import LimitError
 
-__all__ = ["Cancelled", "Deadline", "cancellable", "events_of_this_thread", "raise_if_cancelled"]
+__all__ = [
+    "Cancelled",
+    "Deadline",
+    "Stopwatch",
+    "cancellable",
+    "clock_limit",
+    "computed_too_long",
+    "events_of_this_thread",
+    "raise_if_cancelled",
+    "waited_too_long",
+]
 
 # How long work may take on the clock: so many times what it may compute, and at least so many seconds.
 _CLOCK_FACTOR = 10
 _LEAST_CLOCK = 300.0
 _LOOK_EVERY = 0.001  # seconds on the clock between two looks at what was spent
+_LONGEST_GAP = 60.0  # seconds on the clock that count at most between two looks
 
 _this_thread = threading.local()
 
@@ -63,6 +74,50 @@ def _raise_if_any(events: tuple[threading.Event, ...]) -> None:
             raise Cancelled
 
 
+def clock_limit(seconds: float) -> float:
+    """How long work may take on the clock that may compute for so many seconds."""
+    return max(_CLOCK_FACTOR * seconds, _LEAST_CLOCK)
+
+
+def computed_too_long(work: str, seconds: float) -> LimitError:
+    """The error for work that has computed for longer than it may."""
+    return LimitError(
+        f"{work} took longer than {seconds:g} s of the processor", fix="Raise Limits.decode_seconds."
+    )
+
+
+def waited_too_long(work: str, seconds: float) -> LimitError:
+    """The error for work that has taken longer on the clock than it may."""
+    return LimitError(
+        f"{work} took longer than {seconds:g} s, most of which it waited",
+        fix="Look whether the disk or the network that it is read from hangs, or raise "
+        f"Limits.decode_seconds: {_CLOCK_FACTOR} times as long may pass.",
+    )
+
+
+class Stopwatch:
+    """Seconds since it was made, for one who looks often.
+
+    Between two looks a minute counts at most: a process that was stopped (Ctrl-Z), or whose machine slept,
+    has not waited for anything.
+
+    Example:
+        >>> Stopwatch().look() < 60
+        True
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._last_look = time.monotonic()
+
+    def look(self) -> float:
+        """The seconds until now."""
+        now = time.monotonic()
+        self._seconds += min(now - self._last_look, _LONGEST_GAP)
+        self._last_look = now
+        return self._seconds
+
+
 class Deadline:
     """The computing that work on one input may take, after which it stops.
 
@@ -82,8 +137,8 @@ class Deadline:
         self._seconds = seconds
         self._work = work
         self._events = events_of_this_thread()
-        self._clock = max(_CLOCK_FACTOR * seconds, _LEAST_CLOCK)
-        self._end = time.monotonic() + self._clock
+        self._clock_limit = clock_limit(seconds)
+        self._stopwatch = Stopwatch()
         self._next_look = 0.0
         self._spent = 0.0
         self._lock = threading.Lock()
@@ -104,15 +159,9 @@ class Deadline:
         now = time.thread_time()
         with self._lock:
             self._spent += now - getattr(self._thread, "seen", now)
+            passed = self._stopwatch.look()
         self._thread.seen = now
         if self._spent > self._seconds:
-            raise LimitError(
-                f"{self._work} took longer than {self._seconds:g} s of the processor",
-                fix="Raise Limits.decode_seconds.",
-            )
-        if clock > self._end:
-            raise LimitError(
-                f"{self._work} took longer than {self._clock:g} s, most of which it waited",
-                fix="Look whether the disk or the network that it is read from hangs, or raise "
-                f"Limits.decode_seconds: {_CLOCK_FACTOR} times as long may pass.",
-            )
+            raise computed_too_long(self._work, self._seconds)
+        if passed > self._clock_limit:
+            raise waited_too_long(self._work, self._clock_limit)

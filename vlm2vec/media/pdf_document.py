@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -208,8 +208,7 @@ def _load(content: Path | bytes, password: str | None) -> Any:
     secret = None if password is None else password.encode() + b"\0"
     if isinstance(content, bytes):
         return pdfium.FPDF_LoadMemDocument64(content, len(content), secret)
-    escape = "strict" if sys.platform == "win32" else "surrogateescape"
-    return pdfium.FPDF_LoadDocument(str(content).encode("utf-8", escape) + b"\0", secret)
+    return pdfium.FPDF_LoadDocument(os.fsencode(content) + b"\0", secret)
 
 
 def _close(handle: Any) -> None:

@@ -8,6 +8,7 @@ then, by a thread that watches it and by limits of the system, and only the file
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 import pypdfium2.raw  # noqa: F401  # all that a request needs is there before the first
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError, VLM2VecWarning
+from vlm2vec.media.deadline import computed_too_long
 from vlm2vec.media.pdf import page_count, page_size_in_pixels, render_page
 from vlm2vec.media.reader_messages import (
     GREETING,
@@ -45,6 +47,7 @@ _GATHERED = 1 / 8  # of the memory, after which a reader leaves its place to a n
 
 def main() -> None:
     """Serves requests until there are no more, or the process that sends them has ended."""
+    _reset_signals()
     requests, replies = _take_pipes()
     watch = _Watch(replies)
     watch.start()
@@ -157,7 +160,7 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         while True:
             self._busy.wait(_PARENT_EVERY)
-            if os.getppid() != self._parent and sys.platform != "win32":
+            if sys.platform != "win32" and os.getppid() != self._parent:
                 os._exit(0)
             with self._lock:
                 self._check()
@@ -169,7 +172,7 @@ class _Watch(threading.Thread):
         if request is None:
             return
         if time.process_time() - self._begun > request.limits.decode_seconds:
-            self._stop(_too_long(request))
+            self._stop(computed_too_long(request.work, request.limits.decode_seconds))
         if self._grown() > self._room(request) * _NEARLY:
             self._stop(_too_large(request))
 
@@ -193,7 +196,8 @@ class _Watch(threading.Thread):
             pages = os.pread(self._statm, 64, 0).split()
             return int(pages[0]) * _PAGE, int(pages[1]) * _PAGE
         if resource is not None:
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+            unit = 1 if sys.platform == "darwin" else 1024
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
             return most, most
         return 0, 0
 
@@ -214,18 +218,18 @@ def _lower(kind: int, value: float) -> None:
         resource.setrlimit(kind, (int(value) if value < most else hard, hard))
 
 
-def _too_long(request: Request) -> LimitError:
-    return LimitError(
-        f"{request.work} took longer than {request.limits.decode_seconds:g} s of the processor",
-        fix="Raise Limits.decode_seconds.",
-    )
-
-
 def _too_large(request: Request) -> LimitError:
     return LimitError(
         f"{request.work} took more than {request.limits.reader_memory / 2**30:.3g} GiB of memory",
         fix="Raise Limits.reader_memory.",
     )
+
+
+def _reset_signals() -> None:
+    """Lets the system end this process, whatever its parent does about signals."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
 
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:

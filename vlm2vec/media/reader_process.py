@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError
+from vlm2vec.media.deadline import computed_too_long
 from vlm2vec.media.reader_messages import (
     GREETING,
     Request,
@@ -45,6 +46,11 @@ _SMALL = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
 }
+# What comes of pipes that are closed, and of a reply that makes no sense.
+_OF_DEATHS = (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError)
+_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(
+    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+)
 _NOT_FOR_READERS = ("PYTHONWARNINGS", "PYTHONINSPECT")
 
 
@@ -90,12 +96,8 @@ class ReaderDiedError(Exception):
 
     def as_error(self, request: Request) -> VLM2VecError:
         """What it means for the file that it read."""
-        seconds, memory = request.limits.decode_seconds, request.limits.reader_memory / 2**30
         if self.is_over_time:
-            return LimitError(
-                f"{request.work} took longer than {seconds:g} s of the processor",
-                fix="Raise Limits.decode_seconds.",
-            )
+            return computed_too_long(request.work, request.limits.decode_seconds)
         if not self.is_crash:
             return LimitError(
                 f"{request.work}: the process that did it was ended twice ({self._name()})",
@@ -103,8 +105,8 @@ class ReaderDiedError(Exception):
             )
         return MediaError(
             f"{request.work}: PDFium crashed on this file ({self._name()})",
-            fix=f"Write the file again; if it needs more than {memory:.3g} GiB of memory, raise "
-            "Limits.reader_memory.",
+            fix="Write the file again; if it needs more than "
+            f"{request.limits.reader_memory / 2**30:.3g} GiB of memory, raise Limits.reader_memory.",
         )
 
     def _name(self) -> str:
@@ -142,7 +144,7 @@ class ReaderProcess:
         self._held: dict[int, bytes] = {}
         windows = sys.platform == "win32"
         self._process = subprocess.Popen(  # noqa: S603  # Python itself
-            [str(Path(sys.executable).absolute()), "-B", "-P", "-m", _MODULE],
+            _command(),
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -241,7 +243,7 @@ class ReaderProcess:
     def _death(self, error: BaseException) -> BaseException:
         """What those hear who wait: that it died, whose pipes are closed or whose reply makes no sense."""
         self._end()
-        if isinstance(error, (OSError, EOFError, ValueError, KeyError, TypeError)):
+        if isinstance(error, _OF_DEATHS):
             return ReaderDiedError(self._process.returncode)
         return error
 
@@ -272,15 +274,15 @@ class ReaderProcess:
         write_message(self._requests, header, body)
         reply, size = read_header(self._replies)
         numbers = tuple(map(int, reply["numbers"]))
+        error = error_from(reply["error"]) if "error" in reply else None
+        if error is None and not _is_answer(job.request, numbers, size):
+            raise ValueError("it is no answer to the request")
         picture = None
-        if size:
+        if error is None and size:
             height, width, _ = numbers
-            if height * width * 3 != size or size > 3 * job.request.limits.max_image_pixels:
-                raise ValueError("the picture has another shape")
             picture = np.empty((height, width, 3), np.uint8)
             read_into(self._replies, picture.data.cast("B"))
         warnings = tuple(str(text)[:_WARNING] for text in reply["warnings"][:_WARNINGS])
-        error = error_from(reply["error"]) if "error" in reply else None
         return Reply(numbers, picture, warnings, error, bool(reply["is_last"]))
 
     def _sent(self, document: SentFile) -> tuple[dict[str, Any], bytes]:
@@ -313,11 +315,6 @@ class ReaderProcess:
         self._held.clear()
 
 
-_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(
-    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-)
-
-
 def why_none_can_start() -> str | None:
     """What speaks against starting Python from this process; `None` where nothing does."""
     if not sys.executable:
@@ -328,6 +325,13 @@ def why_none_can_start() -> str | None:
     if not ("python" in name or "pypy" in name):
         return f"sys.executable is {name[:60]!r}, which is no Python"
     return None
+
+
+def _command() -> list[str]:
+    """What starts a reader; names of files mean the same to it, however this process was started."""
+    no_user_site = ["-s"] if sys.flags.no_user_site else []
+    utf8 = ["-X", f"utf8={sys.flags.utf8_mode}"]
+    return [str(Path(sys.executable).absolute()), "-B", "-P", *no_user_site, *utf8, "-m", _MODULE]
 
 
 def _environment() -> Mapping[str, str]:
@@ -361,6 +365,17 @@ def _current_folder() -> Path:
     with suppress(OSError):  # it may have been removed
         return Path.cwd()
     return Path()
+
+
+def _is_answer(request: Request, numbers: tuple[int, ...], size: int) -> bool:
+    """Whether it can be what was asked for: a reader that a file has taken over may say anything."""
+    if len(numbers) != {"count": 1, "size": 2, "picture": 3}[request.what] or min(numbers) < 1:
+        return False
+    if request.what == "count":
+        return numbers[0] <= request.limits.max_pdf_pages and not size
+    pixels = numbers[0] * numbers[1]
+    expected = 3 * pixels if request.what == "picture" else 0
+    return pixels <= request.limits.max_image_pixels and size == expected
 
 
 def _await_greeting(replies: IO[bytes]) -> None:

@@ -11,9 +11,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-from vlm2vec.errors import LimitError, MediaError
+from vlm2vec.errors import MediaError
+from vlm2vec.fork import free_after_fork
 from vlm2vec.media.cores import core_count
-from vlm2vec.media.deadline import raise_if_cancelled
+from vlm2vec.media.deadline import Stopwatch, clock_limit, raise_if_cancelled, waited_too_long
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.reader_messages import Request, SentFile
 from vlm2vec.media.reader_process import ReaderDiedError, ReaderProcess, Reply, why_none_can_start
@@ -30,7 +31,9 @@ _PATIENCE = 0.3
 _DEATHS_AT_START = 6  # after so many, none is started any more; each file makes two attempts
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _STARTING = 120.0  # seconds, on a machine that is very busy
-_CLOCK_FACTOR, _LEAST_CLOCK = 10, 300.0  # of the limit in seconds of the processor, and seconds
+# A process that is forked while another thread starts a reader would keep its pipes open, and nobody would
+# hear that the reader has died.
+_START_LOCK = free_after_fork(threading.Lock())
 
 
 class NoReadersError(Exception):
@@ -42,9 +45,14 @@ class _NotInTimeError(OSError):
 
 
 class Readers:
-    """The readers of this process. Any number of threads may ask."""
+    """The readers of this process. Any number of threads may ask.
+
+    Attributes:
+        why_none: Why none could be started when it was last tried, if there never was one.
+    """
 
     def __init__(self) -> None:
+        self.why_none: str | None = None
         self._changed = threading.Condition()
         self._idle: list[ReaderProcess] = []
         self._all: set[ReaderProcess] = set()
@@ -53,7 +61,7 @@ class Readers:
         self._waited = 0.0
         self._has_started = False
         self._deaths_at_start = 0
-        self._unusable: str | None = None
+        self._gave_up = False
         self._ended = False
 
     def ask(self, request: Request, source: Source) -> Reply:
@@ -103,8 +111,8 @@ class Readers:
         most = limits.readers or max(_LEAST, min(core_count(), _MOST))
         with self._changed:
             while True:
-                if self._unusable is not None:
-                    raise NoReadersError(self._unusable)
+                if self._gave_up:
+                    raise NoReadersError(self.why_none)
                 if (reader := self._best_idle(document)) is not None:
                     return reader
                 if self._places < most and (not self._places or self._waited >= _PATIENCE):
@@ -155,20 +163,21 @@ class Readers:
             raise MediaError(
                 f"the process that reads PDFs cannot be started again ({reason})", fix="Try again."
             )
-        if lasts:
-            self._unusable = reason
+        self.why_none, self._gave_up = reason, lasts
         raise NoReadersError(reason)
 
     def _lasts(self, error: OSError | RuntimeError | ReaderDiedError) -> bool:
         """Whether no reader will ever start. Files that are open, memory and threads come free again."""
-        if isinstance(error, ReaderDiedError):  # which may have lacked something too, and cannot say so
+        # It may have lacked something too, and cannot say so; or the machine is very busy.
+        if isinstance(error, (ReaderDiedError, _NotInTimeError)):
             self._deaths_at_start += 1
             return self._deaths_at_start >= _DEATHS_AT_START
         return isinstance(error, OSError) and error.errno not in _PASSING
 
     def _started(self) -> ReaderProcess:
-        reader = ReaderProcess()
-        self._all.add(reader)
+        with _START_LOCK:
+            reader = ReaderProcess()
+            self._all.add(reader)
         try:
             self._wait(reader.is_ready, _STARTING)
         except BaseException:
@@ -178,16 +187,12 @@ class Readers:
         return reader
 
     def _reply(self, reader: ReaderProcess, request: Request, document: SentFile) -> Reply:
-        seconds = max(_CLOCK_FACTOR * request.limits.decode_seconds, _LEAST_CLOCK)
+        seconds = clock_limit(request.limits.decode_seconds)
         try:
             reply = self._wait(reader.ask(request, document), seconds)
         except _NotInTimeError:
             self._drop(reader)
-            raise LimitError(
-                f"{request.work} took longer than {seconds:g} s, most of which it waited",
-                fix="Look whether the disk or the network that it is read from hangs, or raise "
-                f"Limits.decode_seconds: {_CLOCK_FACTOR} times as long may pass.",
-            ) from None
+            raise waited_too_long(request.work, seconds) from None
         except BaseException:
             self._drop(reader)
             raise
@@ -197,9 +202,9 @@ class Readers:
 
     def _wait(self, future: Future[T], seconds: float) -> T:
         """What a reader gives, ready to be called off meanwhile."""
-        end = time.monotonic() + seconds
+        stopwatch = Stopwatch()
         while not future.done():
-            if time.monotonic() > end:
+            if stopwatch.look() > seconds:
                 raise _NotInTimeError(f"nothing came in {seconds:g} s")
             with suppress(TimeoutError):
                 future.exception(_ASKED_EVERY)

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import av.error
 from av.video.reformatter import VideoReformatter
 
-from vlm2vec.errors import LimitError, MediaError
-from vlm2vec.media.deadline import Deadline
+from vlm2vec.errors import LimitError, MediaError, VLM2VecError
+from vlm2vec.media.deadline import Cancelled, Deadline, raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.mp4 import check_sample_counts
 from vlm2vec.media.sampling import SamplingRule
 from vlm2vec.media.source import Source
+from vlm2vec.media.watched import WatchedFile
 
 __all__ = ["ClipFile", "Key", "PacketIndex"]
 
@@ -51,7 +52,7 @@ _TICK = 2_000_000_000
 _DURATION_SLACK = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """A packet from which decoding can start, in units of the stream's time base."""
 
@@ -155,6 +156,7 @@ class ClipFile:
                 check()
                 if packet.size:
                     yield packet
+        check()
 
     def decode(self, packet: Any | None) -> list[Any]:
         """Frames that come out of the decoder for a packet; what it still holds, for `None`.
@@ -302,15 +304,19 @@ class ClipFile:
         self._has_decoded = False
         self._file = self._source.open()
         try:
-            check_sample_counts(self._file)
+            check_sample_counts(cast("BinaryIO", WatchedFile(self._file, self.deadline)))
             self.container: Any = av.open(
-                _Nameless(self._file), options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER_BYTES
+                _Nameless(self._file, self.deadline),
+                options=_OPTIONS,
+                metadata_errors="replace",
+                buffer_size=_BUFFER_BYTES,
             )
-        except MediaError:
+        except (VLM2VecError, Cancelled):
             self._file.close()
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._file.close()
+            raise_if_cancelled()
             raise MediaError(
                 f"the video cannot be opened ({getattr(error, 'strerror', None) or error})",
                 fix="It is damaged, cut off, or of a kind that FFmpeg does not read.",
@@ -359,15 +365,33 @@ class ClipFile:
 class _Nameless:
     """A file without its name, from which FFmpeg would guess (frame_%03d.jpg is a pattern to it).
 
-    Far behind its end there is nothing: memory lets one go there, and most file systems refuse.
+    Far behind its end there is nothing: memory lets one go there, and most file systems refuse. FFmpeg may
+    read all of a file in one call, so each read asks the deadline; once it is called off, the file ends.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
+    def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
         self.tell = file.tell
         self._file = file
+        self._check = deadline.check
+        self._is_over = False
         self._size = file.seek(0, io.SEEK_END)
         file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        """As the file's own.
+
+        Raises:
+            LimitError: The time is up, which PyAV passes on.
+        """
+        if self._is_over:
+            return b""
+        self._is_over = True
+        try:
+            self._check()
+        except Cancelled:  # which it does not: it knows errors alone
+            return b""
+        self._is_over = False
+        return self._file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Goes to a place, as files do; from one behind the end to the end."""
@@ -399,6 +423,6 @@ def _clock(text: str) -> float:
     """Seconds of a time such as 00:01:02.5; 0 when it is none."""
     try:
         hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return float(hours) * 3600 + float(minutes) * 60 + float(seconds)
     except ValueError:
         return 0.0

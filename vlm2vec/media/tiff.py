@@ -1,4 +1,4 @@
-"""What the directories of a TIFF would make Pillow and libtiff do, found before they start: they ask nobody."""
+"""What a TIFF's directories would make Pillow and libtiff do, found before they start: they ask nobody."""
 
 from __future__ import annotations
 

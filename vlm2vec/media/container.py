@@ -117,6 +117,10 @@ class ClipFile:
             raise MediaError(f"this is not a video but {signature.label}", fix="Pass a video file.")
         self._source = source
         self._limits = limits
+        # Decoders take memory for many frames before the first is there, and while a file is opened. A side
+        # is rounded up to whole blocks there; what is little above the limit is refused by its size.
+        most = max(limits.max_image_pixels, Limits.max_image_pixels)
+        self._decoder_options = {"max_pixels": str(most + most // 8)}
         self.deadline = deadline
         self.reformatter = VideoReformatter()
         self._open()
@@ -307,7 +311,7 @@ class ClipFile:
             check_sample_counts(cast("BinaryIO", WatchedFile(self._file, self.deadline)))
             self.container: Any = av.open(
                 _Nameless(self._file, self.deadline),
-                options=_OPTIONS,
+                options={**_OPTIONS, **self._decoder_options},
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
             )
@@ -339,6 +343,7 @@ class ClipFile:
         # Threads within a decoder log through Python: one that waits for the interpreter while the decoder
         # is freed by it never ends. Cores are shared out to groups of pictures instead (cores.py).
         streams[0].codec_context.thread_count = 1
+        streams[0].codec_context.options = self._decoder_options
         return streams[0]
 
     def _time_stamps_are_true(self, shown: list[int | None], keys: list[Key]) -> bool:

@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError
 from vlm2vec.media.deadline import Cancelled, Deadline, raise_if_cancelled
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.matroska import has_long_index
 from vlm2vec.media.mp4 import check_sample_counts
 from vlm2vec.media.sampling import SamplingRule
 from vlm2vec.media.source import Source
@@ -35,6 +36,9 @@ _DEMUXERS = (
     "vc1,rm,mxf,gxf,dv,wtv,yuv4mpegpipe,nsv,dirac,cavsvideo"
 )
 _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"}
+# FFmpeg puts entries of an index in order by moving all behind them, and nothing ends that. Without an index
+# it goes through the file: where there are very many entries, and in FLV, which few files still are.
+_NO_INDEX = {"fflags": "ignidx"}
 _BUFFER_BYTES = 128 * 1024
 # Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
 _SUSPICIOUS = ("mpegts", "mpeg")
@@ -116,6 +120,7 @@ class ClipFile:
         if signature is not None and signature.kind != "video":
             raise MediaError(f"this is not a video but {signature.label}", fix="Pass a video file.")
         self._source = source
+        self._label = None if signature is None else signature.label
         self._limits = limits
         # Decoders take memory for many frames before the first is there, and while a file is opened. A side
         # is rounded up to whole blocks there; what is little above the limit is refused by its size.
@@ -308,10 +313,14 @@ class ClipFile:
         self._has_decoded = False
         self._file = self._source.open()
         try:
-            check_sample_counts(cast("BinaryIO", WatchedFile(self._file, self.deadline)))
+            watched = cast("BinaryIO", WatchedFile(self._file, self.deadline))
+            check_sample_counts(watched)
+            options = {**_OPTIONS, **self._decoder_options}
+            if self._label == "FLV" or (self._label == "Matroska" and has_long_index(watched)):
+                options |= _NO_INDEX
             self.container: Any = av.open(
                 _Nameless(self._file, self.deadline),
-                options={**_OPTIONS, **self._decoder_options},
+                options=options,
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
             )

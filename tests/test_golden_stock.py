@@ -195,6 +195,10 @@ def test_prompts_of_the_original_s_own_form_are_taken() -> None:
     assert_same(vector, numbers("phi3v")["emb_ref/img_only"].numpy())
     with pytest.raises(errors.InputError, match="numbers its pictures 2, 1"):
         phi.encode({"prompt": "<|image_2|> <|image_1|> Compare.", "images": [picture] * 2})
+    with pytest.raises(
+        errors.InputError, match="numbers its pictures 11111"
+    ):  # too long for an int of Python's
+        phi.encode({"prompt": f"<|image_{'1' * 5000}|> Compare.", "image": picture})
     case = cases("llava_onevision")["video8"]
     frames = [INPUTS / file for file in case["video"]]
     vector = model_of("llava_onevision").encode({"prompt": case["text"], "video": frames})

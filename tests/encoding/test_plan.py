@@ -286,6 +286,20 @@ def test_what_exceeds_the_context_is_refused_before_anything_is_decoded(short: V
     assert [one.error.index for one in found[:4]] == [0, 1, 2, 3]
 
 
+def test_a_clip_that_promises_far_too_much_is_refused_before_its_frames_take_memory(short: VLM2Vec) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as output:
+        stream = output.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(200):
+            output.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        output.mux(stream.encode())
+    with decoding_is_impossible():
+        (found,) = plan(short[0].preparer.planner, [{"video": file.getvalue(), "num_frames": 200}])
+    assert isinstance(found, Failed)
+    assert isinstance(found.error, errors.ContextLengthError)
+
+
 def test_texts_are_planned_as_they_will_be_shortened(short: VLM2Vec) -> None:
     given_inputs = [LONG, {"image": PICTURE[:56, :56], "text": LONG}, {"text": LONG, "instruction": "Find:"}]
     found = plan(short[0].preparer.planner, given_inputs, truncate=True)

@@ -172,7 +172,7 @@ OPTIONS = {
     "end": [0, -1, float("inf"), None.__class__],
     "page": [0, -1, "3", 1.0, True, [1]],
     "pages": [0, "", " ", [], (), [0], [1.5], ["1"], 1.5, True, {1}],
-    "password": [3, b"SECRETSECRET", ["a"]],
+    "password": [3, b"SECRETSECRET", ["a"], "SECRETSECRET\ud800"],
 }
 
 

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from vlm2vec.errors import LimitError, MediaError, VLM2VecWarning
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.source import Source
-from vlm2vec.media.video import read_frames
+from vlm2vec.media.video import clip_shape, read_frames
 
 
 def animation(kind, count=20, duration=50):
@@ -100,3 +102,14 @@ def test_limits_hold_for_animations():
         read_frames(given, limits=Limits(max_image_pixels=1199))
     with pytest.raises(LimitError, match="longer than"):
         read_frames(given, limits=Limits(decode_seconds=1e-9))
+
+
+def test_frames_that_a_png_only_claims_take_no_memory():
+    data = bytearray(animation("PNG", count=3))
+    place = data.index(b"acTL")
+    data[place + 4 : place + 8] = struct.pack(">I", 2**31)
+    data[place + 12 : place + 16] = struct.pack(">I", zlib.crc32(data[place : place + 12]))
+    source = Source.from_bytes(bytes(data))
+    assert 3 <= clip_shape(source, Sampling(2**62)).frames <= len(data) // 38
+    with pytest.warns(VLM2VecWarning, match="frames are damaged"):
+        assert len(read_frames(source, Sampling(2**62)).frames) == 3

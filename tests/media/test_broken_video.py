@@ -1,14 +1,17 @@
 """Clips that are damaged: only what is broken is lost, and it is said."""
 
 import io
+import threading
+import time
 import warnings
 
 import numpy as np
 import pytest
 from media_making import clip_bytes, decode_all, packet_places
 
-from vlm2vec.errors import MediaError, VLM2VecWarning
-from vlm2vec.media.container import _Nameless
+from vlm2vec.errors import LimitError, MediaError, VLM2VecWarning
+from vlm2vec.media.container import _clock, _Nameless
+from vlm2vec.media.deadline import Cancelled, Deadline, cancellable
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
@@ -173,8 +176,37 @@ def test_places_behind_the_end_are_the_end_in_memory_and_on_a_disk(tmp_path, pla
     (tmp_path / "clip").write_bytes(b"12345")
     with (tmp_path / "clip").open("rb") as file:
         for each in (file, io.BytesIO(b"12345")):
-            nameless = _Nameless(each)
+            nameless = _Nameless(each, Deadline(60, "reading"))
             assert nameless.seek(place) == 5
             assert nameless.read(3) == b""
             assert nameless.seek(2) == 2
             assert nameless.read(3) == b"345"
+
+
+def test_a_file_that_ffmpeg_reads_too_long_ends():
+    file = _Nameless(io.BytesIO(b"12345"), Deadline(0.01, "reading"))
+    assert file.read(2) == b"12"
+    end = time.thread_time() + 0.02
+    while time.thread_time() < end:
+        pass
+    with pytest.raises(LimitError, match=r"reading took longer than 0\.01 s"):
+        file.read(2)
+    assert file.read(2) == b""  # which FFmpeg may ask, and would drop a second error
+
+
+def test_a_clip_that_is_called_off_while_ffmpeg_opens_it_is_not_called_damaged(monkeypatch):
+    stop = threading.Event()
+    opened = _Nameless.read
+
+    def read(file, size):
+        stop.set()
+        return opened(file, size)
+
+    monkeypatch.setattr(_Nameless, "read", read)
+    with cancellable(stop), pytest.raises(Cancelled):
+        read_frames(Source.from_bytes(clip_bytes()))
+
+
+def test_a_duration_of_very_many_digits_is_a_number():
+    assert _clock("00:01:02.5") == 62.5
+    assert _clock("9" * 400 + ":00:00") == float("inf")

@@ -9,7 +9,8 @@ from vlm2vec.errors import LimitError, VLM2VecWarning
 from vlm2vec.media import cores, seeking
 from vlm2vec.media.container import ClipFile
 from vlm2vec.media.cores import core_count, share_of_cores
-from vlm2vec.media.deadline import Cancelled, cancellable
+from vlm2vec.media.deadline import Cancelled, Deadline, cancellable
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling, uniform_indices
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
@@ -72,3 +73,18 @@ def test_calling_off_reaches_the_threads_and_leaves_none(four_threads, monkeypat
     with cancellable(event), pytest.raises(Cancelled):
         read_frames(Source.from_bytes(clip_bytes("mp4", gop=6)))
     assert threading.enumerate() == before
+
+
+def test_large_frames_are_not_decoded_side_by_side(four_threads, monkeypatch):
+    """Each decoder keeps frames of its own."""
+    opened, again = [], ClipFile.again
+    monkeypatch.setattr(ClipFile, "again", lambda clip: opened.append(clip) or again(clip))
+    source = Source.from_bytes(clip_bytes("mp4", gop=6))
+    read_frames(source, Sampling(2))
+    assert len(opened) == 1
+    opened.clear()
+    with ClipFile(source, limits=Limits(), deadline=Deadline(60, "reading")) as clip:
+        pixels = clip.stream.codec_context.width * clip.stream.codec_context.height
+    monkeypatch.setattr(seeking, "_PIXELS_AT_ONCE", 2 * pixels - 1)
+    read_frames(source, Sampling(2))
+    assert not opened

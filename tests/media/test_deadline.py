@@ -123,7 +123,7 @@ class Clocks:
 def test_a_busy_machine_does_not_refuse_a_sound_clip(monkeypatch):
     class Busy(Clocks):
         def monotonic(self):
-            self.now += 1
+            self.now += 0.5
             return self.now
 
     clock = Busy(monkeypatch)

@@ -138,6 +138,11 @@ def test_one_page_is_counted_in_the_singular():
         parse_pages(2, 1)
 
 
+def test_a_text_names_no_more_pages_than_memory_is_there_for():
+    with pytest.raises(InputError, match=r"the pages '1-2000,1-2000.* are more than 100,000"):
+        parse_pages("1-2000," * 10**6 + "1", 2000)
+
+
 def test_an_encrypted_file_opens_with_its_password():
     given = Source.from_bytes(encrypted_pdf_bytes("secret"))
     assert page_count(given, password="secret") == 1

@@ -55,6 +55,9 @@ _TOKENISED_AT_ONCE = 128, 200_000
 # Characters of a text without a place to cut, such as a sequence of genes, that is tokenised to truncate it.
 _TRUNCATED_WHOLE = 2**20
 
+# Times the context: an eighth of a clip may turn out to be there, and not all of what is in tiles counts.
+_FAR_TOO_MUCH = 8
+
 # Whether control tokens are plain text is a switch inside the tokenizer, which all threads share.
 _TOKENISING = free_after_fork(threading.Lock())
 
@@ -216,9 +219,11 @@ class Planner:
     def _shown(self, pieces: list[Piece], *, truncate: bool) -> list[Piece]:
         """The pieces within the context; whether a video file fits is known only when it is decoded.
 
-        Whether media in tiles fit is known later still, and here their texts alone are looked at.
+        Whether media in tiles fit is known later still, and here their texts alone are looked at. What is
+        far too much is refused before its frames take memory.
         """
-        if self.tiling is not None and any(isinstance(piece, MediaPiece) for piece in pieces):
+        may_fit = sum(piece.tokens for piece in pieces) <= _FAR_TOO_MUCH * self.max_tokens
+        if may_fit and self.tiling is not None and any(isinstance(piece, MediaPiece) for piece in pieces):
             if texts := [piece for piece in pieces if isinstance(piece, TextPiece)]:
                 within_context(texts, self.max_tokens, truncate=truncate)
             return pieces
@@ -226,7 +231,7 @@ class Planner:
             return within_context(pieces, self.max_tokens, truncate=truncate)
         except ContextLengthError:
             parts = [piece.part for piece in pieces if isinstance(piece, MediaPiece)]
-            if any(isinstance(part, Clip) and is_file(part) for part in parts):
+            if may_fit and any(isinstance(part, Clip) and is_file(part) for part in parts):
                 return pieces
             raise
 

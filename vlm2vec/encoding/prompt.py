@@ -6,10 +6,12 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from itertools import groupby
+from typing import Any, Literal, TypeAlias, cast
 
 from vlm2vec.backbones.layout import Layout
 from vlm2vec.backbones.registry import LAYOUTS
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Clip, Document, Image, Input, Part, Role, Text
 from vlm2vec.profiles import Profile
@@ -129,10 +131,10 @@ def _in_our_tokens(prompt: str, layout: Layout) -> str:
         InputError: Its pictures are numbered otherwise than in order.
     """
     if layout.numbered_image is not None:
-        numbers = [int(number) for number in re.findall(layout.numbered_image, prompt)]
-        if numbers != list(range(1, len(numbers) + 1)):
+        numbers = [number.lstrip("0") for number in re.findall(layout.numbered_image, prompt)]
+        if numbers != [str(number) for number in range(1, len(numbers) + 1)]:
             raise InputError(
-                f"the prompt numbers its pictures {', '.join(map(str, numbers))}",
+                f"the prompt numbers its pictures {shorten(', '.join(numbers))}",
                 fix="Number them 1, 2, ... in the order in which they stand there.",
             )
         prompt = re.sub(layout.numbered_image, IMAGE_TOKEN, prompt)
@@ -220,14 +222,19 @@ def _raw(prompt: str, media: list[Media], profile: Profile) -> list[Segment]:
 
 
 def _joined(segments: Iterable[Segment]) -> list[Segment]:
+    kept = [segment for segment in segments if not isinstance(segment, Plain | Control) or segment.text]
     joined: list[Segment] = []
-    for segment in segments:
-        last = joined[-1] if joined else None
-        if isinstance(segment, Plain | Control) and not segment.text:
-            continue
-        if isinstance(segment, Plain) and isinstance(last, Plain):
-            uncut = len(last.text) + segment.uncut if segment.uncut else last.uncut
-            joined[-1] = Plain(last.text + segment.text, uncut, segment.uncut_end)
-        else:
-            joined.append(segment)
+    for is_plain, neighbours in groupby(kept, lambda segment: isinstance(segment, Plain)):
+        some: list[Any] = list(neighbours)
+        joined += [_one_text(some)] if is_plain else some
     return joined
+
+
+def _one_text(texts: Iterable[Plain]) -> Plain:
+    """Several as one, made at once: one after the other, they take the square of their number."""
+    parts, uncut, uncut_end, length = [], 0, 0, 0
+    for text in texts:
+        parts.append(text.text)
+        uncut = length + text.uncut if text.uncut else uncut
+        uncut_end, length = text.uncut_end, length + len(text.text)
+    return Plain("".join(parts), uncut, uncut_end)

@@ -97,6 +97,10 @@ def _number(name: str, value: Any) -> float:
 def _password(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{name} is not a string but {type(value).__name__}", fix="Pass it as a string.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # whose text would repeat it
+        raise InputError(f"{name} has a lone surrogate", fix="Decode it with the right encoding.") from None
     return str.__str__(value)
 
 

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _FILE_NAME = re.compile(
     r"(?!\w+://)\S+\.(jpe?g|png|webp|gif|bmp|tiff?|avif|mp4|m4v|mov|mkv|webm|avi|pdf)", re.IGNORECASE
 )
+_LONGEST_NAME = 4096  # what common file systems allow, in characters
 _mentioned: set[str] = set()
 
 
@@ -47,7 +48,7 @@ def check_text(value: object, what: str = "text") -> str:
 
 def mention_file_name(text: str) -> None:
     """Warn, once for each kind of file, that a text which is nothing but a file's name is a text."""
-    found = _FILE_NAME.fullmatch(text)
+    found = _FILE_NAME.fullmatch(text) if len(text) <= _LONGEST_NAME else None
     if found and (kind := found[1].lower()) not in _mentioned:
         _mentioned.add(kind)
         with between_bars():

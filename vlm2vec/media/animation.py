@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +27,8 @@ __all__ = ["frame_count", "frame_times", "is_animation", "read_animation"]
 _DEFAULT_DURATION = 100
 # Formats whose frames Pillow does not make of all those before them.
 _BY_NUMBER = ("AVIF",)
+# Bytes of the least that each frame of a PNG has: a chunk fcTL, with its length, name and checksum.
+_PNG_FRAME = 38
 
 
 def is_animation(source: Source) -> bool:
@@ -79,8 +83,13 @@ def read_animation(
 
 
 def frame_count(picture: Image.Image) -> int:
-    """Frames that the file promises."""
+    """Frames that the file, just opened, promises; of a PNG no more than its bytes are enough for."""
     count: int = getattr(picture, "n_frames", 1)
+    file: Any = getattr(picture, "fp", None)
+    if picture.format == "PNG" and file is not None:
+        position = file.tell()
+        count = min(count, file.seek(0, io.SEEK_END) // _PNG_FRAME)
+        file.seek(position)
     return count
 
 

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import av.error
 from av.video.reformatter import VideoReformatter
 
-from vlm2vec.errors import LimitError, MediaError
-from vlm2vec.media.deadline import Deadline
+from vlm2vec.errors import LimitError, MediaError, VLM2VecError
+from vlm2vec.media.deadline import Cancelled, Deadline, raise_if_cancelled
 from vlm2vec.media.limits import Limits
+from vlm2vec.media.matroska import has_long_index
 from vlm2vec.media.mp4 import check_sample_counts
 from vlm2vec.media.sampling import SamplingRule
 from vlm2vec.media.source import Source
+from vlm2vec.media.watched import WatchedFile
 
 __all__ = ["ClipFile", "Key", "PacketIndex"]
 
@@ -34,6 +36,9 @@ _DEMUXERS = (
     "vc1,rm,mxf,gxf,dv,wtv,yuv4mpegpipe,nsv,dirac,cavsvideo"
 )
 _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "none"}
+# FFmpeg puts entries of an index in order by moving all behind them, and nothing ends that. Without an index
+# it goes through the file: where there are very many entries, and in FLV, which few files still are.
+_NO_INDEX = {"fflags": "ignidx"}
 _BUFFER_BYTES = 128 * 1024
 # Demuxers that mark a packet as broken when they only miss its announced length: their last one always is.
 _SUSPICIOUS = ("mpegts", "mpeg")
@@ -51,7 +56,7 @@ _TICK = 2_000_000_000
 _DURATION_SLACK = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """A packet from which decoding can start, in units of the stream's time base."""
 
@@ -115,7 +120,12 @@ class ClipFile:
         if signature is not None and signature.kind != "video":
             raise MediaError(f"this is not a video but {signature.label}", fix="Pass a video file.")
         self._source = source
+        self._label = None if signature is None else signature.label
         self._limits = limits
+        # Decoders take memory for many frames before the first is there, and while a file is opened. A side
+        # is rounded up to whole blocks there; what is little above the limit is refused by its size.
+        most = max(limits.max_image_pixels, Limits.max_image_pixels)
+        self._decoder_options = {"max_pixels": str(most + most // 8)}
         self.deadline = deadline
         self.reformatter = VideoReformatter()
         self._open()
@@ -155,6 +165,7 @@ class ClipFile:
                 check()
                 if packet.size:
                     yield packet
+        check()
 
     def decode(self, packet: Any | None) -> list[Any]:
         """Frames that come out of the decoder for a packet; what it still holds, for `None`.
@@ -302,15 +313,23 @@ class ClipFile:
         self._has_decoded = False
         self._file = self._source.open()
         try:
-            check_sample_counts(self._file)
+            watched = cast("BinaryIO", WatchedFile(self._file, self.deadline))
+            check_sample_counts(watched)
+            options = {**_OPTIONS, **self._decoder_options}
+            if self._label == "FLV" or (self._label == "Matroska" and has_long_index(watched)):
+                options |= _NO_INDEX
             self.container: Any = av.open(
-                _Nameless(self._file), options=_OPTIONS, metadata_errors="replace", buffer_size=_BUFFER_BYTES
+                _Nameless(self._file, self.deadline),
+                options=options,
+                metadata_errors="replace",
+                buffer_size=_BUFFER_BYTES,
             )
-        except MediaError:
+        except (VLM2VecError, Cancelled):
             self._file.close()
             raise
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._file.close()
+            raise_if_cancelled()
             raise MediaError(
                 f"the video cannot be opened ({getattr(error, 'strerror', None) or error})",
                 fix="It is damaged, cut off, or of a kind that FFmpeg does not read.",
@@ -333,6 +352,7 @@ class ClipFile:
         # Threads within a decoder log through Python: one that waits for the interpreter while the decoder
         # is freed by it never ends. Cores are shared out to groups of pictures instead (cores.py).
         streams[0].codec_context.thread_count = 1
+        streams[0].codec_context.options = self._decoder_options
         return streams[0]
 
     def _time_stamps_are_true(self, shown: list[int | None], keys: list[Key]) -> bool:
@@ -359,15 +379,33 @@ class ClipFile:
 class _Nameless:
     """A file without its name, from which FFmpeg would guess (frame_%03d.jpg is a pattern to it).
 
-    Far behind its end there is nothing: memory lets one go there, and most file systems refuse.
+    Far behind its end there is nothing: memory lets one go there, and most file systems refuse. FFmpeg may
+    read all of a file in one call, so each read asks the deadline; once it is called off, the file ends.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
+    def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
         self.tell = file.tell
         self._file = file
+        self._check = deadline.check
+        self._is_over = False
         self._size = file.seek(0, io.SEEK_END)
         file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        """As the file's own.
+
+        Raises:
+            LimitError: The time is up, which PyAV passes on.
+        """
+        if self._is_over:
+            return b""
+        self._is_over = True
+        try:
+            self._check()
+        except Cancelled:  # which it does not: it knows errors alone
+            return b""
+        self._is_over = False
+        return self._file.read(size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Goes to a place, as files do; from one behind the end to the end."""
@@ -399,6 +437,6 @@ def _clock(text: str) -> float:
     """Seconds of a time such as 00:01:02.5; 0 when it is none."""
     try:
         hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        return float(hours) * 3600 + float(minutes) * 60 + float(seconds)
     except ValueError:
         return 0.0

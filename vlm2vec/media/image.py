@@ -38,6 +38,7 @@ from vlm2vec.media.png import chunks, transparent_level, transparent_pixels, wit
 from vlm2vec.media.rgb import array_size, array_to_rgb, as_array, to_rgb
 from vlm2vec.media.signature import Signature
 from vlm2vec.media.source import Source
+from vlm2vec.media.tiff import check_directory, check_strips
 from vlm2vec.media.unread import unread_kind
 from vlm2vec.media.watched import WatchedFile, reading_in_steps, watched
 
@@ -81,6 +82,8 @@ _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 _SUBFILE_TYPE, _SMALLER, _MASK = 254, 1, 4
 # Whether the samples of a TIFF count from black or from white (the same, PhotometricInterpretation).
 _PHOTOMETRIC, _WHITE_IS_0 = 262, 0
+# EXIF data is a TIFF's directory, of which Pillow makes objects: a JPEG has 64 KiB of it.
+_MOST_EXIF = 2**20
 _DEEP_MODES = ("I;16", "I;16B", "I", "F")
 
 # How Pillow and libtiff say that a file is whole and of a kind that they were not made for.
@@ -184,6 +187,7 @@ def load_picture(
 def _load_source(source: Source, alpha: Alpha, limits: Limits, deadline: Deadline) -> Image.Image:
     with _opened(source, limits, deadline) as (opened, file):
         picture = single_picture(opened, limits, deadline)
+        check_strips(picture, limits)
         _decode_in_place(picture)
         reading_in_steps(picture)
         clear = None
@@ -201,6 +205,7 @@ def _load_pil(image: Image.Image, alpha: Alpha, limits: Limits, deadline: Deadli
     with decoding_errors():
         with _PIL_LOCK, watched(image, deadline):
             image = single_picture(image, limits, deadline)
+            check_strips(image, limits)
             level = transparent_level(image)
             reading_in_steps(image)
             image.load()
@@ -267,6 +272,8 @@ def picture_in(
     asking = cast("BinaryIO", WatchedFile(file, deadline))
     with decoding_errors():
         readable = without_large_comments(asking) if signature.label == "PNG" else asking
+        if signature.label == "TIFF":
+            check_directory(asking)
         readable.seek(0)
     errors = decoding_errors(lambda: unread_kind(readable, signature.label.upper()))
     with listening(), errors, Image.open(readable, formats=[signature.label.upper()]) as picture:
@@ -334,6 +341,9 @@ def _transposition(picture: Image.Image) -> Image.Transpose | None:
 
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, without decoding."""
+    if len(picture.info.get("exif") or b"") > _MOST_EXIF:
+        note("its EXIF data has more than a megabyte, so it stays as it is turned")
+        return 1
     try:
         # The getexif() of a PNG decodes it, to look for a chunk after the pixels; the base class does not.
         value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
@@ -402,6 +412,8 @@ def _main_pages(picture: Any, deadline: Deadline) -> list[int]:
     count = 0
     while len(pages) < 2:
         deadline.check()
+        if count and picture.tag_v2.next:
+            check_directory(picture.fp, picture.tag_v2.next)
         try:
             picture.seek(count)
         except EOFError:

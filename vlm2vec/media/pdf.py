@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vlm2vec.describe import shorten
 from vlm2vec.errors import InputError, LimitError, MediaError
 from vlm2vec.media.deadline import raise_if_cancelled
 from vlm2vec.media.limits import Limits
@@ -26,6 +27,7 @@ __all__ = ["PDFIUM_LOCK", "check_is_pdf", "page_count", "page_size_in_pixels", "
 _DPI = 200
 _POINTS_PER_INCH = 72
 _NOTICES = 8  # of one page
+_MOST_CHOSEN = 100_000  # pages that a text may name, which can repeat them
 _MAX_SIDE = 10_000_000  # pixels at that resolution, over a kilometre: larger numbers are damage
 
 
@@ -133,7 +135,14 @@ def parse_pages(pages: int | str | Sequence[int], count: int) -> list[int]:
     """
     numbers: list[Any]
     if isinstance(pages, str):
-        numbers = [number for part in pages.split(",") for number in _parse_range(part, pages, count)]
+        numbers = []
+        for part in pages.split(","):
+            numbers += _parse_range(part, pages, count)
+            if len(numbers) > _MOST_CHOSEN:
+                raise InputError(
+                    f"the pages {shorten(pages)!r} are more than {_MOST_CHOSEN:,}",
+                    fix="Choose fewer at a time.",
+                )
     elif isinstance(pages, Sequence):
         numbers = list(pages)
     else:

@@ -27,6 +27,8 @@ __all__ = ["picture", "read_by_seeking"]
 _SEEK_FRAMES = 8
 # What opening the file once more costs, in packets: a thread that decodes fewer is not worth it.
 _PACKETS_PER_THREAD = 32
+# Of frames that are decoded side by side: a decoder may keep seventeen, and those of so many take 1.6 GiB.
+_PIXELS_AT_ONCE = 2**26
 # Only in H.264 does a packet say reliably that no other frame needs it.
 _SKIPPABLE = ("h264",)
 # Pictures decoded from others. Codecs that do not tell say NONE, and their key packets are believed.
@@ -117,8 +119,14 @@ def _one_of(count: int, fit: FitFrame) -> _FitOne:
 def _side_by_side(reader: _Reader, runs: list[list[int]], fit: _FitOne) -> dict[int, np.ndarray]:
     """Pictures of the intact frames of all runs; each run is decoded alone, on a core that no clip uses."""
     costs = [reader.cost(run) for run in runs]
+    codec = reader.clip.stream.codec_context
     with share_of_cores() as share, ExitStack() as files:
-        threads = min(share, len(runs), sum(costs) // _PACKETS_PER_THREAD)
+        threads = min(
+            share,
+            len(runs),
+            sum(costs) // _PACKETS_PER_THREAD,
+            _PIXELS_AT_ONCE // max(1, codec.width * codec.height),
+        )
         if threads <= 1:
             return {stamp: image for run in runs for stamp, image in reader.read(run, fit).items()}
         free: SimpleQueue[_Reader] = SimpleQueue()

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from contextlib import nullcontext
 
 import av
 import pytest
@@ -143,6 +144,18 @@ def test_a_header_that_is_packed_is_read():
 def test_a_few_edits_are_sound():
     edit = box(b"edts", table(b"elst", 3, *[100, 0, 0x10000] * 3))
     check_sample_counts(io.BytesIO(in_its_track(clip_bytes(), edit)))
+
+
+@pytest.mark.parametrize(("kind", "is_sound"), [(b"soun", True), (b"vide", False)])
+def test_sound_in_chunks_makes_fewer_entries_than_it_has_samples(kind, is_sound):
+    """An hour of sound that was cut twelve times has 170 million samples; of pictures nobody has so many."""
+    count = 3600 * 48_000
+    edits = box(b"edts", table(b"elst", 12, *[100, 0, 0x10000] * 12))
+    tables = table(b"stts", 1, count, 1) + table(b"stsz", 1, count) + table(b"stsc", 1, 1, 48_000, 1)
+    boxes = box(b"hdlr", numbers(0, 0), kind), tables, table(b"stco", 3600, *[48] * 3600)
+    refusal = nullcontext() if is_sound else pytest.raises(MediaError, match="counts 172,800,000 samples")
+    with refusal:
+        check_sample_counts(io.BytesIO(with_track(clip_bytes(), box(b"trak", edits, *boxes))))
 
 
 def test_millions_of_boxes_are_not_walked_longer_than_a_clip_may_take():

@@ -82,8 +82,8 @@ _ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
 _SUBFILE_TYPE, _SMALLER, _MASK = 254, 1, 4
 # Whether the samples of a TIFF count from black or from white (the same, PhotometricInterpretation).
 _PHOTOMETRIC, _WHITE_IS_0 = 262, 0
-# EXIF data is a TIFF's directory, of which Pillow makes objects: a JPEG has 64 KiB of it.
-_MOST_EXIF = 2**20
+# EXIF data is a TIFF's directory, of which Pillow makes objects; most have some kilobytes.
+_MOST_EXIF = 2**23
 _DEEP_MODES = ("I;16", "I;16B", "I", "F")
 
 # How Pillow and libtiff say that a file is whole and of a kind that they were not made for.
@@ -342,7 +342,7 @@ def _transposition(picture: Image.Image) -> Image.Transpose | None:
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, without decoding."""
     if len(picture.info.get("exif") or b"") > _MOST_EXIF:
-        note("its EXIF data has more than a megabyte, so it stays as it is turned")
+        note("its EXIF data has more than 8 MiB, so it stays as it is turned")
         return 1
     try:
         # The getexif() of a PNG decodes it, to look for a chunk after the pixels; the base class does not.

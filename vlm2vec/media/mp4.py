@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from vlm2vec.errors import MediaError
@@ -36,17 +36,35 @@ _EDITED, _FEW_EDITS = 2**25, 8
 
 @dataclass
 class _Track:
-    """What was counted of a track so far: samples, chunks, the samples of the largest chunk, and edits."""
+    """What was found of a track so far.
 
+    Attributes:
+        kinds: Of its handlers: "soun" is sound.
+        is_ticking: Whether each sample is said to last one unit of time, as those of sound are.
+        samples: How many there are.
+        chunks: How many there are.
+        of_a_chunk: Samples of the largest chunk.
+        edits: How many there are.
+    """
+
+    kinds: set[bytes] = field(default_factory=set)
+    is_ticking: bool | None = None
     samples: int = 0
     chunks: int = 0
     of_a_chunk: int = 0
     edits: int = 0
 
     @property
+    def samples_of_an_entry(self) -> int:
+        """FFmpeg makes an entry for each sample, but for many of sound that is stored in chunks."""
+        is_sound = b"soun" in self.kinds and b"vide" not in self.kinds
+        return _SAMPLES_OF_AN_ENTRY if is_sound and self.is_ticking else 1
+
+    @property
     def entries(self) -> int:
         """Those that FFmpeg makes of it, edits aside."""
-        return max(self.samples, self.chunks * self.of_a_chunk // _SAMPLES_OF_AN_ENTRY)
+        in_chunks = self.chunks * self.of_a_chunk // _SAMPLES_OF_AN_ENTRY
+        return max(self.samples // self.samples_of_an_entry, in_chunks)
 
 
 def check_sample_counts(file: BinaryIO) -> None:
@@ -141,12 +159,17 @@ def _unpacked(content: bytes) -> bytes:
 
 
 def _counted(file: BinaryIO, name: bytes, start: int, end: int, track: _Track) -> int:
-    """Samples that a box counts without a byte for each; 0 for all others. What else counts is noted."""
-    if _TABLES.fullmatch(name) is None or end - start < 8:
+    """Entries that a box makes without a byte for each; 0 for all others. What else counts is noted."""
+    if name != b"hdlr" and (_TABLES.fullmatch(name) is None or end - start < 8):
         return 0
     file.seek(start)
-    head = file.read(min(12, end - start))
+    head = file.read(min(16, end - start))
+    if name == b"hdlr":
+        track.kinds.add(head[8:12])
+        return 0
     (first,) = struct.unpack_from(">I", head, 4)
+    if name == b"stts":
+        track.is_ticking = track.is_ticking is not False and first == 1 and head[12:16] == b"\0\0\0\1"
     if name == b"trun":
         return int(first)
     if name in (b"stsz", b"stz2"):
@@ -173,4 +196,4 @@ def _counted(file: BinaryIO, name: bytes, start: int, end: int, track: _Track) -
         track.of_a_chunk = max(track.of_a_chunk, *found) if width == 12 else track.of_a_chunk
         counts += sum(found) if width == 8 else 0
         left -= len(block)
-    return counts
+    return counts // track.samples_of_an_entry

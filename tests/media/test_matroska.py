@@ -101,3 +101,17 @@ def test_an_index_that_flv_brings_is_left_unread():
 @pytest.mark.parametrize("size", range(0, 600, 7))
 def test_a_file_that_is_cut_off_is_walked_to_its_end(size):
     assert has_long_index(io.BytesIO(clip_bytes("matroska")[:size])) in (True, False)
+
+
+@pytest.mark.parametrize("size", [2**56 - 2, 2**40])
+def test_places_that_no_file_has_are_its_end(size, tmp_path):
+    """By an element that is longer than the file, and by a table that leads far behind it."""
+    data = clip_bytes("matroska")
+    longer = bytes.fromhex("ec") + struct.pack(">Q", size | 1 << 56)
+    number = element("53ac", struct.pack(">Q", size << 8))
+    table = element("114d9b74", element("4dbb", element("53ab", bytes.fromhex("1c53bb6b")), number))
+    path = tmp_path / "clip.mkv"
+    path.write_bytes(opened(data) + table + longer + data[content(data) :])
+    assert not has_long_index(io.BytesIO(path.read_bytes()))
+    with path.open("rb") as file:
+        assert not has_long_index(file)

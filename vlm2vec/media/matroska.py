@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -66,7 +67,8 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
 
 def _element(file: BinaryIO, place: int) -> tuple[int, int, int | None] | None:
     """Name of the element at a place, and where its content starts and ends, `None` where it does not say."""
-    file.seek(place)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(min(place, size))  # a file may claim places that no file has
     head = file.read(12)
     if not head or not head[0]:
         return None
@@ -75,6 +77,6 @@ def _element(file: BinaryIO, place: int) -> tuple[int, int, int | None] | None:
     if not head or not head[0]:
         return None
     length = 9 - head[0].bit_length()
-    size = int.from_bytes(head[:length], "big") & ~(1 << 7 * length)
+    content = int.from_bytes(head[:length], "big") & ~(1 << 7 * length)
     start = place + width + length
-    return name, start, None if size == (1 << 7 * length) - 1 else start + size
+    return name, start, None if content == (1 << 7 * length) - 1 else start + content

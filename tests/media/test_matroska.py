@@ -115,3 +115,12 @@ def test_places_that_no_file_has_are_its_end(size, tmp_path):
     assert not has_long_index(io.BytesIO(path.read_bytes()))
     with path.open("rb") as file:
         assert not has_long_index(file)
+
+
+def test_a_place_in_a_table_that_ends_within_it_is_none(tmp_path):
+    data = clip_bytes("matroska")
+    table = element("114d9b74", bytes.fromhex("4dbb8453ac0100"))
+    path = tmp_path / "clip.mkv"
+    path.write_bytes(opened(data) + table + data[content(data) :])
+    with path.open("rb") as file:
+        assert not has_long_index(file)

@@ -55,7 +55,7 @@ def _sought(file: BinaryIO, start: int, end: int) -> Iterator[int]:
             for inner, place, after in _elements(file, content, stop):
                 if inner == _SEEK_POSITION:
                     file.seek(place)
-                    yield int.from_bytes(file.read(min(8, after - place)), "big")
+                    yield int.from_bytes(file.read(max(0, min(8, after - place))), "big")
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:

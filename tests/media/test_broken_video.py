@@ -1,10 +1,13 @@
 """Clips that are damaged: only what is broken is lost, and it is said."""
 
 import io
+import struct
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from media_making import clip_bytes, decode_all, packet_places
@@ -210,3 +213,32 @@ def test_a_clip_that_is_called_off_while_ffmpeg_opens_it_is_not_called_damaged(m
 def test_a_duration_of_very_many_digits_is_a_number():
     assert _clock("00:01:02.5") == 62.5
     assert _clock("9" * 400 + ":00:00") == float("inf")
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"strf"])
+def test_what_an_avi_only_claims_to_tell_of_itself_takes_no_memory(name, monkeypatch):
+    data = bytearray(clip_bytes("avi", "mpeg4"))
+    place = data.index(b"INFO") - 8 if name == b"LIST" else data.index(name)
+    struct.pack_into("<I", data, place + 4, 2**31 - 1)
+    monkeypatch.setattr(av, "open", None)
+    with pytest.raises(MediaError, match="tells 2,147,483,647 bytes of itself, in a file of"):
+        read_frames(Source.from_bytes(bytes(data)))
+
+
+def test_an_avi_that_is_cut_off_in_its_header_is_no_video():
+    data = clip_bytes("avi", "mpeg4")
+    for length in range(16, data.index(b"movi"), 7):
+        with pytest.raises(MediaError):
+            read_frames(Source.from_bytes(data[:length]))
+
+
+def test_a_read_is_no_longer_than_the_file(tmp_path):
+    path = tmp_path / "clip"
+    path.write_bytes(b"abc")
+    with path.open("rb") as file:
+        asked = []
+        file_of_all = SimpleNamespace(
+            tell=file.tell, seek=file.seek, read=lambda n: asked.append(n) or file.read(n)
+        )
+        assert _Nameless(file_of_all, Deadline(60, "reading")).read(2**40) == b"abc"
+        assert asked == [3]

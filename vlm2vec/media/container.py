@@ -19,6 +19,7 @@ import av.error
 from av.video.reformatter import VideoReformatter
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecError
+from vlm2vec.media.avi import check_header
 from vlm2vec.media.deadline import Cancelled, Deadline, raise_if_cancelled
 from vlm2vec.media.limits import Limits
 from vlm2vec.media.matroska import has_long_index
@@ -315,6 +316,8 @@ class ClipFile:
         try:
             watched = cast("BinaryIO", WatchedFile(self._file, self.deadline))
             check_sample_counts(watched)
+            if self._label == "AVI":
+                check_header(watched)
             options = {**_OPTIONS, **self._decoder_options}
             if self._label == "FLV" or (self._label == "Matroska" and has_long_index(watched)):
                 options |= _NO_INDEX
@@ -405,7 +408,8 @@ class _Nameless:
         except Cancelled:  # which it does not: it knows errors alone
             return b""
         self._is_over = False
-        return self._file.read(size)
+        # A file makes room for as much as it is asked for, and FFmpeg asks for what the clip claims.
+        return self._file.read(max(0, min(size, self._size - self._file.tell())))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Goes to a place, as files do; from one behind the end to the end."""

@@ -13,8 +13,9 @@ import pytest
 from media_making import clip_bytes, decode_all, packet_places
 
 from vlm2vec.errors import LimitError, MediaError, VLM2VecWarning
-from vlm2vec.media.container import _clock, _Nameless
+from vlm2vec.media.container import ClipFile, _clock, _Nameless
 from vlm2vec.media.deadline import Cancelled, Deadline, cancellable
+from vlm2vec.media.limits import Limits
 from vlm2vec.media.sampling import Sampling
 from vlm2vec.media.source import Source
 from vlm2vec.media.video import read_frames
@@ -242,3 +243,18 @@ def test_a_read_is_no_longer_than_the_file(tmp_path):
         )
         assert _Nameless(file_of_all, Deadline(60, "reading")).read(2**40) == b"abc"
         assert asked == [3]
+
+
+def test_a_stream_that_is_found_on_the_way_ends_no_clip():
+    """FLV files have no list of them, and at the end PyAV looks for it among those that it knew."""
+    with ClipFile(
+        Source.from_bytes(clip_bytes(count=9)), limits=Limits(), deadline=Deadline(60, "reading")
+    ) as clip:
+        opened = clip.container
+
+        def demux(stream):
+            yield from opened.demux(stream)
+            raise IndexError("list index out of range")
+
+        clip.container = SimpleNamespace(demux=demux, close=opened.close)
+        assert len(list(clip.packets())) == 9

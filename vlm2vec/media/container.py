@@ -161,7 +161,8 @@ class ClipFile:
     def packets(self) -> Iterator[Any]:
         """Packets of the video from here on, without the empty ones; ends early where the file is broken."""
         check = self.deadline.check
-        with suppress(av.error.FFmpegError):
+        # At the end, PyAV may ask for a stream that FFmpeg found on the way, and which it does not know.
+        with suppress(av.error.FFmpegError, IndexError):
             for packet in self.container.demux(self.stream):
                 check()
                 if packet.size:

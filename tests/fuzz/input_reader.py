@@ -206,9 +206,11 @@ _UNBUILT = (TypeError, ValueError, AttributeError, LookupError, OverflowError, M
 
 
 def _array(tree: Any, _: Path) -> Any:
-    size = int(np.prod([abs(int(side)) for side in tree.shape], dtype=np.float64))
-    if size > 10**6:
+    sides = [abs(int(side)) for side in tree.shape]
+    # Its first side may be a batch, of which each row may be refused, with an error of its own.
+    if max(sides[:1], default=0) > 2**14 or np.prod(sides, dtype=np.float64) > 10**6:
         raise ValueError
+    size = int(np.prod(sides))
     return (np.arange(size) % 251).reshape(tree.shape).astype(tree.dtype)
 
 

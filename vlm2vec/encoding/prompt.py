@@ -131,7 +131,7 @@ def _in_our_tokens(prompt: str, layout: Layout) -> str:
         InputError: Its pictures are numbered otherwise than in order.
     """
     if layout.numbered_image is not None:
-        numbers = [number.lstrip("0") for number in re.findall(layout.numbered_image, prompt)]
+        numbers = [number.lstrip("0") or "0" for number in re.findall(layout.numbered_image, prompt)]
         if numbers != [str(number) for number in range(1, len(numbers) + 1)]:
             raise InputError(
                 f"the prompt numbers its pictures {shorten(', '.join(numbers))}",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlm2vec.arguments import is_number, is_whole
+from vlm2vec.arguments import is_finite, is_whole
 from vlm2vec.describe import describe_value
 from vlm2vec.errors import InputError
 from vlm2vec.inputs.parts import Input
@@ -67,7 +66,7 @@ class TrainingSource:
             or isinstance(self.rows, (str, bytes, Mapping))
         ):
             raise self._wrong("rows", "Pass a list of rows, or anything with a length and positions.")
-        if not is_number(self.weight) or not 0 < self.weight < math.inf:
+        if not (is_finite(self.weight) and self.weight > 0):
             raise self._wrong("weight", "Pass a number above 0, or leave the source out.")
         for name in ("cap", "num_frames"):
             value = getattr(self, name)

@@ -195,6 +195,8 @@ def test_prompts_of_the_original_s_own_form_are_taken() -> None:
     assert_same(vector, numbers("phi3v")["emb_ref/img_only"].numpy())
     with pytest.raises(errors.InputError, match="numbers its pictures 2, 1"):
         phi.encode({"prompt": "<|image_2|> <|image_1|> Compare.", "images": [picture] * 2})
+    with pytest.raises(errors.InputError, match="numbers its pictures 0, 1"):
+        phi.encode({"prompt": "<|image_0|> <|image_1|> Compare.", "images": [picture] * 2})
     with pytest.raises(
         errors.InputError, match="numbers its pictures 11111"
     ):  # too long for an int of Python's

@@ -124,7 +124,9 @@ def test_what_no_float_holds_is_neither_finite_nor_a_rate() -> None:
     assert is_finite(Fraction(1, 3))
 
 
-@pytest.mark.parametrize("weight", [10**5000, math.inf, math.nan, 0, "1"])
+@pytest.mark.parametrize(
+    "weight", [10**5000, math.inf, math.nan, 0, "1"], ids=["long", "inf", "nan", "0", "text"]
+)
 def test_a_weight_that_no_float_holds_is_refused(weight: Any) -> None:
     with pytest.raises(InputError, match='"weight" is'):
         _source(weight=weight)
